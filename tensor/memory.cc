@@ -1,0 +1,76 @@
+#include "tensor/memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "tensor/error.h"
+
+namespace tt {
+namespace {
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kFirstArenaBlock = std::size_t{1} << 20;
+
+std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+}  // namespace
+
+AlignedBlock::AlignedBlock(std::size_t bytes) {
+  if (bytes == 0) return;
+  const bool large = bytes >= 2 * kHugePage;
+  const std::size_t unit = large ? kHugePage : kAlignment;
+  if (bytes > SIZE_MAX / 2) fail("memory", "a block of ", bytes, " bytes cannot be had; the sizes asked for are too large");
+  size_ = round_up(bytes, unit);
+  data_ = static_cast<std::byte*>(std::aligned_alloc(unit, size_));
+  if (data_ == nullptr) fail("memory", "no memory for a block of ", bytes, " bytes; use smaller tables or batches");
+  if (large) (void)madvise(data_, size_, MADV_HUGEPAGE);
+  std::memset(data_, 0, size_);
+}
+
+AlignedBlock::~AlignedBlock() { std::free(data_); }
+
+AlignedBlock::AlignedBlock(AlignedBlock&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+AlignedBlock& AlignedBlock::operator=(AlignedBlock&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+std::byte* Pool::raw(std::size_t bytes) {
+  blocks_.emplace_back(std::max<std::size_t>(bytes, 1));
+  bytes_ += blocks_.back().size();
+  return blocks_.back().data();
+}
+
+std::byte* Arena::raw(std::size_t bytes) {
+  bytes = round_up(std::max<std::size_t>(bytes, 1), kAlignment);
+  used_ += bytes;
+  peak_ = std::max(peak_, used_);
+  const AlignedBlock* block = overflow_.empty() ? &main_ : &overflow_.back();
+  if (offset_ + bytes > block->size()) {
+    overflow_.emplace_back(std::max(bytes, std::max(kFirstArenaBlock, used_)));  // doubling
+    block = &overflow_.back();
+    offset_ = 0;
+  }
+  std::byte* p = block->data() + offset_;
+  offset_ += bytes;
+  return p;
+}
+
+void Arena::reset() {
+  if (!overflow_.empty()) {
+    overflow_.clear();
+    main_ = AlignedBlock();
+    main_ = AlignedBlock(peak_);
+  }
+  offset_ = 0;
+  used_ = 0;
+}
+
+}  // namespace tt

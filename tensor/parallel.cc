@@ -1,0 +1,70 @@
+#include "tensor/parallel.h"
+
+#include <omp.h>
+
+#include <atomic>
+#include <exception>
+#include <mutex>
+
+#include "tensor/error.h"
+#include "tensor/memory.h"
+
+namespace tt {
+namespace {
+
+std::atomic<int> thread_count{0};  // 0: not set, take OpenMP's own default
+thread_local bool serial = false;
+
+}  // namespace
+
+int num_threads() {
+  const int n = thread_count.load(std::memory_order_relaxed);
+  return n > 0 ? n : omp_get_max_threads();
+}
+
+void set_num_threads(int n) {
+  check(n >= 1, "parallel", "thread count is ", n, "; give at least 1");
+  thread_count = n;
+  omp_set_num_threads(n);  // oneDNN asks OpenMP
+}
+
+int thread_index() { return omp_get_thread_num(); }
+
+SerialScope::SerialScope() : before_(serial) { serial = true; }
+SerialScope::~SerialScope() { serial = before_; }
+
+void* thread_scratch(int slot, std::size_t bytes) {
+  thread_local AlignedBlock blocks[8];
+  AlignedBlock& block = blocks[slot];
+  if (block.size() < bytes) {
+    block = AlignedBlock();  // release first: the old content is not needed
+    block = AlignedBlock(bytes + bytes / 2);
+  }
+  return block.data();
+}
+
+namespace detail {
+
+void run_chunks(int64_t chunks, ChunkFunction run, void* context) {
+  const int64_t threads = chunks < num_threads() ? chunks : num_threads();
+  if (threads <= 1 || serial || omp_in_parallel()) {
+    for (int64_t c = 0; c < chunks; ++c) run(context, c);
+    return;
+  }
+  std::exception_ptr error;
+  int64_t error_chunk = chunks;
+  std::mutex error_lock;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast<int>(threads))
+  for (int64_t c = 0; c < chunks; ++c) {
+    try {
+      run(context, c);
+    } catch (...) {
+      const std::lock_guard<std::mutex> hold(error_lock);
+      if (c < error_chunk) error_chunk = c, error = std::current_exception();
+    }
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace detail
+}  // namespace tt
