@@ -1,0 +1,19 @@
+#pragma once
+// Exact top K. Order: higher score first, ties by smaller row. NaN is never returned.
+
+#include <cstdint>
+
+namespace tt::kernels {
+
+// The k best of scores[0 .. n), best first, as rows base + i. Returns how many were found: min(k, n minus NaNs).
+int64_t topk_scores(const float* scores, int64_t n, int64_t k, int64_t base, int64_t* rows, float* best);
+
+// For each query, the k best rows of items by inner product. queries: [Q, D], items: [C, D]; rows, scores: [Q, k],
+// best first. counts[q] (may be null) is how many were found; the rest is filled with row -1 and score -inf.
+// skip_offsets [Q+1] and skip_rows (ascending within a query; both may be null): rows to leave out.
+// One query runs at memory bandwidth; many run as a matrix product. Same result for any number of threads.
+void mips_topk(const float* queries, int64_t q, const float* items, int64_t c, int64_t d, int64_t k, int64_t* rows,
+               float* scores, int64_t* counts = nullptr, const int64_t* skip_offsets = nullptr,
+               const int64_t* skip_rows = nullptr);
+
+}  // namespace tt::kernels
