@@ -1,0 +1,13 @@
+#pragma once
+// Draws a tape: Graphviz DOT, a box an op with its shape, an ellipse a parameter. `dot -Tsvg graph.dot > graph.svg`.
+
+#include <iosfwd>
+
+#include "autograd/tape.h"
+
+namespace tt {
+
+template <class T>
+void write_graph(std::ostream& out, const Tape<T>& tape);
+
+}  // namespace tt

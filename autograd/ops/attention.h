@@ -1,0 +1,33 @@
+#pragma once
+// Multi-head attention over sequences of any length, stored one after another without padding: sequence s is rows
+// [offsets[s], offsets[s+1]). Vaswani et al. 2017: per head, softmax(Q K^T / sqrt(d)) V with d = D / heads.
+
+#include "autograd/tape.h"
+
+namespace tt {
+
+// x: [N, D], row r of a sequence (0 = newest) gets encoding row capacity - 1 - r of `encoding` [capacity, D], a
+// constant: the newest item always meets the same row, however long the history is.
+template <class T>
+Variable<T> add_positional(Variable<T> x, Tensor<const int64_t> offsets, Tensor<const T> encoding);
+
+// qkv: [N, 3D], columns Q | K | V -> [N, D]. Fused: scores are never stored, the backward pass makes them again.
+template <class T>
+Variable<T> attention(Variable<T> qkv, Tensor<const int64_t> offsets, int64_t heads);
+// The same, one head of one sequence at a time by plain loops that keep all probabilities: the reference.
+template <class T>
+Variable<T> attention_reference(Variable<T> qkv, Tensor<const int64_t> offsets, int64_t heads);
+
+// Attention of each sequence's newest row only, with the key and value projections folded away. query: [S, D], already
+// projected; x: [N, D], not projected; w: [3D, D] and b: [3D], the layer's whole input projection. Result [S, D]:
+//   score_j = (W_k,h^T q_h) . x_j / sqrt(d)     out_h = W_v,h (sum_j p_j x_j) + b_v,h
+// The key bias adds the same to all scores of a row and drops out. An empty sequence gives zeros.
+template <class T>
+Variable<T> newest_attention(Variable<T> query, Variable<T> x, Variable<T> w, Variable<T> b,
+                             Tensor<const int64_t> offsets, int64_t heads);
+
+// Rows of x: [S, D] that belong to an empty sequence become zero.
+template <class T>
+Variable<T> zero_if_empty(Variable<T> x, Tensor<const int64_t> offsets);
+
+}  // namespace tt

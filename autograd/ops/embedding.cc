@@ -1,0 +1,66 @@
+#include "autograd/ops/embedding.h"
+
+#include "tensor/parallel.h"
+
+namespace tt {
+namespace {
+
+const Op kEmbedding("embedding"), kSliceRows("slice_rows");
+
+}  // namespace
+
+template <class T>
+Variable<T> embedding(Variable<T> table, Tensor<const int64_t> ids) {
+  Tape<T>& tape = table.tape();
+  const int64_t n = ids.numel(), rows = table.rows(), d = table.cols();
+  const Tensor<T> values = table.value(), y = tape.make({n, d});
+  parallel_for(0, n, 2048, [&](int64_t lo, int64_t hi) {
+    constexpr int64_t kAhead = 16;  // rows of a big table are far from the cache: ask for them early
+    for (int64_t i = lo; i < hi; ++i) {
+      if (i + kAhead < hi && ids[i + kAhead] >= 0) __builtin_prefetch(values.row(ids[i + kAhead]));
+      const int64_t id = ids[i];
+      check(id >= -1 && id < rows, kEmbedding.name, "id ", id, " at position ", i, "; the table has rows 0 to ",
+            rows - 1, " (-1 means none)");
+      if (id < 0) std::fill_n(y.row(i), d, T(0));
+      else std::copy_n(values.row(id), d, y.row(i));
+    }
+  });
+  return tape.record(kEmbedding, y, {table}, [=](const Tensor<T>& dout) {
+    Parameter<T>* p = table.node()->parameter;
+    if (p && p->is_table) {  // leave the adding up to the end of the backward pass: all lookups of a table at once
+      auto* part = new (table.tape().arena().raw(sizeof(RowGradPart<T>))) RowGradPart<T>;
+      part->ids = {const_cast<int64_t*>(ids.data()), ids.shape()};
+      part->grad = {dout.data(), {n, d}};
+      part->next = p->parts;
+      p->parts = part;
+      return;
+    }
+    const Tensor<T> dtable = table.grad_to_add();
+    for (int64_t i = 0; i < n; ++i) {
+      if (ids[i] < 0) continue;
+      for (int64_t j = 0; j < d; ++j) dtable.row(ids[i])[j] += dout[i * d + j];
+    }
+  });
+}
+
+template <class T>
+Variable<T> slice_rows(Variable<T> x, int64_t begin, int64_t end) {
+  const Shape& s = x.shape();
+  const int64_t total = s.rank() == 1 ? s[0] : x.rows(), cols = s.rank() == 1 ? 1 : x.cols();
+  check(0 <= begin && begin <= end && end <= total, kSliceRows.name, "rows [", begin, ", ", end, ") of ", s);
+  const Shape shape = s.rank() == 1 ? Shape{end - begin} : Shape{end - begin, cols};
+  const Tensor<T> y(x.value().data() + begin * cols, shape);
+  return x.tape().record(kSliceRows, y, {x}, [=](const Tensor<T>& dout) {
+    const Tensor<T> dx = x.grad_to_add();
+    for (int64_t i = 0; i < dout.numel(); ++i) dx[begin * cols + i] += dout[i];
+  });
+}
+
+#define TT_INSTANTIATE(T)                                              \
+  template Variable<T> embedding(Variable<T>, Tensor<const int64_t>); \
+  template Variable<T> slice_rows(Variable<T>, int64_t, int64_t);
+TT_INSTANTIATE(float)
+TT_INSTANTIATE(double)
+#undef TT_INSTANTIATE
+
+}  // namespace tt

@@ -1,0 +1,62 @@
+#include "autograd/ops/losses.h"
+
+#include <cmath>
+
+namespace tt {
+namespace {
+
+const Op kBce("bce_with_logits"), kCrossEntropy("cross_entropy");
+
+}  // namespace
+
+template <class T>
+Variable<T> bce_with_logits(Variable<T> logits, Tensor<const T> targets) {
+  check(logits.value().numel() == targets.numel() && targets.numel() > 0, kBce.name, "logits ", logits.shape(),
+        " and targets ", targets.shape(), " must have the same, non-zero size");
+  Tape<T>& tape = logits.tape();
+  const Tensor<T> x = logits.value(), y = tape.make({1});
+  const T share = T(1) / static_cast<T>(x.numel());
+  T total = 0;
+  for (int64_t i = 0; i < x.numel(); ++i)
+    total += std::max(x[i], T(0)) - x[i] * targets[i] + std::log1p(std::exp(-std::abs(x[i])));
+  y[0] = total * share;
+  return tape.record(kBce, y, {logits}, [=](const Tensor<T>& dout) {
+    const GradTarget<T> dx = logits.grad_target();
+    for (int64_t i = 0; i < x.numel(); ++i) {
+      const T p = 1 / (1 + std::exp(-x[i]));
+      dx.data[i] = (dx.add ? dx.data[i] : T(0)) + dout[0] * share * (p - targets[i]);
+    }
+  });
+}
+
+template <class T>
+Variable<T> cross_entropy(Variable<T> scores, Tensor<const int64_t> targets) {
+  const int64_t m = scores.rows(), n = scores.cols();
+  check(targets.numel() == m, kCrossEntropy.name, targets.numel(), " targets for ", m, " rows");
+  Tape<T>& tape = scores.tape();
+  const Tensor<T> s = scores.value(), y = tape.make({m}), p = tape.make({m, n});
+  for (int64_t i = 0; i < m; ++i) {
+    const T top = *std::max_element(s.row(i), s.row(i) + n);
+    T total = 0;
+    for (int64_t j = 0; j < n; ++j) total += p.row(i)[j] = std::exp(s.row(i)[j] - top);
+    for (int64_t j = 0; j < n; ++j) p.row(i)[j] /= total;
+    y[i] = std::log(total) + top - s.row(i)[targets[i]];
+  }
+  return tape.record(kCrossEntropy, y, {scores}, [=](const Tensor<T>& dout) {
+    const GradTarget<T> ds = scores.grad_target();
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < n; ++j) {
+        T& to = ds.data[i * n + j];
+        to = (ds.add ? to : T(0)) + dout[i] * (p.row(i)[j] - (j == targets[i] ? T(1) : T(0)));
+      }
+  });
+}
+
+#define TT_INSTANTIATE(T)                                              \
+  template Variable<T> bce_with_logits(Variable<T>, Tensor<const T>); \
+  template Variable<T> cross_entropy(Variable<T>, Tensor<const int64_t>);
+TT_INSTANTIATE(float)
+TT_INSTANTIATE(double)
+#undef TT_INSTANTIATE
+
+}  // namespace tt

@@ -1,0 +1,66 @@
+#include "tensor/gemm.h"
+
+#include <Eigen/Core>
+#include <algorithm>
+
+#include "tensor/kernels/gemm/gemm.h"
+
+#if TWOTOWER_ONEDNN
+#include <dnnl.h>
+
+#include "tensor/error.h"
+#endif
+
+namespace tt {
+namespace {
+
+bool own_gemm = false;
+
+}  // namespace
+
+void use_own_gemm(bool own) { own_gemm = own; }
+
+template <>
+void gemm<float>(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
+                 const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
+  if (m == 0 || n == 0) return;
+#if TWOTOWER_ONEDNN
+  if (!own_gemm && k > 0) {
+    const auto status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    check(status == dnnl_success, "gemm", "oneDNN refused [", m, ", ", k, "] x [", k, ", ", n, "]: status ", status);
+    return;
+  }
+#endif
+  kernels::gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+template <>
+void gemm<double>(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double* a, int64_t lda,
+                  const double* b, int64_t ldb, double beta, double* c, int64_t ldc) {
+  using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  using View = Eigen::Map<const Matrix, 0, Eigen::OuterStride<>>;
+  Eigen::Map<Matrix, 0, Eigen::OuterStride<>> out(c, m, n, Eigen::OuterStride<>(ldc));
+  if (beta == 0) out.setZero();
+  else if (beta != 1) out *= beta;
+  if (m == 0 || n == 0 || k == 0) return;
+  const View av(a, ta ? k : m, ta ? m : k, Eigen::OuterStride<>(lda));
+  const View bv(b, tb ? n : k, tb ? k : n, Eigen::OuterStride<>(ldb));
+  if (ta && tb) out.noalias() += alpha * av.transpose() * bv.transpose();
+  else if (ta) out.noalias() += alpha * av.transpose() * bv;
+  else if (tb) out.noalias() += alpha * av * bv.transpose();
+  else out.noalias() += alpha * av * bv;
+}
+
+const char* gemm_backend() {
+#if TWOTOWER_ONEDNN
+  static char name[32];
+  if (!own_gemm) {
+    const dnnl_version_t* v = dnnl_version();
+    std::snprintf(name, sizeof name, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
+    return name;
+  }
+#endif
+  return "twotower";
+}
+
+}  // namespace tt

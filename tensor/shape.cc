@@ -1,0 +1,37 @@
+#include "tensor/shape.h"
+
+#include <ostream>
+
+#include "tensor/error.h"
+
+namespace tt {
+
+Shape::Shape(std::initializer_list<int64_t> dims) {
+  check(dims.size() <= kMaxRank, "shape", dims.size(), " dimensions; at most ", kMaxRank, " are supported");
+  for (const int64_t d : dims) {
+    check(d >= 0, "shape", "dimension ", rank_, " is ", d, "; it must not be negative");
+    dims_[static_cast<size_t>(rank_++)] = d;
+  }
+}
+
+int64_t Shape::numel() const {
+  int64_t n = 1;
+  for (int i = 0; i < rank_; ++i) n *= (*this)[i];
+  return n;
+}
+
+int64_t Shape::rows() const {
+  int64_t n = 1;
+  for (int i = 0; i + 1 < rank_; ++i) n *= (*this)[i];
+  return n;
+}
+
+int64_t Shape::cols() const { return rank_ == 0 ? 1 : (*this)[rank_ - 1]; }
+
+std::ostream& operator<<(std::ostream& out, const Shape& shape) {
+  out << '[';
+  for (int i = 0; i < shape.rank(); ++i) out << (i ? ", " : "") << shape[i];
+  return out << ']';
+}
+
+}  // namespace tt
