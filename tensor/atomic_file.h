@@ -1,0 +1,30 @@
+#pragma once
+// Files that appear whole or not at all: written under a temporary name in the same folder, synced to the disk, then
+// renamed. Whatever goes wrong, the temporary file is removed and the old file is untouched.
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace tt {
+
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::string& path);  // Error when the folder is missing or not writable
+  ~AtomicFile();                                 // removes the temporary file unless committed
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(const void* data, std::size_t bytes);  // Error on the first byte that does not fit
+  void commit();
+
+ private:
+  [[noreturn]] void give_up(const char* doing);
+  std::string path_, temporary_;
+  int fd_ = -1;
+};
+
+void write_file_atomically(const std::string& path, std::string_view text);
+std::string read_whole_file(const std::string& path);  // Error when it cannot be read
+
+}  // namespace tt
