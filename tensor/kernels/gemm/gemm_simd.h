@@ -1,0 +1,46 @@
+#pragma once
+// Register tiles: MR x (NV vectors) of C stay in registers while k runs. For kernel bodies.
+
+#include "tensor/kernels/gemm/gemm_body.h"
+#include "tensor/kernels/simd.h"
+
+namespace tt::kernels::TT_ISA {
+
+#if TT_ISA_LEVEL == 2
+constexpr int kMr = 14;  // 28 of 32 registers
+#elif TT_ISA_LEVEL == 1
+constexpr int kMr = 6;  // 12 of 16
+#else
+constexpr int kMr = 4;
+#endif
+constexpr int kNr = 2 * W;
+
+// 16 bytes are the widest unit that all sets have: 4 x 4 blocks are transposed in registers.
+TT_INLINE void transpose4(const float* s, int64_t ld, float* d, int64_t ldd) {
+  typedef float v4u __attribute__((vector_size(16), aligned(4), may_alias));
+  const v4 r0 = *reinterpret_cast<const v4u*>(s), r1 = *reinterpret_cast<const v4u*>(s + ld);
+  const v4 r2 = *reinterpret_cast<const v4u*>(s + 2 * ld), r3 = *reinterpret_cast<const v4u*>(s + 3 * ld);
+  const v4 a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+  const v4 e = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), f = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+  *reinterpret_cast<v4u*>(d) = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+  *reinterpret_cast<v4u*>(d + ldd) = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+  *reinterpret_cast<v4u*>(d + 2 * ldd) = __builtin_shufflevector(e, f, 0, 1, 4, 5);
+  *reinterpret_cast<v4u*>(d + 3 * ldd) = __builtin_shufflevector(e, f, 2, 3, 6, 7);
+}
+
+// source [n, k], rows ld apart -> d [k, n], rows ldd apart.
+TT_INLINE void transpose(const float* s, int64_t ld, int64_t n, int64_t k, float* d, int64_t ldd) {
+  int64_t j = 0;
+  for (; j + 4 <= n; j += 4) {
+    int64_t p = 0;
+    for (; p + 4 <= k; p += 4) transpose4(s + j * ld + p, ld, d + p * ldd + j, ldd);
+    for (; p < k; ++p)
+      for (int r = 0; r < 4; ++r) d[p * ldd + j + r] = s[(j + r) * ld + p];
+  }
+  for (; j < n; ++j)
+    for (int64_t p = 0; p < k; ++p) d[p * ldd + j] = s[j * ld + p];
+}
+
+void gemm_block(const GemmBlock& g);
+
+}  // namespace tt::kernels::TT_ISA

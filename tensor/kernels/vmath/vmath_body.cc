@@ -1,0 +1,22 @@
+#include "tensor/kernels/vmath/vmath_body.h"
+
+#include "tensor/kernels/vmath/vmath_simd.h"
+
+namespace tt::kernels::TT_ISA {
+namespace {
+
+#define TT_MAP(NAME, F)                                     \
+  void NAME(const float* x, float* y, int64_t n) {          \
+    TT_FOR_VECTORS(i, step, n) store_step(y + i, F(load_step(x + i, step)), step); \
+  }
+TT_MAP(map_exp, exp)
+TT_MAP(map_log, log)
+TT_MAP(map_tanh, tanh)
+TT_MAP(map_sigmoid, sigmoid)
+TT_MAP(map_softplus, softplus)
+
+}  // namespace
+
+extern const VmathTable vmath_table = {map_exp, map_log, map_tanh, map_sigmoid, map_softplus};
+
+}  // namespace tt::kernels::TT_ISA

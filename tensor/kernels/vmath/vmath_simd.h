@@ -1,0 +1,82 @@
+#pragma once
+// exp, log, tanh and friends on vectors, for kernel bodies. Polynomials are our own near-minimax fits (interpolation
+// at Chebyshev nodes in 50 digits); the argument reductions are Cody and Waite's (1980).
+
+#include "tensor/kernels/simd.h"
+
+namespace tt::kernels::TT_ISA {
+
+// e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2; e^r = 1 + r + r^2 p(r).
+TT_INLINE vf exp(vf x) {
+  x = min(broadcast(89.0f), max(broadcast(-104.0f), x));  // in this order of arguments NaN passes both
+  const vf magic = broadcast(12582912.0f);                // 1.5 * 2^23: adding it rounds to an integer
+  const vf t = fma(x, broadcast(1.44269504f), magic);
+  const vf n = t - magic;
+  vf r = fma(n, broadcast(-0.693359375f), x);
+  r = fma(n, broadcast(2.12194440e-4f), r);
+  vf p = broadcast(1.392692661e-03f);
+  p = fma(p, r, broadcast(8.363773874e-03f));
+  p = fma(p, r, broadcast(4.166655011e-02f));
+  p = fma(p, r, broadcast(1.666657338e-01f));
+  p = fma(p, r, broadcast(0.5f));
+  const vf y = fma(r * r, p, r) + 1.0f;
+#if TT_ISA_LEVEL == 2
+  return scale_by_power(y, n);
+#else
+  const vi k = bits(t) - bits(magic);  // n as an integer; two factors, as 2^128 and 2^-150 are no floats
+  const vi half = k >> 1;
+  return y * floats((half + 127) << 23) * floats((k - half + 127) << 23);
+#endif
+}
+
+// log x = e ln 2 + log(1 + f), 1 + f = x / 2^e in [sqrt(1/2), sqrt(2)).
+TT_INLINE vf log(vf x) {
+  const vi small = x < 1.17549435e-38f;
+  const vf scaled = select(small, x * 8388608.0f, x);
+  const vi shifted = bits(scaled) + (0x3f800000 - 0x3f3504f3);
+  const vf e = to_float((shifted >> 23) - 127 - (small & 23));
+  const vf f = floats((shifted & 0x007fffff) + 0x3f3504f3) - 1.0f;
+  vf p = broadcast(6.971611471e-02f);
+  p = fma(p, f, broadcast(-1.147973385e-01f));
+  p = fma(p, f, broadcast(1.168541992e-01f));
+  p = fma(p, f, broadcast(-1.242568733e-01f));
+  p = fma(p, f, broadcast(1.424905765e-01f));
+  p = fma(p, f, broadcast(-1.666780232e-01f));
+  p = fma(p, f, broadcast(2.000071575e-01f));
+  p = fma(p, f, broadcast(-2.499999696e-01f));
+  p = fma(p, f, broadcast(3.333333118e-01f));
+  const vf f2 = f * f;
+  vf tail = fma(f * f2, p, e * -2.12194440e-4f);
+  tail = fma(f2, broadcast(-0.5f), tail);
+  const vf y = fma(e, broadcast(0.693359375f), f + tail);
+  const vf inf = broadcast(__builtin_inff());
+  vf result = select(x < inf, y, x);                        // +inf and NaN as they are
+  result = select(x == 0.0f, -inf, result);
+  return select(x < 0.0f, broadcast(__builtin_nanf("")), result);
+}
+
+// log(1 + t), 0 <= t <= 1: the rounding of 1 + t is put back to first order.
+TT_INLINE vf log1p(vf t) {
+  const vf u = 1.0f + t;
+  return log(u) + (t - (u - 1.0f)) / u;
+}
+
+TT_INLINE vf sigmoid(vf x) { return 1.0f / (1.0f + exp(-x)); }
+
+TT_INLINE vf softplus(vf x) { return max(broadcast(0.0f), x) + log1p(exp(-abs(x))); }
+
+TT_INLINE vf tanh(vf x) {
+  const vf a = abs(x), s = x * x;
+  vf p = broadcast(2.292744813e-03f);
+  p = fma(p, s, broadcast(-8.343945513e-03f));
+  p = fma(p, s, broadcast(2.176891865e-02f));
+  p = fma(p, s, broadcast(-5.395925958e-02f));
+  p = fma(p, s, broadcast(1.333330356e-01f));
+  p = fma(p, s, broadcast(-3.333333317e-01f));
+  const vf near = fma(x * s, p, x);
+  const vf far = 1.0f - 2.0f / (exp(a + a) + 1.0f);
+  const vi sign = bits(x) & static_cast<int32_t>(0x80000000);
+  return select(a < 0.625f, near, floats(bits(far) | sign));
+}
+
+}  // namespace tt::kernels::TT_ISA
