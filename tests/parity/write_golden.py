@@ -182,10 +182,10 @@ def write_toml(config, path):
 def read_config(path):
     with open(path, "rb") as f:
         table = tomllib.load(f)["model"]
-    unknown = set(table) - {field.name for field in dataclasses.fields(Config)}
-    if unknown:
-        raise ValueError(f"{path}: [model] keys that the reference does not know: {', '.join(sorted(unknown))}")
-    return Config(**table)
+    known = {field.name for field in dataclasses.fields(Config)}
+    if unknown := sorted(set(table) - known):
+        print(f"{path}: keys without a counterpart here, ignored: {', '.join(unknown)}", file=sys.stderr)
+    return Config(**{key: value for key, value in table.items() if key in known})
 
 
 def model_config(parts, shape):
