@@ -19,7 +19,7 @@ struct RowGrad {
 // One lookup's share: row ids[i] of the table receives grad[i]. A negative id receives nothing.
 template <class T>
 struct RowGradPart {
-  Tensor<int64_t> ids;        // [n]
+  Tensor<const int64_t> ids;  // [n]
   Tensor<T> grad;             // [n, D]
   RowGradPart* next = nullptr;
 };

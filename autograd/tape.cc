@@ -51,6 +51,11 @@ Variable<T> Tape<T>::leaf(const Tensor<T>& value, bool requires_grad) {
 }
 
 template <class T>
+Variable<T> Tape<T>::constant(const Tensor<const T>& value) {
+  return leaf({const_cast<T*>(value.data()), value.shape()}, false);
+}
+
+template <class T>
 Variable<T> Tape<T>::parameter(Parameter<T>& p) {
   if (p.leaf_step != step_) {
     p.clear_grad();

@@ -94,7 +94,7 @@ class Tape {
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
-  Variable<T> constant(const Tensor<T>& value) { return leaf(value, false); }
+  Variable<T> constant(const Tensor<const T>& value);  // never written through
   Variable<T> variable(const Tensor<T>& value) { return leaf(value, true); }
   Variable<T> parameter(Parameter<T>& p);  // one leaf a parameter and step, however often it is asked for
   Variable<T> scalar(T x);                 // a constant of shape [1]

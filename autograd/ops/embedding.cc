@@ -5,7 +5,7 @@
 namespace tt {
 namespace {
 
-const Op kEmbedding("embedding"), kSliceRows("slice_rows");
+const Op kEmbedding("embedding"), kSliceRows("slice_rows"), kConcatRows("concat_rows");
 
 }  // namespace
 
@@ -29,7 +29,7 @@ Variable<T> embedding(Variable<T> table, Tensor<const int64_t> ids) {
     Parameter<T>* p = table.node()->parameter;
     if (p && p->is_table) {  // leave the adding up to the end of the backward pass: all lookups of a table at once
       auto* part = new (table.tape().arena().raw(sizeof(RowGradPart<T>))) RowGradPart<T>;
-      part->ids = {const_cast<int64_t*>(ids.data()), ids.shape()};
+      part->ids = ids;
       part->grad = {dout.data(), {n, d}};
       part->next = p->parts;
       p->parts = part;
@@ -56,9 +56,29 @@ Variable<T> slice_rows(Variable<T> x, int64_t begin, int64_t end) {
   });
 }
 
+template <class T>
+Variable<T> concat_rows(Variable<T> a, Variable<T> b) {
+  check(a.cols() == b.cols(), kConcatRows.name, "widths differ: ", a.shape(), " and ", b.shape());
+  Tape<T>& tape = a.tape();
+  const Tensor<T> y = tape.make({a.rows() + b.rows(), a.cols()});
+  const int64_t split = a.value().numel();
+  std::copy(a.value().begin(), a.value().end(), y.data());
+  std::copy(b.value().begin(), b.value().end(), y.data() + split);
+  return tape.record(kConcatRows, y, {a, b}, [=](const Tensor<T>& dout) {
+    const auto push = [](Variable<T> x, const T* share) {
+      if (!x.requires_grad()) return;
+      const GradTarget<T> dx = x.grad_target();
+      for (int64_t i = 0; i < x.value().numel(); ++i) dx.data[i] = (dx.add ? dx.data[i] : T(0)) + share[i];
+    };
+    push(a, dout.data());
+    push(b, dout.data() + split);
+  });
+}
+
 #define TT_INSTANTIATE(T)                                              \
   template Variable<T> embedding(Variable<T>, Tensor<const int64_t>); \
-  template Variable<T> slice_rows(Variable<T>, int64_t, int64_t);
+  template Variable<T> slice_rows(Variable<T>, int64_t, int64_t);      \
+  template Variable<T> concat_rows(Variable<T>, Variable<T>);
 TT_INSTANTIATE(float)
 TT_INSTANTIATE(double)
 #undef TT_INSTANTIATE

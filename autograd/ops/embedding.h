@@ -14,4 +14,8 @@ Variable<T> embedding(Variable<T> table, Tensor<const int64_t> ids);
 template <class T>
 Variable<T> slice_rows(Variable<T> x, int64_t begin, int64_t end);
 
+// a over b: [m, d], [n, d] -> [m + n, d].
+template <class T>
+Variable<T> concat_rows(Variable<T> a, Variable<T> b);
+
 }  // namespace tt

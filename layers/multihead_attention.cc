@@ -1,0 +1,45 @@
+#include "layers/multihead_attention.h"
+
+#include "autograd/ops/attention.h"
+#include "autograd/ops/embedding.h"
+#include "autograd/ops/reduce.h"
+
+namespace tt {
+
+template <class T>
+MultiheadAttention<T>::MultiheadAttention(ParameterSet<T>& parameters, const std::string& name, int64_t width,
+                                          int64_t heads)
+    : width_(width), heads_(heads) {
+  check(heads >= 1 && width % heads == 0, "config", "attention_heads = ", heads, " does not divide the item width ",
+        width, "; choose a divisor of it");
+  in_weight_ = parameters.add(name + ".in_proj_weight", {3 * width, width}, Initializer::xavier(width, 3 * width));
+  in_bias_ = parameters.add(name + ".in_proj_bias", {3 * width}, Initializer::constant(0));
+  out_ = Linear<T>(parameters, name + ".out_proj", width, width);
+  out_.bias->value.fill(T(0));
+}
+
+template <class T>
+Variable<T> MultiheadAttention<T>::operator()(Tape<T>& tape, Variable<T> x, Tensor<const int64_t> offsets) const {
+  const Variable<T> qkv = linear({x}, tape.parameter(*in_weight_), tape.parameter(*in_bias_));
+  return out_(tape, {attention(qkv, offsets, heads_)});
+}
+
+template <class T>
+Variable<T> MultiheadAttention<T>::newest(Tape<T>& tape, Variable<T> x, Tensor<const int64_t> offsets) const {
+  const Variable<T> w = tape.parameter(*in_weight_), b = tape.parameter(*in_bias_);
+  const Variable<T> query =
+      linear({segment_first(x, offsets)}, slice_rows(w, 0, width_), slice_rows(b, 0, width_));
+  return out_(tape, {newest_attention(query, x, w, b, offsets, heads_)});
+}
+
+template <class T>
+Variable<T> MultiheadAttention<T>::reference(Tape<T>& tape, Variable<T> x, Tensor<const int64_t> offsets) const {
+  const Variable<T> qkv = add_bias(matmul(x, tape.parameter(*in_weight_), true), tape.parameter(*in_bias_));
+  const Variable<T> heads = attention_reference(qkv, offsets, heads_);
+  return add_bias(matmul(heads, tape.parameter(*out_.weight), true), tape.parameter(*out_.bias));
+}
+
+template class MultiheadAttention<float>;
+template class MultiheadAttention<double>;
+
+}  // namespace tt

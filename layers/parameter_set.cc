@@ -1,0 +1,42 @@
+#include "layers/parameter_set.h"
+
+#include "tensor/error.h"
+
+namespace tt {
+
+template <class T>
+Parameter<T>* ParameterSet<T>::add(const std::string& name, const Shape& shape, const Initializer& how) {
+  check(find(name) == nullptr, "model", "two parameters are named \"", name, "\"");
+  Parameter<T>& p = storage_.emplace_back();
+  p.name = name;
+  p.value = make_tensor<T>(pool_, shape);
+  initialize(p.value, how, seed_, name);
+  order_.push_back(&p);
+  return &p;
+}
+
+template <class T>
+Parameter<T>* ParameterSet<T>::add_table(const std::string& name, const Shape& shape, const Initializer& how) {
+  Parameter<T>* p = add(name, shape, how);
+  p->is_table = true;
+  return p;
+}
+
+template <class T>
+Parameter<T>* ParameterSet<T>::find(const std::string& name) const {
+  for (Parameter<T>* p : order_)
+    if (p->name == name) return p;
+  return nullptr;
+}
+
+template <class T>
+int64_t ParameterSet<T>::element_count() const {
+  int64_t n = 0;
+  for (const Parameter<T>* p : order_) n += p->value.numel();
+  return n;
+}
+
+template class ParameterSet<float>;
+template class ParameterSet<double>;
+
+}  // namespace tt

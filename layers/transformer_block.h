@@ -1,0 +1,31 @@
+#pragma once
+// A pre-norm transformer block (Xiong et al. 2020): x + attention(norm(x)), then x + ffn(norm(x)) with a GELU in a
+// feed-forward layer four times as wide. Parameters: NAME.norm1, NAME.attention, NAME.norm2, NAME.ffn.{0,2}.
+
+#include "layers/multihead_attention.h"
+
+namespace tt {
+
+template <class T>
+class TransformerBlock {
+ public:
+  TransformerBlock() = default;
+  TransformerBlock(ParameterSet<T>& parameters, const std::string& name, int64_t width, int64_t heads);
+
+  Variable<T> operator()(Tape<T>& tape, Variable<T> x, Tensor<const int64_t> offsets) const;
+  // The result for the newest row of each sequence only, [S, D].
+  Variable<T> newest(Tape<T>& tape, Variable<T> x, Tensor<const int64_t> offsets) const;
+
+ private:
+  struct LayerNorm {
+    Parameter<T>*gain, *bias;
+  };
+  Variable<T> norm(Tape<T>& tape, Variable<T> x, const LayerNorm& n) const;
+  Variable<T> feed_forward(Tape<T>& tape, Variable<T> x) const;
+
+  LayerNorm norm1_{}, norm2_{};
+  MultiheadAttention<T> attention_;
+  Linear<T> wide_, narrow_;
+};
+
+}  // namespace tt

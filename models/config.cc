@@ -1,0 +1,171 @@
+#include "models/config.h"
+
+#include "models/toml_fields.h"
+
+namespace tt {
+namespace {
+
+using Field = TomlField<ModelConfig>;
+
+#define TT_FIELD(name) Field{#name, &ModelConfig::name}
+const std::vector<Field>& fields() {
+  static const std::vector<Field> list = {
+      TT_FIELD(compat),
+      TT_FIELD(user_id_hash_size), TT_FIELD(item_id_hash_size), TT_FIELD(user_id_embedding_dim),
+      TT_FIELD(item_id_embedding_dim), TT_FIELD(user_features_size), TT_FIELD(item_features_size),
+      TT_FIELD(hidden_size), TT_FIELD(embedding_init), TT_FIELD(user_value_weights), TT_FIELD(num_items),
+      TT_FIELD(normalize), TT_FIELD(temperature), TT_FIELD(learn_temperature),
+      TT_FIELD(history), TT_FIELD(user_history_seqlen), TT_FIELD(attention_heads), TT_FIELD(attention_layers),
+      TT_FIELD(transformer_blocks), TT_FIELD(positional_encoding), TT_FIELD(history_actions),
+      TT_FIELD(log_q), TT_FIELD(log_q_correct_positive), TT_FIELD(mask_accidental_hits), TT_FIELD(mixed_negatives),
+      TT_FIELD(negative_queue), TT_FIELD(hard_negatives), TT_FIELD(full_softmax),
+      TT_FIELD(debias), TT_FIELD(debias_gradient), TT_FIELD(debias_reduction), TT_FIELD(position_init),
+      TT_FIELD(light_ranker), TT_FIELD(num_mips_items), TT_FIELD(num_ranker_user_embeddings), TT_FIELD(ranker_value),
+      TT_FIELD(distill), TT_FIELD(kd_weight),
+      TT_FIELD(alignment), TT_FIELD(alignment_weight), TT_FIELD(alignment_temperature), TT_FIELD(alignment_beta),
+      TT_FIELD(alignment_fit_ranker),
+  };
+  return list;
+}
+#undef TT_FIELD
+
+void check_choice(const char* key, const std::string& value, std::initializer_list<const char*> choices) {
+  std::string list;
+  for (const char* c : choices) {
+    if (value == c) return;
+    list += (list.empty() ? "\"" : ", \"") + std::string(c) + "\"";
+  }
+  const std::string nearest = nearest_name(value, choices);
+  fail("config", "model.", key, " = \"", value, "\"; choose one of ", list,
+       nearest.empty() ? "" : " (did you mean \"" + nearest + "\"?)");
+}
+
+void check_at_least(const char* key, int64_t value, int64_t least) {
+  check(value >= least, "config", "model.", key, " = ", value, "; it must be at least ", least);
+}
+
+void check_positive(const char* key, double value) {
+  check(value > 0, "config", "model.", key, " = ", value, "; it must be positive");
+}
+
+}  // namespace
+
+void ModelConfig::apply_compat() {
+  if (compat != "reference") return;
+  normalize = false;
+  temperature = 1;
+  learn_temperature = false;
+  embedding_init = 1;
+  positional_encoding = "doubled";
+  transformer_blocks = false;
+  log_q = "none";
+  mask_accidental_hits = false;
+  debias_gradient = true;
+  debias_reduction = "sum";
+  position_init = "normal";
+  ranker_value = "logit";
+  kd_weight = 1;
+  alignment_temperature = 1;
+  alignment_fit_ranker = false;
+}
+
+void ModelConfig::validate() const {
+  check_choice("compat", compat, {"default", "reference"});
+  check_choice("debias", debias, {"none", "position", "user", "position+user"});
+  check_choice("debias_reduction", debias_reduction, {"mean", "sum"});
+  check_choice("position_init", position_init, {"one", "normal"});
+  check_choice("alignment", alignment, {"none", "kl", "expected_reward", "dpo"});
+  check_choice("positional_encoding", positional_encoding, {"standard", "doubled"});
+  check_choice("ranker_value", ranker_value, {"probability", "logit"});
+  check_choice("log_q", log_q, {"none", "counts", "stream"});
+  check_at_least("user_id_hash_size", user_id_hash_size, 1);
+  check_at_least("item_id_hash_size", item_id_hash_size, 1);
+  check_at_least("user_id_embedding_dim", user_id_embedding_dim, 1);
+  check_at_least("item_id_embedding_dim", item_id_embedding_dim, 1);
+  check_at_least("user_features_size", user_features_size, 0);
+  check_at_least("item_features_size", item_features_size, 0);
+  check_at_least("hidden_size", hidden_size, 1);
+  check_at_least("num_items", num_items, 1);
+  check_at_least("mixed_negatives", mixed_negatives, 0);
+  check_at_least("negative_queue", negative_queue, 0);
+  check_at_least("hard_negatives", hard_negatives, 0);
+  check_positive("temperature", temperature);
+  check_positive("embedding_init", embedding_init);
+  check(!user_value_weights.empty(), "config", "model.user_value_weights is empty; give one weight a label");
+  double total = 0;
+  for (const double w : user_value_weights) {
+    check(w >= 0, "config", "model.user_value_weights holds ", w, "; weights must not be negative");
+    total += w;
+  }
+  check(total > 0, "config", "model.user_value_weights are all zero; at least one label must count");
+  if (history) {
+    check_at_least("user_history_seqlen", user_history_seqlen, 1);
+    check_at_least("attention_heads", attention_heads, 1);
+    check_at_least("attention_layers", attention_layers, 1);
+    check(item_id_embedding_dim % attention_heads == 0, "config", "model.attention_heads = ", attention_heads,
+          " does not divide model.item_id_embedding_dim = ", item_id_embedding_dim, "; choose a divisor of it");
+    check(history_actions >= 0 && history_actions <= 255, "config", "model.history_actions = ", history_actions,
+          "; it must be 0 to 255");
+  }
+  if (light_ranker) {
+    check_at_least("num_mips_items", num_mips_items, 1);
+    check_at_least("num_ranker_user_embeddings", num_ranker_user_embeddings, 1);
+  }
+  check(!distill || light_ranker, "config",
+        "model.distill needs the light ranker, whose logits it trains; set light_ranker = true");
+  check(kd_weight >= 0, "config", "model.kd_weight = ", kd_weight, "; it must not be negative");
+  check(alignment_weight >= 0, "config", "model.alignment_weight = ", alignment_weight, "; it must not be negative");
+  check_positive("alignment_temperature", alignment_temperature);
+  check(!(full_softmax && (mixed_negatives > 0 || negative_queue > 0)), "config",
+        "model.full_softmax has every item as a column already; set mixed_negatives = 0 and negative_queue = 0");
+}
+
+const std::vector<std::string>& rung_names() {
+  static const std::vector<std::string> names = {"base", "history", "position", "user",
+                                                 "debias", "light", "kd", "reward"};
+  return names;
+}
+
+void apply_rung(ModelConfig& config, const std::string& rung) {
+  const auto& names = rung_names();
+  if (std::find(names.begin(), names.end(), rung) == names.end()) {
+    std::string list;
+    for (const auto& name : names) list += (list.empty() ? "" : ", ") + name;
+    fail("config", "there is no model \"", rung, "\"; choose one of ", list);
+  }
+  config.history = rung != "base";
+  config.debias = rung == "base" || rung == "history" ? "none"
+                  : rung == "position"                ? "position"
+                  : rung == "user"                    ? "user"
+                                                      : "position+user";
+  config.light_ranker = rung == "light" || rung == "kd";
+  config.distill = rung == "kd";
+  config.alignment = rung == "reward" ? "kl" : "none";
+}
+
+void read_model_table(const toml::table& table, const std::string& where, ModelConfig& config) {
+  // compat first: it sets options that other keys of the table may then change
+  if (const auto compat = table["compat"].value<std::string>()) {
+    config.compat = *compat;
+    config.apply_compat();
+  }
+  read_toml_fields(table, where, "model.", fields(), config);
+}
+
+void set_model_key(ModelConfig& config, const std::string& key, const std::string& value) {
+  read_model_table(parse_assignment(key, value), "--set", config);
+}
+
+std::string to_toml(const ModelConfig& config) { return "[model]\n" + write_toml_fields(fields(), config); }
+
+ModelConfig load_model_config(const std::string& path) {
+  const toml::table file = parse_toml_file(path);
+  const toml::table* table = file["model"].as_table();
+  check(table != nullptr, "config " + path, "there is no [model] table; begin one with a line [model]");
+  ModelConfig config;
+  read_model_table(*table, "config " + path, config);
+  config.validate();
+  return config;
+}
+
+}  // namespace tt

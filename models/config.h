@@ -1,0 +1,93 @@
+#pragma once
+// What a model is: the [model] table of a config file. Every field is a key of that table under the same name.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace toml {
+inline namespace v3 {
+class table;
+}
+}  // namespace toml
+
+namespace tt {
+
+struct ModelConfig {
+  // Tables and features. A hash size is the number of rows of an embedding table.
+  int64_t user_id_hash_size = 0, item_id_hash_size = 0;
+  int64_t user_id_embedding_dim = 64, item_id_embedding_dim = 64;  // DU, DI
+  int64_t user_features_size = 0, item_features_size = 0;          // IU, II; 0: no features, and no layers for them
+  int64_t hidden_size = 256;                                       // of the feature MLPs
+  double embedding_init = 0.1;                                     // standard deviation of the id embeddings
+  std::vector<double> user_value_weights = {1.0};                  // w [T]: labels -> net user value
+  int64_t num_items = 100;                                         // K that retrieval returns
+  std::string compat = "default";                                  // "reference": every [reference] rule at once
+
+  // Scores.
+  bool normalize = false;           // u and v to length 1
+  double temperature = 1.0;         // tau
+  bool learn_temperature = false;
+
+  // History encoder.
+  bool history = false;
+  int64_t user_history_seqlen = 50;  // capacity: only the newest so many items are read
+  int64_t attention_heads = 4, attention_layers = 3;
+  bool transformer_blocks = false;   // residual + layer norm + feed-forward around each attention
+  std::string positional_encoding = "standard";  // "doubled": [reference]
+  int64_t history_actions = 0;       // A: kinds of action fused into each history item; 0: none
+
+  // Negatives and their correction.
+  std::string log_q = "none";         // "counts": log of the item's share of the training data; "stream": estimated
+  bool log_q_correct_positive = true; // false: leave the correction out of the positive's own logit
+  bool mask_accidental_hits = true;
+  int64_t mixed_negatives = 0;        // N': uniform negatives added to the batch's own
+  int64_t negative_queue = 0;         // item vectors of earlier batches kept as negatives
+  int64_t hard_negatives = 0;         // > 0: only each row's so many highest negatives
+  bool full_softmax = false;          // all items of the corpus as columns: the reference for small corpora
+
+  // Debiasing of the label.
+  std::string debias = "none";        // "position" | "user" | "position+user"
+  bool debias_gradient = false;       // [reference]: true, gradients flow through the debiased value
+  std::string debias_reduction = "mean";  // "sum": [reference]
+  std::string position_init = "one";  // "normal": [reference]
+
+  // Light ranker and distillation.
+  bool light_ranker = false;
+  int64_t num_mips_items = 100, num_ranker_user_embeddings = 4;  // candidates re-ranked; NU
+  std::string ranker_value = "probability";  // sum_t w_t sigmoid(logit_t); "logit": without sigmoid, [reference]
+  bool distill = false;
+  double kd_weight = 1.0;
+
+  // Alignment with the main ranker.
+  std::string alignment = "none";     // "kl" | "expected_reward" | "dpo"
+  double alignment_weight = 1.0, alignment_temperature = 1.0, alignment_beta = 0.1;
+  bool alignment_fit_ranker = true;   // fit the proxy ranker to ranker_scores too; false: [reference]
+
+  int64_t num_tasks() const { return static_cast<int64_t>(user_value_weights.size()); }
+  bool debias_position() const { return debias == "position" || debias == "position+user"; }
+  bool debias_user() const { return debias == "user" || debias == "position+user"; }
+  bool needs_ranker_scores() const { return distill; }
+
+  // Sets the options that compat = "reference" stands for.
+  void apply_compat();
+  // Throws Error for a value that no model can have, naming the key and the mend.
+  void validate() const;
+};
+
+// The models of the ladder: "base", "history", "position", "user", "debias", "light", "kd", "reward", each on top of
+// what it builds on. Throws Error for another name.
+void apply_rung(ModelConfig& config, const std::string& rung);
+const std::vector<std::string>& rung_names();
+
+// Reads a [model] table on top of `config`; `where` names the file for messages. Unknown keys and values of the wrong
+// type throw Error, with the nearest known key.
+void read_model_table(const toml::table& table, const std::string& where, ModelConfig& config);
+// One key of the table from text, as `--set model.key=value` has it.
+void set_model_key(ModelConfig& config, const std::string& key, const std::string& value);
+// The config as a [model] table in TOML.
+std::string to_toml(const ModelConfig& config);
+// A file whose [model] table is read; other tables are ignored.
+ModelConfig load_model_config(const std::string& path);
+
+}  // namespace tt

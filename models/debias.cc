@@ -1,0 +1,63 @@
+#include "models/debias.h"
+
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/embedding.h"
+#include "autograd/ops/reduce.h"
+
+namespace tt {
+namespace {
+
+constexpr double kUserFloor = 0.1, kPositionFloor = 1e-3;
+
+}  // namespace
+
+template <class T>
+Debias<T>::Debias(ParameterSet<T>& parameters, const ModelConfig& config)
+    : gradient_(config.debias_gradient), sum_(config.debias_reduction == "sum") {
+  if (config.debias_position())
+    position_ = parameters.add("position_bias_net_user_value.weight", {kPositions, 1},
+                               config.position_init == "normal" ? Initializer::normal(1) : Initializer::constant(1));
+  if (config.debias_user())
+    user_.emplace(parameters, "user_debias_net_user_value.0", config.item_id_embedding_dim + (position_ ? 1 : 0), 1);
+}
+
+template <class T>
+auto Debias<T>::operator()(Tape<T>& tape, Tensor<const T> value, Tensor<const int32_t> position, Variable<T> u) const
+    -> Output {
+  const int64_t b = value.numel();
+  const Variable<T> v = tape.constant({value.data(), {b, 1}});
+  const auto squared_error = [&](Variable<T> estimate) {
+    const Variable<T> error = square(subtract(estimate, v));
+    return sum_ ? sum(error) : mean(error);
+  };
+
+  Variable<T> estimate, loss;
+  if (position_) {
+    check(position.numel() == b, "debias", "the model debiases by position, and the batch has no \"position\" column");
+    const Tensor<int64_t> bucket = make_tensor<int64_t>(tape.arena(), {b});
+    for (int64_t i = 0; i < b; ++i) {
+      check(position[i] >= 0, "debias", "position ", position[i], " in row ", i, "; positions count from 0");
+      bucket[i] = std::min<int64_t>(position[i], kPositions - 1);
+    }
+    estimate = embedding(tape.parameter(*position_), Tensor<const int64_t>(bucket));
+    loss = squared_error(estimate);
+  }
+  if (user_) {
+    const Variable<T> user = gradient_ ? u : detach(u);
+    if (position_) {
+      estimate = (*user_)(tape, {user, estimate});
+      loss = add(loss, squared_error(estimate));
+    } else {
+      estimate = clamp_min((*user_)(tape, {user}), T(kUserFloor));
+      loss = squared_error(estimate);
+    }
+  }
+  Variable<T> divisor = clamp_min(estimate, T(position_ ? kPositionFloor : kUserFloor));
+  if (!gradient_) divisor = detach(divisor);
+  return {divide(v, divisor), loss};
+}
+
+template class Debias<float>;
+template class Debias<double>;
+
+}  // namespace tt

@@ -1,0 +1,55 @@
+#include "models/light_ranker.h"
+
+#include <cmath>
+
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/losses.h"
+#include "autograd/ops/reduce.h"
+
+namespace tt {
+
+template <class T>
+LightRanker<T>::LightRanker(ParameterSet<T>& parameters, const ModelConfig& config, int64_t user_input_width)
+    : config_(config) {
+  const int64_t d = config.item_id_embedding_dim, nu = config.num_ranker_user_embeddings, tasks = config.num_tasks();
+  user_tower_ = Linear<T>(parameters, "ranker_user_tower", user_input_width, nu * d);
+  head_ = Linear<T>(parameters, "light_ranker", 2 * d + nu + 1, config.distill ? 2 * tasks : tasks);
+}
+
+template <class T>
+Variable<T> LightRanker<T>::user_vectors(Tape<T>& tape, const std::vector<Variable<T>>& user_input) const {
+  return user_tower_(tape, user_input);
+}
+
+template <class T>
+Variable<T> LightRanker<T>::logits(Tape<T>& tape, Variable<T> user_vectors, Variable<T> u, Variable<T> v) const {
+  const Variable<T> r = block_dot(user_vectors, v);
+  const Variable<T> aware = block_combine(softmax_rows(r), user_vectors);
+  return head_(tape, {v, aware, r, row_dot(u, v)});
+}
+
+template <class T>
+auto LightRanker<T>::loss(Tape<T>&, Variable<T> logits, const Batch<T>& batch) const -> Loss {
+  const int64_t tasks = config_.num_tasks();
+  if (!config_.distill) return {bce_with_logits(logits, batch.labels), {}};
+  check(batch.ranker_scores.numel() == batch.labels.numel(), "distill",
+        "the batch has no \"ranker_scores\"; distillation learns from them: give them, or set distill = false");
+  return {bce_with_logits(slice_columns(logits, 0, tasks), batch.labels),
+          scale(bce_with_logits(slice_columns(logits, tasks, 2 * tasks), batch.ranker_scores),
+                static_cast<T>(config_.kd_weight))};
+}
+
+template <class T>
+T LightRanker<T>::value(const T* logits) const {
+  T total = 0;
+  for (int64_t t = 0; t < config_.num_tasks(); ++t) {
+    const T w = static_cast<T>(config_.user_value_weights[static_cast<size_t>(t)]);
+    total += w * (config_.ranker_value == "logit" ? logits[t] : 1 / (1 + std::exp(-logits[t])));
+  }
+  return total;
+}
+
+template class LightRanker<float>;
+template class LightRanker<double>;
+
+}  // namespace tt

@@ -1,0 +1,36 @@
+#pragma once
+// A ranker small enough to run inside retrieval: NU user vectors U = Linear(user_input) look at a candidate v.
+//   r = U v [NU]    aware = softmax(r)^T U [DI]    logits = Linear(concat[v, aware, r, u.v])
+// With distillation there are 2T logits: the first T learn the labels, the last T the main ranker's scores.
+
+#include "layers/linear.h"
+#include "models/batch.h"
+#include "models/config.h"
+
+namespace tt {
+
+template <class T>
+class LightRanker {
+ public:
+  LightRanker(ParameterSet<T>& parameters, const ModelConfig& config, int64_t user_input_width);
+
+  // U: [B, NU * DI].
+  Variable<T> user_vectors(Tape<T>& tape, const std::vector<Variable<T>>& user_input) const;
+  // Logits of the pairs (row i of U and u, row i of v): [B, T or 2T].
+  Variable<T> logits(Tape<T>& tape, Variable<T> user_vectors, Variable<T> u, Variable<T> v) const;
+
+  // Binary cross-entropy of the pairs shown: with the labels, and kd_weight times that with the ranker's scores.
+  struct Loss {
+    Variable<T> labels, distillation;  // the second is absent without distillation
+  };
+  Loss loss(Tape<T>& tape, Variable<T> logits, const Batch<T>& batch) const;
+
+  // One number a pair from its logits: sum_t w_t sigmoid(logit_t), or w_t logit_t.
+  T value(const T* logits) const;
+
+ private:
+  ModelConfig config_;
+  Linear<T> user_tower_, head_;
+};
+
+}  // namespace tt

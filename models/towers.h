@@ -1,0 +1,52 @@
+#pragma once
+// The two towers.
+//   user: u = Linear(concat[ E_user[id], MLP(features), attended history, mean history ])      [B, DI]
+//   item: v = Linear(concat[ E_item[id], MLP(features) ])                                      [C, DI]
+// each optionally scaled to length 1. A model without features has no feature MLP and a narrower Linear.
+
+#include <optional>
+
+#include "layers/linear.h"
+#include "layers/mlp.h"
+#include "models/batch.h"
+#include "models/config.h"
+#include "models/history_encoder.h"
+
+namespace tt {
+
+template <class T>
+class ItemTower {
+ public:
+  ItemTower(ParameterSet<T>& parameters, const std::string& prefix, const ModelConfig& config);
+  Variable<T> operator()(Tape<T>& tape, const ItemInputs<T>& items) const;  // [C, DI]
+  Parameter<T>* table() const { return table_; }
+
+ private:
+  bool normalize_;
+  Parameter<T>* table_;  // E_item [rows, DI]
+  std::optional<Mlp<T>> features_;
+  Linear<T> head_;
+};
+
+template <class T>
+class UserTower {
+ public:
+  // `item_table` is E_item: history items are looked up in the same table.
+  UserTower(ParameterSet<T>& parameters, const std::string& prefix, const ModelConfig& config,
+            Parameter<T>* item_table);
+
+  // The blocks of user_input, side by side; the light ranker reads them too.
+  std::vector<Variable<T>> input(Tape<T>& tape, const UserInputs<T>& users) const;
+  Variable<T> vectors(Tape<T>& tape, const std::vector<Variable<T>>& input) const;  // [B, DI]
+  int64_t input_width() const { return input_width_; }
+
+ private:
+  bool normalize_;
+  int64_t input_width_;
+  Parameter<T>* table_;  // E_user [rows, DU]
+  std::optional<Mlp<T>> features_;
+  std::optional<HistoryEncoder<T>> history_;
+  Linear<T> head_;
+};
+
+}  // namespace tt

@@ -1,0 +1,177 @@
+#include "models/two_tower.h"
+
+#include <cmath>
+
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/embedding.h"
+#include "autograd/ops/reduce.h"
+
+namespace tt {
+namespace {
+
+constexpr double kWeightFloor = 1e-6;
+
+ModelConfig checked(const ModelConfig& config) {
+  config.validate();
+  return config;
+}
+
+}  // namespace
+
+template <class T>
+TwoTower<T>::AnchorTowers::AnchorTowers(const ModelConfig& config, uint64_t seed)
+    : parameters(seed), item_tower(parameters, "anchor.", config),
+      user_tower(parameters, "anchor.", config, item_tower.table()) {
+  for (Parameter<T>* p : parameters.all()) p->trainable = false;
+}
+
+template <class T>
+TwoTower<T>::TwoTower(const ModelConfig& config, uint64_t seed)
+    : config_(checked(config)), parameters_(std::make_unique<ParameterSet<T>>(seed)),
+      item_tower_(*parameters_, "", config_), user_tower_(*parameters_, "", config_, item_tower_.table()) {
+  if (config_.learn_temperature)
+    log_temperature_ = parameters_->add("log_temperature", {1}, Initializer::constant(std::log(config_.temperature)));
+  if (config_.debias != "none") debias_.emplace(*parameters_, config_);
+  if (config_.light_ranker) light_ranker_.emplace(*parameters_, config_, user_tower_.input_width());
+  if (config_.alignment != "none") alignment_.emplace(*parameters_, config_);
+}
+
+template <class T>
+Variable<T> TwoTower<T>::tau(Tape<T>& tape) const {
+  if (log_temperature_) return exp(tape.parameter(*log_temperature_));
+  return tape.scalar(static_cast<T>(config_.temperature));
+}
+
+template <class T>
+T TwoTower<T>::temperature() const {
+  return log_temperature_ ? std::exp(log_temperature_->value[0]) : static_cast<T>(config_.temperature);
+}
+
+template <class T>
+void TwoTower<T>::check_batch(const Batch<T>& batch) const {
+  const int64_t b = batch.size();
+  check(b > 0, "model", "the batch is empty");
+  check(batch.item.id.numel() == b, "model", "item_id has ", batch.item.id.numel(), " rows, user_id has ", b);
+  check(batch.labels.shape() == Shape{b, config_.num_tasks()}, "model", "labels have shape ", batch.labels.shape(),
+        "; user_value_weights ask for [", b, ", ", config_.num_tasks(), "]");
+}
+
+// Debiased net user value, floored at 1e-6 and divided by its largest in the batch: [B].
+template <class T>
+Variable<T> TwoTower<T>::weights(Tape<T>& tape, const Batch<T>& batch, Variable<T> u,
+                                 Variable<T>* debias_loss) const {
+  const int64_t b = batch.size(), tasks = config_.num_tasks();
+  const Tensor<T> value = tape.make({b});
+  for (int64_t i = 0; i < b; ++i) {
+    value[i] = 0;
+    for (int64_t t = 0; t < tasks; ++t)
+      value[i] += static_cast<T>(config_.user_value_weights[static_cast<size_t>(t)]) * batch.labels.row(i)[t];
+  }
+  Variable<T> debiased = tape.constant(value);
+  if (debias_) {
+    const auto out = (*debias_)(tape, value, batch.position, u);
+    debiased = out.value;
+    *debias_loss = out.loss;
+  }
+  const Variable<T> floored = clamp_min(debiased, T(kWeightFloor));
+  return divide_by(floored, max(floored));
+}
+
+template <class T>
+LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool alignment_on) const {
+  check_batch(batch);
+  LossOutput<T> out;
+  const std::vector<Variable<T>> user_input = user_tower_.input(tape, batch.user);
+  out.u = user_tower_.vectors(tape, user_input);
+  Variable<T> columns;  // [M, DI]: all item vectors of the softmax
+  if (config_.full_softmax) {
+    columns = item_tower_(tape, batch.negatives);
+    out.v = embedding(columns, batch.candidates.target);
+  } else {
+    columns = out.v = item_tower_(tape, batch.item);
+    if (batch.negatives.id.numel() > 0) columns = concat_rows(columns, item_tower_(tape, batch.negatives));
+    if (batch.queue.numel() > 0) columns = concat_rows(columns, tape.constant(batch.queue));
+  }
+  const Variable<T> temperature_variable = tau(tape);
+
+  const Variable<T> weight = weights(tape, batch, out.u, &out.debias);
+  out.retrieval = in_batch_softmax(out.u, columns, temperature_variable, weight, batch.candidates);
+  out.total = out.retrieval;
+  const auto add_part = [&](Variable<T> part) {
+    if (part) out.total = add(out.total, part);
+  };
+  add_part(out.debias);
+
+  if (light_ranker_) {
+    const Variable<T> user_vectors = light_ranker_->user_vectors(tape, user_input);
+    const auto parts = light_ranker_->loss(tape, light_ranker_->logits(tape, user_vectors, out.u, out.v), batch);
+    add_part(out.ranker = parts.labels);
+    add_part(out.distillation = parts.distillation);
+  }
+  if (alignment_) {
+    add_part(out.proxy = alignment_->fit_loss(tape, out.u, out.v, batch));
+    if (alignment_on && config_.alignment_weight > 0) {
+      Anchor<T> anchor{out.u.value(), columns.value(), temperature_variable.item()};
+      if (anchor_ && alignment_->needs_anchor()) {
+        anchor.u = anchor_->user_tower.vectors(tape, anchor_->user_tower.input(tape, batch.user)).value();
+        Variable<T> v0 = anchor_->item_tower(tape, config_.full_softmax ? batch.negatives : batch.item);
+        if (!config_.full_softmax && batch.negatives.id.numel() > 0)
+          v0 = concat_rows(v0, anchor_->item_tower(tape, batch.negatives));
+        if (batch.queue.numel() > 0) v0 = concat_rows(v0, tape.constant(batch.queue));
+        anchor.v = v0.value();
+        anchor.tau = anchor_->tau;
+      }
+      out.alignment = scale(alignment_->align_loss(tape, out.u, columns, temperature_variable,
+                                                   batch.candidates.exclude, &anchor),
+                            static_cast<T>(config_.alignment_weight));
+      add_part(out.alignment);
+    }
+  }
+  return out;
+}
+
+template <class T>
+Variable<T> TwoTower<T>::users(Tape<T>& tape, const UserInputs<T>& users) const {
+  return user_tower_.vectors(tape, user_tower_.input(tape, users));
+}
+
+template <class T>
+Variable<T> TwoTower<T>::items(Tape<T>& tape, const ItemInputs<T>& items) const {
+  return item_tower_(tape, items);
+}
+
+template <class T>
+auto TwoTower<T>::serve(Tape<T>& tape, const UserInputs<T>& users) const -> Served {
+  const std::vector<Variable<T>> input = user_tower_.input(tape, users);
+  return {user_tower_.vectors(tape, input),
+          light_ranker_ ? light_ranker_->user_vectors(tape, input) : Variable<T>()};
+}
+
+template <class T>
+void TwoTower<T>::rank(Tape<T>& tape, const T* ranker, const T* u, Tensor<const T> items, T* values) const {
+  check(light_ranker_.has_value(), "rank", "the model has no light ranker; train one with light_ranker = true");
+  const int64_t c = items.rows(), d = items.cols(), wide = config_.num_ranker_user_embeddings * d;
+  const Tensor<T> all_ranker = tape.make({c, wide}), all_u = tape.make({c, d});
+  for (int64_t i = 0; i < c; ++i) {
+    std::copy_n(ranker, wide, all_ranker.row(i));
+    std::copy_n(u, d, all_u.row(i));
+  }
+  const Variable<T> logits = light_ranker_->logits(tape, tape.constant(all_ranker), tape.constant(all_u),
+                                                   tape.constant(items));
+  for (int64_t i = 0; i < c; ++i) values[i] = light_ranker_->value(logits.value().row(i));
+}
+
+template <class T>
+void TwoTower<T>::set_anchor() {
+  if (!anchor_) anchor_ = std::make_unique<AnchorTowers>(config_, 0);
+  for (Parameter<T>* frozen : anchor_->parameters.all()) {
+    const Parameter<T>* live = parameters_->find(frozen->name.substr(std::string("anchor.").size()));
+    std::copy(live->value.begin(), live->value.end(), frozen->value.begin());
+  }
+  anchor_->tau = temperature();
+}
+
+template class TwoTower<float>;
+template class TwoTower<double>;
+
+}  // namespace tt

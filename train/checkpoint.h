@@ -1,0 +1,17 @@
+#pragma once
+// A model's parameters in a safetensors file, under the names of the parameter table: PyTorch loads it as it is.
+
+#include <string>
+
+#include "layers/parameter_set.h"
+#include "models/two_tower.h"
+
+namespace tt {
+
+// Atomic: the file is the old one or the whole new one. A frozen anchor is stored too, under "anchor.NAME".
+void save_model(const std::string& path, const TwoTower<float>& model);
+
+// Throws Error, naming the parameter, if one is missing, left over or of another shape.
+void load_model(const std::string& path, TwoTower<float>& model);
+
+}  // namespace tt

@@ -1,0 +1,50 @@
+#include "train/run.h"
+
+#include <filesystem>
+
+#include "tensor/error.h"
+#include "train/checkpoint.h"
+
+namespace tt {
+
+Run open_run(const std::string& run_dir, const std::string& data_dir) {
+  const std::string config_path = run_dir + "/config.toml";
+  check(std::filesystem::exists(config_path), "run " + run_dir,
+        "there is no config.toml; give a folder that `twotower train --out` wrote");
+  Run run;
+  read_config_file(config_path, run.config);
+  if (!data_dir.empty()) run.config.data = data_dir;
+  run.data = Dataset::open(run.config.data);
+  run.model = std::make_unique<TwoTower<float>>(run.config.model);
+  load_model(run_dir + "/model.safetensors", *run.model);
+  return run;
+}
+
+void fit_config_to_data(ModelConfig& model, const Dataset& data) {
+  const std::string where = "dataset " + data.dir();
+  const auto fit = [&](int64_t& value, int64_t from_data, const char* key) {
+    if (value == 0) value = from_data;
+    check(value >= from_data, where, "it needs model.", key, " >= ", from_data, ", the config has ", value);
+  };
+  fit(model.user_id_hash_size, data.num_users(), "user_id_hash_size");
+  fit(model.item_id_hash_size, data.num_items(), "item_id_hash_size");
+  model.user_features_size = data.user_features_size();
+  model.item_features_size = data.item_features_size();
+  const auto tasks = static_cast<size_t>(data.num_tasks());
+  if (model.user_value_weights.size() != tasks) {
+    check(model.user_value_weights.size() == 1, where, "it has ", tasks, " labels, model.user_value_weights ",
+          model.user_value_weights.size(), " weights; give one a label");
+    model.user_value_weights.assign(data.value_weights().begin(), data.value_weights().end());
+  }
+  if (model.history_actions > 0)
+    check(model.history_actions == data.num_actions(), where, "it has ", data.num_actions(),
+          " kinds of action, the config model.history_actions = ", model.history_actions);
+  if (model.debias_position())
+    check(data.has_positions(), where, "it has no positions, which debias = \"", model.debias,
+          "\" needs; use debias = \"user\" or \"none\", or import a position column");
+  if (model.distill)
+    check(data.has_ranker_scores(), where,
+          "it has no ranker scores, which distillation needs; set distill = false, or import them with --ranker");
+}
+
+}  // namespace tt
