@@ -1,0 +1,31 @@
+#include "models/retrieval/exact.h"
+
+#include "tensor/error.h"
+#include "tensor/kernels/topk/topk.h"
+
+namespace tt {
+
+void TopItems::resize(int64_t queries, int64_t top) {
+  k = top;
+  rows.resize(static_cast<size_t>(queries * top));
+  values.resize(rows.size());
+  counts.assign(static_cast<size_t>(queries), 0);
+}
+
+void ExactIndex::search(Tensor<const float> queries, int64_t k, TopItems& out, const SkipRows* skip) const {
+  check(k >= 1, "retrieve", "k = ", k, "; ask for at least 1 item");
+  const int64_t q = queries ? queries.rows() : 0;
+  out.resize(q, k);
+  if (q == 0) return;
+  check(size() > 0, "retrieve", "the index holds no items; build it from at least one item vector");
+  check(queries.cols() == items_.cols(), "retrieve", "queries have ", queries.cols(), " dimensions, items ",
+        items_.cols(), "; use vectors of one model");
+  if (skip)
+    check(static_cast<int64_t>(skip->offsets.size()) == q + 1, "retrieve", "there are ", q, " queries but ",
+          static_cast<int64_t>(skip->offsets.size()) - 1, " lists of items to leave out; give one a query");
+  kernels::mips_topk(queries.data(), q, items_.data(), items_.rows(), items_.cols(), k, out.rows.data(),
+                     out.values.data(), out.counts.data(), skip ? skip->offsets.data() : nullptr,
+                     skip ? skip->rows.data() : nullptr);
+}
+
+}  // namespace tt

@@ -1,0 +1,64 @@
+#pragma once
+// Serving: every item of the dataset through the trained item tower once, users through the user tower as they come,
+// and the K items that fit each user best. Memory does not grow with users x items.
+
+#include <span>
+
+#include "models/retrieval/exact.h"
+#include "models/two_tower.h"
+#include "train/dataset.h"
+
+namespace tt {
+
+// A user as of some moment: the first `history_end` actions of the user's list came before it. Row -1 is a user the
+// dataset does not know: no id, zero features, no history.
+struct UserMoment {
+  int64_t user = -1;
+  int64_t history_end = 0;
+};
+
+// A user with all actions that the dataset has.
+UserMoment latest_moment(const Dataset& data, int64_t user);
+
+class Retriever {
+ public:
+  // Both must outlive the retriever. Encodes all items.
+  Retriever(const TwoTower<float>& model, const Dataset& data);
+
+  // Encodes all items again: after the model has changed.
+  void refresh();
+
+  // The k best items of each user. With a light ranker: the max(num_mips_items, k) best by inner product, reordered
+  // by its values, which are then the scores. `seen`: items to leave out, by user row; null leaves none out. Throws
+  // Error for k < 1 and for users and history ends that the dataset does not have.
+  void retrieve(std::span<const UserMoment> users, int64_t k, TopItems& out, const UserItems* seen = nullptr);
+
+  // The scores by which retrieve() orders, for given items of one user.
+  void score(const UserMoment& user, std::span<const int64_t> items, float* out);
+
+  void encode_users(std::span<const UserMoment> users, float* out);  // out: [B, DI]
+  Tensor<const float> item_vectors() const { return items_; }        // [C, DI]
+  const ExactIndex& index() const { return index_; }
+  const TwoTower<float>& model() const { return model_; }
+  const Dataset& data() const { return data_; }
+  bool has_light_ranker() const { return model_.light_ranker() != nullptr; }
+
+ private:
+  UserInputs<float> inputs(std::span<const UserMoment> users);
+  // One tile: vectors into u [B, DI], and the light ranker's user vectors, if any, into ranker [B, NU * DI].
+  void encode_tile(std::span<const UserMoment> users, float* u, float* ranker);
+  void rerank(int64_t users, const float* u, const float* ranker, TopItems& candidates, int64_t k, TopItems& out,
+              int64_t first);
+  void light_values(int64_t pairs, const int64_t* user_of, const int64_t* item_of, const float* u,
+                    const float* ranker, float* values);
+
+  const TwoTower<float>& model_;
+  const Dataset& data_;
+  Pool pool_;
+  Tensor<float> items_;  // [C, DI]
+  ExactIndex index_;
+  Arena arena_;
+  Tape<float> tape_;
+};
+
+}  // namespace tt
