@@ -25,7 +25,6 @@
 //   value_lost@K     1 - true value of the K returned / of the best K
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -33,6 +32,7 @@
 
 #include "train/dataset.h"
 #include "train/serving.h"
+#include "train/statistics.h"
 
 namespace tt {
 
@@ -50,11 +50,6 @@ class Measures {
 
 // False if a larger value of the measure is the better one.
 bool lower_is_better(const std::string& measure);
-
-struct Interval {
-  std::string name;
-  double low, high;
-};
 
 struct EvaluateOptions {
   Split split = Split::test;
@@ -99,8 +94,5 @@ EvaluationResult evaluate(Retriever& retriever, const Dataset& data, const Evalu
 
 // The measures that a model on this dataset will have, for checking a name before training starts.
 std::vector<std::string> measure_names(const Dataset& data, const EvaluateOptions& options);
-
-// Kendall's tau-b of two orders of the same n things, in O(n log n) (Knight 1966); NaN if either is all ties.
-double kendall_tau(const float* a, const float* b, int64_t n);
 
 }  // namespace tt

@@ -36,6 +36,11 @@ class Retriever {
   // The scores by which retrieve() orders, for given items of one user.
   void score(const UserMoment& user, std::span<const int64_t> items, float* out);
 
+  // 1-based place of the best-placed of each user's relevant items among all items not seen, by inner product; 0 for a
+  // user without relevant items. relevant: a list a user, none of it seen. Not with a light ranker, which orders only
+  // its candidates.
+  void first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen, int64_t* ranks);
+
   void encode_users(std::span<const UserMoment> users, float* out);  // out: [B, DI]
   Tensor<const float> item_vectors() const { return items_; }        // [C, DI]
   const ExactIndex& index() const { return index_; }

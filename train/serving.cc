@@ -1,0 +1,279 @@
+#include "train/serving.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "tensor/error.h"
+#include "tensor/gemm.h"
+#include "tensor/parallel.h"
+
+namespace tt {
+namespace {
+
+constexpr int64_t kItemTile = 4096;  // items through the tower at a time
+constexpr int64_t kUserTile = 256;   // users at a time
+constexpr int64_t kRankTile = 2048;  // items whose scores are held at a time to count who comes first
+constexpr int64_t kPairTile = 4096;  // user-item pairs through the light ranker at a time
+
+void check_side(const char* side, int64_t model_width, int64_t data_width, int64_t table, int64_t rows) {
+  check(model_width == 0 || model_width == data_width, "retrieve", "the model reads ", model_width, " ", side,
+        " features, the dataset has ", data_width, "; serve it on data with the columns it was trained on");
+  check(table >= rows, "retrieve", "the model knows ", table, " ", side, "s, the dataset has ", rows,
+        "; serve it on the data it was trained on, or train again");
+}
+
+}  // namespace
+
+UserMoment latest_moment(const Dataset& data, int64_t user) {
+  return {user, data.history_offsets()[user + 1] - data.history_offsets()[user]};
+}
+
+Retriever::Retriever(const TwoTower<float>& model, const Dataset& data)
+    : model_(model), data_(data), tape_(arena_, /*recording=*/false) {
+  const ModelConfig& config = model.config();
+  check_side("user", config.user_features_size, data.user_features_size(), config.user_id_hash_size, data.num_users());
+  check_side("item", config.item_features_size, data.item_features_size(), config.item_id_hash_size, data.num_items());
+  check(!config.history || config.history_actions == 0 || config.history_actions == data.num_actions(), "retrieve",
+        "the model reads ", config.history_actions, " kinds of history action, the dataset has ", data.num_actions());
+  items_ = make_tensor<float>(pool_, {data.num_items(), config.item_id_embedding_dim});
+  index_ = ExactIndex(items_);
+  refresh();
+}
+
+void Retriever::refresh() {
+  const ModelConfig& config = model_.config();
+  const int64_t width = config.item_features_size;
+  for (int64_t lo = 0; lo < items_.rows(); lo += kItemTile) {
+    const int64_t n = std::min(kItemTile, items_.rows() - lo);
+    const Tensor<int64_t> id = make_tensor<int64_t>(arena_, {n});
+    for (int64_t i = 0; i < n; ++i) id[i] = lo + i;
+    ItemInputs<float> inputs;
+    inputs.id = id;
+    if (width > 0) inputs.features = {data_.item_features() + lo * width, {n, width}};
+    const Tensor<float> v = model_.items(tape_, inputs).value();
+    std::copy(v.begin(), v.end(), items_.row(lo));
+    tape_.reset();
+  }
+}
+
+// What the user tower reads, gathered into the arena.
+UserInputs<float> Retriever::inputs(std::span<const UserMoment> users) {
+  const ModelConfig& config = model_.config();
+  const auto n = static_cast<int64_t>(users.size());
+  const int64_t width = config.user_features_size, kinds = config.history ? config.history_actions : 0;
+  const int64_t* starts = data_.history_offsets();
+  const Tensor<int64_t> id = make_tensor<int64_t>(arena_, {n}), offsets = make_tensor<int64_t>(arena_, {n + 1});
+  offsets[0] = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const UserMoment& m = users[static_cast<size_t>(i)];
+    check(m.user >= -1 && m.user < data_.num_users(), "retrieve", "user row ", m.user, " is not in 0 .. ",
+          data_.num_users() - 1, "; -1 stands for an unknown user");
+    const int64_t actions = m.user < 0 ? 0 : starts[m.user + 1] - starts[m.user];
+    check(m.history_end >= 0 && m.history_end <= actions, "retrieve", "user row ", m.user, " has ", actions,
+          " actions, not ", m.history_end);
+    id[i] = m.user;
+    offsets[i + 1] = offsets[i] + (config.history ? std::min(m.history_end, config.user_history_seqlen) : 0);
+  }
+
+  UserInputs<float> out;
+  out.id = id;
+  if (width > 0) {
+    const Tensor<float> features = make_tensor<float>(arena_, {n, width});
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t user = users[static_cast<size_t>(i)].user;
+      if (user < 0) std::fill_n(features.row(i), width, 0.0f);
+      else std::copy_n(data_.user_features() + user * width, width, features.row(i));
+    }
+    out.features = features;
+  }
+  const Tensor<int64_t> items = make_tensor<int64_t>(arena_, {offsets[n]});
+  const Tensor<uint8_t> flags = kinds > 0 ? make_tensor<uint8_t>(arena_, {offsets[n], kinds}) : Tensor<uint8_t>();
+  for (int64_t i = 0; i < n; ++i) {
+    const UserMoment& m = users[static_cast<size_t>(i)];
+    for (int64_t at = offsets[i]; at < offsets[i + 1]; ++at) {  // newest first
+      const int64_t action = starts[m.user] + m.history_end - 1 - (at - offsets[i]);
+      items[at] = data_.history_items()[action];
+      if (kinds > 0) std::copy_n(data_.history_actions() + action * kinds, kinds, flags.row(at));
+    }
+  }
+  out.history_offsets = offsets;
+  out.history_items = items;
+  out.history_actions = flags;
+  return out;
+}
+
+void Retriever::encode_tile(std::span<const UserMoment> users, float* u, float* ranker) {
+  const auto served = model_.serve(tape_, inputs(users));
+  const Tensor<float> vectors = served.u.value();
+  std::copy(vectors.begin(), vectors.end(), u);
+  if (ranker) {
+    const Tensor<float> wide = served.ranker.value();
+    std::copy(wide.begin(), wide.end(), ranker);
+  }
+  tape_.reset();
+}
+
+void Retriever::encode_users(std::span<const UserMoment> users, float* out) {
+  const int64_t d = items_.cols();
+  for (size_t lo = 0; lo < users.size(); lo += kUserTile) {
+    const auto tile = users.subspan(lo, std::min<size_t>(kUserTile, users.size() - lo));
+    encode_tile(tile, out + static_cast<int64_t>(lo) * d, nullptr);
+  }
+}
+
+// values[p] = the light ranker's value of item item_of[p] for user user_of[p]; an item of -1 is skipped.
+void Retriever::light_values(int64_t pairs, const int64_t* user_of, const int64_t* item_of, const float* u,
+                             const float* ranker, float* values) {
+  const LightRanker<float>& light = *model_.light_ranker();
+  const int64_t d = items_.cols(), wide = model_.config().num_ranker_user_embeddings * d;
+  for (int64_t lo = 0; lo < pairs; lo += kPairTile) {
+    const int64_t n = std::min(kPairTile, pairs - lo);
+    const auto pair_users = make_tensor<float>(arena_, {n, d}), pair_items = make_tensor<float>(arena_, {n, d});
+    const auto pair_wide = make_tensor<float>(arena_, {n, wide});
+    parallel_for(0, n, 256, [&](int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p) {
+        const int64_t user = user_of[lo + p], item = std::max<int64_t>(item_of[lo + p], 0);
+        std::copy_n(u + user * d, d, pair_users.row(p));
+        std::copy_n(ranker + user * wide, wide, pair_wide.row(p));
+        std::copy_n(items_.row(item), d, pair_items.row(p));
+      }
+    });
+    const Tensor<float> logits = light.logits(tape_, tape_.constant(pair_wide), tape_.constant(pair_users),
+                                              tape_.constant(pair_items)).value();
+    for (int64_t p = 0; p < n; ++p) {
+      const float value = light.value(logits.row(p));
+      values[lo + p] = std::isnan(value) ? -std::numeric_limits<float>::infinity() : value;
+    }
+    tape_.reset();
+  }
+}
+
+// Reorders each user's candidates by value and keeps the k best in rows first, first + 1, ... of `out`.
+void Retriever::rerank(int64_t users, const float* u, const float* ranker, TopItems& candidates, int64_t k,
+                       TopItems& out, int64_t first) {
+  const int64_t m = candidates.k;
+  std::vector<int64_t> user_of(static_cast<size_t>(users * m));
+  for (size_t p = 0; p < user_of.size(); ++p) user_of[p] = static_cast<int64_t>(p) / m;
+  light_values(users * m, user_of.data(), candidates.rows.data(), u, ranker, candidates.values.data());
+  std::vector<int64_t> order;
+  for (int64_t q = 0; q < users; ++q) {
+    const auto items = candidates.items(q);
+    const auto values = candidates.scores(q);
+    order.resize(items.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+      const auto i = static_cast<size_t>(a), j = static_cast<size_t>(b);
+      return values[i] != values[j] ? values[i] > values[j] : items[i] < items[j];
+    });
+    const auto found = std::min<int64_t>(k, static_cast<int64_t>(order.size()));
+    for (int64_t r = 0; r < found; ++r) {
+      const auto at = static_cast<size_t>((first + q) * k + r);
+      out.rows[at] = items[static_cast<size_t>(order[static_cast<size_t>(r)])];
+      out.values[at] = values[static_cast<size_t>(order[static_cast<size_t>(r)])];
+    }
+    for (int64_t r = found; r < k; ++r) {
+      const auto at = static_cast<size_t>((first + q) * k + r);
+      out.rows[at] = -1, out.values[at] = -std::numeric_limits<float>::infinity();
+    }
+    out.counts[static_cast<size_t>(first + q)] = found;
+  }
+}
+
+void Retriever::retrieve(std::span<const UserMoment> users, int64_t k, TopItems& out, const UserItems* seen) {
+  check(k >= 1, "retrieve", "k = ", k, "; ask for at least 1 item");
+  const int64_t d = items_.cols(), wide = model_.config().num_ranker_user_embeddings * d;
+  const bool light = has_light_ranker();
+  out.resize(static_cast<int64_t>(users.size()), k);
+  std::vector<float> u, ranker;
+  SkipRows skip;
+  TopItems tile_out;
+  for (size_t lo = 0; lo < users.size(); lo += kUserTile) {
+    const auto tile = users.subspan(lo, std::min<size_t>(kUserTile, users.size() - lo));
+    const auto n = static_cast<int64_t>(tile.size());
+    u.resize(static_cast<size_t>(n * d));
+    if (light) ranker.resize(static_cast<size_t>(n * wide));
+    encode_tile(tile, u.data(), light ? ranker.data() : nullptr);
+    skip.clear();
+    if (seen)
+      for (const UserMoment& m : tile) {
+        if (m.user >= 0)
+          for (const int32_t item : seen->of(m.user)) skip.rows.push_back(item);
+        skip.offsets.push_back(static_cast<int64_t>(skip.rows.size()));
+      }
+    const int64_t ask = light ? std::max(k, std::min(model_.config().num_mips_items, index_.size())) : k;
+    index_.search({u.data(), {n, d}}, ask, tile_out, seen ? &skip : nullptr);
+    if (light) {
+      rerank(n, u.data(), ranker.data(), tile_out, k, out, static_cast<int64_t>(lo));
+    } else {
+      const auto at = static_cast<int64_t>(lo);
+      std::copy(tile_out.rows.begin(), tile_out.rows.end(), out.rows.begin() + at * k);
+      std::copy(tile_out.values.begin(), tile_out.values.end(), out.values.begin() + at * k);
+      std::copy(tile_out.counts.begin(), tile_out.counts.end(), out.counts.begin() + at);
+    }
+  }
+}
+
+void Retriever::first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen,
+                            int64_t* ranks) {
+  check(!has_light_ranker(), "retrieve", "a light ranker has no place for items that are not its candidates");
+  const int64_t d = items_.cols();
+  std::vector<float> u(static_cast<size_t>(kUserTile * d)), scores(static_cast<size_t>(kUserTile * kRankTile));
+  struct Best { int64_t item; float score; };
+  std::vector<Best> best(static_cast<size_t>(kUserTile));
+  for (size_t lo = 0; lo < users.size(); lo += kUserTile) {
+    const auto tile = users.subspan(lo, std::min<size_t>(kUserTile, users.size() - lo));
+    const auto n = static_cast<int64_t>(tile.size());
+    encode_users(tile, u.data());
+    for (int64_t q = 0; q < n; ++q) {
+      Best& b = best[static_cast<size_t>(q)] = {-1, 0};
+      const size_t list = lo + static_cast<size_t>(q);
+      for (int64_t at = relevant.offsets[list]; at < relevant.offsets[list + 1]; ++at) {
+        const int64_t item = relevant.rows[static_cast<size_t>(at)];
+        const float score = std::inner_product(items_.row(item), items_.row(item) + d, u.data() + q * d, 0.0f);
+        if (b.item < 0 || score > b.score || (score == b.score && item < b.item)) b = {item, score};
+      }
+      ranks[lo + static_cast<size_t>(q)] = b.item < 0 ? 0 : 1;
+    }
+    for (int64_t first = 0; first < items_.rows(); first += kRankTile) {
+      const int64_t m = std::min(kRankTile, items_.rows() - first);
+      gemm(false, true, n, m, d, 1.0f, u.data(), d, items_.row(first), d, 0.0f, scores.data(), m);  // [n, m]
+      parallel_for(0, n, 16, [&](int64_t begin, int64_t end) {
+        for (int64_t q = begin; q < end; ++q) {
+          const Best b = best[static_cast<size_t>(q)];
+          if (b.item < 0) continue;
+          const float* row = scores.data() + q * m;
+          const auto before = [&](int64_t i) {  // item first + i comes before the best relevant one
+            return first + i != b.item && (row[i] > b.score || (row[i] == b.score && first + i < b.item));
+          };
+          int64_t ahead = 0;
+          for (int64_t i = 0; i < m; ++i) ahead += before(i);
+          const int64_t user = tile[static_cast<size_t>(q)].user;
+          if (seen && user >= 0) {
+            const auto list = seen->of(user);
+            for (auto s = std::lower_bound(list.begin(), list.end(), first); s != list.end() && *s < first + m; ++s)
+              ahead -= before(*s - first);
+          }
+          ranks[lo + static_cast<size_t>(q)] += ahead;
+        }
+      });
+    }
+  }
+}
+
+void Retriever::score(const UserMoment& user, std::span<const int64_t> items, float* out) {
+  const int64_t d = items_.cols(), wide = model_.config().num_ranker_user_embeddings * d;
+  const bool light = has_light_ranker();
+  std::vector<float> u(static_cast<size_t>(d)), ranker(light ? static_cast<size_t>(wide) : 0);
+  encode_tile({&user, 1}, u.data(), light ? ranker.data() : nullptr);
+  if (light) {
+    const std::vector<int64_t> user_of(items.size(), 0);
+    light_values(static_cast<int64_t>(items.size()), user_of.data(), items.data(), u.data(), ranker.data(), out);
+    return;
+  }
+  for (size_t i = 0; i < items.size(); ++i)
+    out[i] = std::inner_product(u.begin(), u.end(), items_.row(items[i]), 0.0f);
+}
+
+}  // namespace tt
