@@ -1,0 +1,147 @@
+#include "tensor/kernels/attention/attention.h"
+
+#include <algorithm>
+
+#include "testing.h"
+
+using namespace kernel_tests;
+using namespace tt::kernels;
+
+namespace {
+
+using Doubles = std::vector<double>;
+
+std::vector<int64_t> ragged(int64_t sequences, int64_t longest) {
+  std::vector<int64_t> offsets{3};  // rows before the first sequence belong to nobody
+  std::mt19937 random(7);
+  for (int64_t s = 0; s < sequences; ++s) {
+    int64_t length = static_cast<int64_t>(random()) % (longest + 1);
+    if (s == 0) length = longest;
+    if (s == 1) length = 0;
+    offsets.push_back(offsets.back() + length);
+  }
+  return offsets;
+}
+
+// p = softmax(q K^T scale) over n rows of k
+Doubles probabilities(const Floats& x, int64_t q, int64_t k, int64_t stride, int64_t n, int64_t d, const Floats& y) {
+  Doubles p(static_cast<std::size_t>(n));
+  double max = -HUGE_VAL, sum = 0;
+  for (int64_t j = 0; j < n; ++j) {
+    double s = 0;
+    for (int64_t c = 0; c < d; ++c) s += static_cast<double>(x[q + c]) * static_cast<double>(y[k + j * stride + c]);
+    p[static_cast<std::size_t>(j)] = s;
+    max = std::max(max, s);
+  }
+  return [&] {
+    for (double& s : p) sum += s = std::exp(s - max);
+    for (double& s : p) s /= sum;
+    return p;
+  }();
+}
+
+struct Shape {
+  int64_t dim, heads, longest;
+};
+const Shape shapes[] = {{64, 4, 50}, {6, 2, 9}, {15, 3, 70}, {1, 1, 5}, {48, 2, 130}, {36, 18, 20}};
+
+}  // namespace
+
+TEST_CASE("attention: forward and backward over ragged sequences") {
+  for (const auto& [dim, heads, longest] : shapes) {
+    const auto offsets = ragged(13, longest);
+    const int64_t n = offsets.back(), d = dim / heads, ld = 3 * dim;
+    const double scale = 1 / std::sqrt(static_cast<double>(d));
+    const Floats qkv = uniform(n * ld, 1, -2, 2), dout = uniform(n * dim, 2);
+    Floats scaled = qkv;  // q times scale, so that probabilities() needs none
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t c = 0; c < dim; ++c) scaled[i * ld + c] *= static_cast<float>(scale);
+    Doubles out(static_cast<std::size_t>(n * dim)), dqkv(static_cast<std::size_t>(n * ld));
+    for (std::size_t s = 0; s + 1 < offsets.size(); ++s)
+      for (int64_t h = 0; h < heads; ++h)
+        for (int64_t i = offsets[s]; i < offsets[s + 1]; ++i) {
+          const int64_t first = offsets[s], length = offsets[s + 1] - first, at = h * d;
+          const Doubles p = probabilities(scaled, i * ld + at, first * ld + dim + at, ld, length, d, qkv);
+          Doubles dp(p.size());
+          double delta = 0;
+          for (int64_t j = 0; j < length; ++j)
+            for (int64_t c = 0; c < d; ++c) {
+              const double pj = p[static_cast<std::size_t>(j)], o = static_cast<double>(dout[i * dim + at + c]);
+              const double v = static_cast<double>(qkv[(first + j) * ld + 2 * dim + at + c]);
+              out[static_cast<std::size_t>(i * dim + at + c)] += pj * v;
+              dp[static_cast<std::size_t>(j)] += o * v;
+              delta += pj * o * v;
+              dqkv[static_cast<std::size_t>((first + j) * ld + 2 * dim + at + c)] += pj * o;
+            }
+          for (int64_t j = 0; j < length; ++j)
+            for (int64_t c = 0; c < d; ++c) {
+              const double ds = p[static_cast<std::size_t>(j)] * (dp[static_cast<std::size_t>(j)] - delta) * scale;
+              dqkv[static_cast<std::size_t>(i * ld + at + c)] += ds * static_cast<double>(qkv[(first + j) * ld + dim + at + c]);
+              dqkv[static_cast<std::size_t>((first + j) * ld + dim + at + c)] += ds * static_cast<double>(qkv[i * ld + at + c]);
+            }
+        }
+    CAPTURE(dim);
+    on_every_isa([&] {
+      Floats got(n * dim), grad(n * ld);
+      const auto sequences = static_cast<int64_t>(offsets.size()) - 1;
+      attention_forward(qkv.data(), offsets.data(), sequences, dim, heads, got.data());
+      attention_backward(qkv.data(), offsets.data(), sequences, dim, heads, dout.data(), grad.data());
+      CHECK(worst(got, out, n * dim) < 1e-5);
+      CHECK(worst(grad, dqkv, n * ld) < 2e-5);
+      return grad;
+    });
+  }
+}
+
+TEST_CASE("attention: the folded last layer, one query a sequence") {
+  for (const auto& [dim, heads, longest] : shapes) {
+    const auto offsets = ragged(13, longest);
+    const auto sequences = static_cast<int64_t>(offsets.size()) - 1;
+    const int64_t n = offsets.back(), size = sequences * heads * dim;
+    const double scale = 1 / std::sqrt(static_cast<double>(dim / heads));
+    const Floats x = uniform(n * dim, 1, -2, 2), qk = uniform(size, 2), dpooled = uniform(size, 3);
+    Floats scaled = qk;
+    for (int64_t i = 0; i < size; ++i) scaled[i] *= static_cast<float>(scale);
+    const Floats dx0 = uniform(n * dim, 4);
+    Doubles pooled(static_cast<std::size_t>(size)), dqk(pooled.size()), dx(static_cast<std::size_t>(n * dim));
+    for (int64_t s = 0; s < sequences; ++s)
+      for (int64_t h = 0; h < heads; ++h) {
+        const int64_t first = offsets[static_cast<std::size_t>(s)];
+        const int64_t length = offsets[static_cast<std::size_t>(s) + 1] - first, at = (s * heads + h) * dim;
+        const Doubles p = probabilities(scaled, at, first * dim, dim, length, dim, x);
+        Doubles dp(p.size());
+        double delta = 0;
+        for (int64_t j = 0; j < length; ++j)
+          for (int64_t c = 0; c < dim; ++c) {
+            const double xj = static_cast<double>(x[(first + j) * dim + c]), o = static_cast<double>(dpooled[at + c]);
+            const double pj = p[static_cast<std::size_t>(j)];
+            pooled[static_cast<std::size_t>(at + c)] += pj * xj;
+            dp[static_cast<std::size_t>(j)] += o * xj;
+            delta += pj * o * xj;
+            dx[static_cast<std::size_t>((first + j) * dim + c)] += pj * o;
+          }
+        for (int64_t j = 0; j < length; ++j)
+          for (int64_t c = 0; c < dim; ++c) {
+            const double ds = p[static_cast<std::size_t>(j)] * (dp[static_cast<std::size_t>(j)] - delta) * scale;
+            dqk[static_cast<std::size_t>(at + c)] += ds * static_cast<double>(x[(first + j) * dim + c]);
+            dx[static_cast<std::size_t>((first + j) * dim + c)] += ds * static_cast<double>(qk[at + c]);
+          }
+      }
+    CAPTURE(dim);
+    on_every_isa([&] {
+      Floats got(size, 5), dq(size, 5), grad = dx0;
+      for (int64_t i = 0; i < offsets[0] * dim; ++i) grad[i] = 0;
+      attention_last_forward(qk.data(), x.data(), offsets.data(), sequences, dim, heads, got.data());
+      CHECK(worst(got, pooled, size) < 1e-5);
+      attention_last_backward(qk.data(), x.data(), offsets.data(), sequences, dim, heads, dpooled.data(), dq.data(),
+                              grad.data(), false);
+      CHECK(worst(dq, dqk, size) < 2e-5);
+      CHECK(worst(grad, dx, n * dim) < 2e-5);
+      attention_last_backward(qk.data(), x.data(), offsets.data(), sequences, dim, heads, dpooled.data(), dq.data(),
+                              grad.data(), true);
+      for (int64_t i = 0; i < n * dim; ++i) grad[i] /= 2;
+      CHECK(worst(grad, dx, n * dim) < 2e-5);
+      return grad;
+    });
+  }
+}
