@@ -3,11 +3,11 @@
 // impression was drawn from Bernoulli(examination(position) * propensity(user) * true_probability(user, item, task)).
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "tensor/safetensors.h"
+#include "train/latent_scorer.h"
 
 namespace tt {
 
@@ -20,6 +20,7 @@ class Truth {
   int64_t num_tasks() const { return tasks_; }
   int64_t num_positions() const { return positions_; }
   const std::vector<float>& value_weights() const { return weights_; }  // [T]
+  const float* popularity() const { return popularity_; }  // [C], what the logging policy starts from; sums to 1
 
   // Relevance alone, as if every item were examined by an average user.
   double true_probability(int64_t user, int64_t item, int64_t task) const;
@@ -37,20 +38,15 @@ class Truth {
   void ranker_probabilities(int64_t user, int64_t task, float* out) const;  // out [C]
 
  private:
-  // logit_t(u, i) = offset_t + gain_t * ( (user_u * task_t) . item_i + quality_i )
-  struct Scorer {
-    const float *user = nullptr, *item = nullptr, *quality = nullptr;  // [U, L], [C, L], [C]
-    const float *task = nullptr, *offset = nullptr, *gain = nullptr;   // [T, L], [T], [T]
-  };
-  double probability(const Scorer& s, int64_t user, int64_t item, int64_t task) const;
-  void probabilities(const Scorer& s, int64_t user, int64_t task, float* out) const;
-  void add_values(const Scorer& s, int64_t user, float* out) const;
+  LatentScorer read_scorer(const std::string& prefix) const;
+  double value(const LatentScorer& scorer, int64_t user, int64_t item) const;
+  void check_pair(int64_t user, int64_t item, int64_t task) const;
 
   SafetensorsFile file_;
   int64_t users_ = 0, items_ = 0, tasks_ = 0, latent_ = 0, positions_ = 0;
   std::vector<float> weights_;
-  Scorer truth_, ranker_;
-  const float *examination_ = nullptr, *propensity_ = nullptr;
+  LatentScorer truth_, ranker_;
+  const float *examination_ = nullptr, *propensity_ = nullptr, *popularity_ = nullptr;
 };
 
 }  // namespace tt
