@@ -1,5 +1,7 @@
 #include "models/config.h"
 
+#include <algorithm>
+
 #include "models/toml_fields.h"
 
 namespace tt {

@@ -38,7 +38,7 @@ struct ModelConfig {
   int64_t history_actions = 0;       // A: kinds of action fused into each history item; 0: none
 
   // Negatives and their correction.
-  std::string log_q = "none";         // "counts": log of the item's share of the training data; "stream": estimated
+  std::string log_q = "stream";       // estimated as the data streams by; "counts": from the training data; "none"
   bool log_q_correct_positive = true; // false: leave the correction out of the positive's own logit
   bool mask_accidental_hits = true;
   int64_t mixed_negatives = 0;        // N': uniform negatives added to the batch's own

@@ -5,8 +5,12 @@
 
 #include "layers/parameter_set.h"
 #include "models/two_tower.h"
+#include "tensor/safetensors.h"
 
 namespace tt {
+
+// All parameters of a set, as views; they must live until the writer writes.
+void add_parameters(SafetensorsWriter& writer, const ParameterSet<float>& parameters);
 
 // Atomic: the file is the old one or the whole new one. A frozen anchor is stored too, under "anchor.NAME".
 void save_model(const std::string& path, const TwoTower<float>& model);

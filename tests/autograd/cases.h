@@ -1,0 +1,168 @@
+#pragma once
+// One entry an op: a small computation that uses it, with values away from its kinks. The gradient checks and the
+// comparison of float with double both go through this list.
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "autograd/ops/attention.h"
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/embedding.h"
+#include "autograd/ops/losses.h"
+#include "autograd/ops/matmul.h"
+#include "autograd/ops/reduce.h"
+#include "autograd/ops/retrieval_losses.h"
+#include "tensor/random.h"
+
+namespace tt::testing {
+
+template <class T>
+using Inputs = std::vector<Variable<T>>;
+
+struct Case {
+  std::string op;                // the op it is about
+  std::vector<Shape> inputs;     // filled with normals, by default
+  std::function<Variable<float>(Tape<float>&, const Inputs<float>&)> in_float;
+  std::function<Variable<double>(Tape<double>&, const Inputs<double>&)> in_double;
+  bool positive = false;         // inputs in [0.5, 1.5] instead
+  bool last_positive = false;    // only the last one: a temperature or divisor
+};
+
+// Constants that cases share; they outlive every tape.
+inline const int64_t kOffsets[] = {0, 3, 3, 4, 9};   // sequences of 3, 0, 1 and 5 rows
+inline const int64_t kIds[] = {2, 0, -1, 2, 4};
+inline const int64_t kTargets[] = {1, 0, 4};
+inline const int64_t kOwnColumns[] = {0, 1, 2};
+inline const int64_t kExcludeOffsets[] = {0, 2, 2, 3};
+inline const int32_t kExcludeColumns[] = {1, 4, 0};
+
+inline Tensor<const int64_t> offsets() { return {kOffsets, {5}}; }
+inline Exclusions exclusions() { return {{kExcludeOffsets, {4}}, {kExcludeColumns, {3}}}; }
+
+template <class T>
+Tensor<const T> numbers(Tape<T>& tape, const Shape& shape, uint64_t stream, bool unit = false) {
+  const Tensor<T> x = make_tensor<T>(tape.arena(), shape);
+  const Philox random(11, stream);
+  for (int64_t i = 0; i < x.numel(); ++i)
+    x[i] = static_cast<T>(static_cast<float>(unit ? random.uniform(static_cast<uint64_t>(i)) : random.normal(static_cast<uint64_t>(i))));
+  return x;
+}
+
+template <class T>
+Candidates<T> candidates(Tape<T>& tape, bool corrected_positive, int64_t hard) {
+  Candidates<T> c;
+  c.log_q = numbers<T>(tape, {5}, 77);
+  c.positive_uncorrected = !corrected_positive;
+  c.exclude = exclusions();
+  c.hard_negatives = hard;
+  return c;
+}
+
+template <class T>
+PairValue<T> pair_value(Tape<T>& tape) {
+  return {numbers<T>(tape, {5}, 78), T(0.7), exclusions()};
+}
+
+template <class T>
+Anchor<T> anchor(Tape<T>& tape) {
+  return {numbers<T>(tape, {3, 4}, 79), numbers<T>(tape, {5, 4}, 80), T(1.3)};
+}
+
+#define TT_CASE(NAME, SHAPES, ...)                                                                   \
+  Case {                                                                                             \
+    NAME, SHAPES, [](Tape<float>& tape, const Inputs<float>& x) { using T [[maybe_unused]] = float; (void)tape; return __VA_ARGS__; }, \
+        [](Tape<double>& tape, const Inputs<double>& x) { using T [[maybe_unused]] = double; (void)tape; return __VA_ARGS__; }         \
+  }
+#define TT_SHAPES(...) std::vector<Shape>{__VA_ARGS__}
+
+inline Case positive(Case c) {
+  c.positive = true;
+  return c;
+}
+inline Case last_positive(Case c) {
+  c.last_positive = true;
+  return c;
+}
+
+inline std::vector<Case> cases() {
+  using S = Shape;
+  return {
+      TT_CASE("add", TT_SHAPES(S{3, 4}, S{3, 4}), add(x[0], x[1])),
+      TT_CASE("subtract", TT_SHAPES(S{3, 4}, S{3, 4}), subtract(x[0], x[1])),
+      TT_CASE("multiply", TT_SHAPES(S{3, 4}, S{3, 4}), multiply(x[0], x[1])),
+      positive(TT_CASE("divide", TT_SHAPES(S{3, 4}, S{3, 4}), divide(x[0], x[1]))),
+      TT_CASE("scale", TT_SHAPES(S{7}), scale(x[0], T(-1.7))),
+      positive(TT_CASE("divide_by", TT_SHAPES(S{3, 4}, S{1}), divide_by(x[0], x[1]))),
+      TT_CASE("square", TT_SHAPES(S{5}), square(x[0])),
+      TT_CASE("relu", TT_SHAPES(S{3, 5}), relu(x[0])),
+      TT_CASE("gelu", TT_SHAPES(S{3, 5}), gelu(x[0])),
+      TT_CASE("sigmoid", TT_SHAPES(S{3, 5}), sigmoid(x[0])),
+      TT_CASE("exp", TT_SHAPES(S{3, 5}), exp(x[0])),
+      TT_CASE("clamp_min", TT_SHAPES(S{3, 5}), clamp_min(x[0], T(0.05))),
+      TT_CASE("matmul", TT_SHAPES(S{3, 4}, S{4, 2}), matmul(x[0], x[1])),
+      TT_CASE("matmul", TT_SHAPES(S{3, 4}, S{2, 4}), matmul(x[0], x[1], true)),
+      TT_CASE("linear", TT_SHAPES(S{3, 4}, S{3, 2}, S{5, 6}, S{5}), linear({x[0], x[1]}, x[2], x[3])),
+      TT_CASE("linear", TT_SHAPES(S{3, 4}, S{5, 4}, S{5}), linear({x[0]}, x[1], x[2], Activation::relu)),
+      TT_CASE("linear", TT_SHAPES(S{3, 4}, S{5, 4}), linear({x[0]}, x[1], Variable<T>())),
+      TT_CASE("linear", TT_SHAPES(S{3, 4}, S{5, 8}, S{5}), linear({x[0], x[0]}, x[1], x[2])),
+      TT_CASE("add_bias", TT_SHAPES(S{3, 4}, S{4}), add_bias(x[0], x[1])),
+      TT_CASE("concat_columns", TT_SHAPES(S{3, 4}, S{3, 1}), concat_columns({x[0], x[1], x[0]})),
+      TT_CASE("slice_columns", TT_SHAPES(S{3, 5}), slice_columns(x[0], 1, 4)),
+      TT_CASE("sum", TT_SHAPES(S{3, 5}), sum(x[0])),
+      TT_CASE("mean", TT_SHAPES(S{3, 5}), mean(x[0])),
+      TT_CASE("max", TT_SHAPES(S{3, 5}), max(x[0])),
+      TT_CASE("softmax_rows", TT_SHAPES(S{3, 5}), softmax_rows(x[0])),
+      TT_CASE("row_dot", TT_SHAPES(S{3, 5}, S{3, 5}), row_dot(x[0], x[1])),
+      TT_CASE("l2_normalize", TT_SHAPES(S{3, 5}), l2_normalize(x[0])),
+      TT_CASE("layer_norm", TT_SHAPES(S{3, 5}, S{5}, S{5}), layer_norm(x[0], x[1], x[2])),
+      TT_CASE("segment_mean", TT_SHAPES(S{9, 4}), segment_mean(x[0], offsets())),
+      TT_CASE("segment_first", TT_SHAPES(S{9, 4}), segment_first(x[0], offsets())),
+      TT_CASE("block_dot", TT_SHAPES(S{3, 8}, S{3, 4}), block_dot(x[0], x[1])),
+      TT_CASE("block_combine", TT_SHAPES(S{3, 2}, S{3, 8}), block_combine(x[0], x[1])),
+      TT_CASE("embedding", TT_SHAPES(S{5, 3}), embedding(x[0], Tensor<const int64_t>(kIds, {5}))),
+      TT_CASE("slice_rows", TT_SHAPES(S{5, 3}), slice_rows(x[0], 1, 4)),
+      TT_CASE("slice_rows", TT_SHAPES(S{5}), slice_rows(x[0], 2, 5)),
+      TT_CASE("concat_rows", TT_SHAPES(S{2, 3}, S{4, 3}), concat_rows(x[0], x[1])),
+      TT_CASE("add_positional", TT_SHAPES(S{9, 4}), add_positional(x[0], offsets(), numbers<T>(tape, {6, 4}, 76))),
+      TT_CASE("attention", TT_SHAPES(S{9, 18}), attention(x[0], offsets(), 2)),
+      TT_CASE("attention_reference", TT_SHAPES(S{9, 18}), attention_reference(x[0], offsets(), 2)),
+      TT_CASE("newest_attention", TT_SHAPES(S{4, 6}, S{9, 6}, S{18, 6}, S{18}),
+              newest_attention(x[0], x[1], x[2], x[3], offsets(), 3)),
+      TT_CASE("zero_if_empty", TT_SHAPES(S{4, 3}), zero_if_empty(x[0], offsets())),
+      TT_CASE("bce_with_logits", TT_SHAPES(S{3, 2}), bce_with_logits(x[0], numbers<T>(tape, {3, 2}, 75, true))),
+      TT_CASE("cross_entropy", TT_SHAPES(S{3, 5}), cross_entropy(x[0], Tensor<const int64_t>(kTargets, {3}))),
+      last_positive(TT_CASE("candidate_scores", TT_SHAPES(S{3, 5}, S{1}),
+                            cross_entropy(candidate_scores(x[0], x[1], candidates<T>(tape, true, 0)),
+                                          Tensor<const int64_t>(kOwnColumns, {3})))),
+      positive(TT_CASE("in_batch_softmax", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}, S{3}),
+                       in_batch_softmax(x[0], x[1], x[2], x[3], candidates<T>(tape, true, 0)))),
+      positive(TT_CASE("in_batch_softmax", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}, S{3}),
+                       in_batch_softmax(x[0], x[1], x[2], x[3], candidates<T>(tape, false, 2)))),
+      last_positive(TT_CASE("alignment_kl", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}),
+                            alignment_kl(x[0], x[1], x[2], PairValue<T>{numbers<T>(tape, {5}, 78), T(0), exclusions()}))),
+      last_positive(TT_CASE("alignment_reward", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}),
+                            alignment_reward(x[0], x[1], x[2],
+                                             PairValue<T>{numbers<T>(tape, {5}, 78), T(0), exclusions()},
+                                             anchor<T>(tape), T(0.3)))),
+      last_positive(TT_CASE("alignment_dpo", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}),
+                            alignment_dpo(x[0], x[1], x[2], PairValue<T>{numbers<T>(tape, {5}, 78), T(0), exclusions()},
+                                          anchor<T>(tape), T(0.6)))),
+  };
+}
+
+#undef TT_CASE
+#undef TT_SHAPES
+
+// Values for a case's inputs: the same numbers in float and in double.
+template <class T>
+void fill(const Case& c, size_t input, Tensor<T> x) {
+  const Philox random(5, input);
+  const bool positive = c.positive || (c.last_positive && input + 1 == c.inputs.size());
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    const auto index = static_cast<uint64_t>(i);
+    x[i] = static_cast<T>(static_cast<float>(positive ? 0.5 + random.uniform(index) : random.normal(index)));
+  }
+}
+
+}  // namespace tt::testing

@@ -1,0 +1,63 @@
+// Every op's float value and gradients against its double ones: the float path has kernels of its own.
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "tensor/gemm.h"
+#include "tensor/kernels/isa.h"
+#include "tests/autograd/cases.h"
+
+using namespace tt;
+
+namespace {
+
+struct Result {
+  std::vector<double> numbers;  // the value, then each input's gradient
+};
+
+template <class T, class F>
+Result run(const testing::Case& c, F f) {
+  Pool pool;
+  Arena arena;
+  Tape<T> tape(arena);
+  testing::Inputs<T> inputs;
+  for (size_t i = 0; i < c.inputs.size(); ++i) {
+    const Tensor<T> x = make_tensor<T>(pool, c.inputs[i]);
+    testing::fill(c, i, x);
+    inputs.push_back(tape.variable(x));
+  }
+  const Variable<T> y = f(tape, inputs);
+  tape.backward(y, Tensor<T>(const_cast<T*>(testing::numbers<T>(tape, y.shape(), 99).data()), y.shape()));
+  Result result;
+  for (const T v : y.value()) result.numbers.push_back(static_cast<double>(v));
+  for (const auto& x : inputs)
+    for (const T g : x.grad()) result.numbers.push_back(static_cast<double>(g));
+  return result;
+}
+
+void compare_all() {
+  for (const testing::Case& c : testing::cases()) {
+    INFO("op ", c.op);
+    const Result exact = run<double>(c, c.in_double), found = run<float>(c, c.in_float);
+    REQUIRE(exact.numbers.size() == found.numbers.size());
+    for (size_t i = 0; i < exact.numbers.size(); ++i)
+      CHECK(found.numbers[i] == doctest::Approx(exact.numbers[i]).epsilon(2e-5).scale(1));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("float agrees with double in every op, on every instruction set and both GEMMs") {
+  const kernels::Isa before = kernels::active_isa();
+  for (const kernels::Isa isa : kernels::supported_isas()) {
+    kernels::set_isa(isa);
+    for (const bool own : {false, true}) {
+      use_own_gemm(own);
+      INFO("isa ", static_cast<int>(isa), ", GEMM by ", gemm_backend());
+      compare_all();
+    }
+  }
+  use_own_gemm(false);
+  kernels::set_isa(before);
+}

@@ -1,0 +1,246 @@
+#include "train/loader.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "tensor/error.h"
+#include "tensor/parallel.h"
+#include "tensor/random.h"
+
+namespace tt {
+namespace {
+
+// Random streams of the loader, one a purpose; the epoch is added in the upper half.
+enum Stream : uint64_t { kShuffle = 101, kNegatives, kUserDropout, kItemDropout };
+
+Philox stream(const TrainConfig& train, Stream purpose, int64_t epoch) {
+  return Philox(static_cast<uint64_t>(train.seed), purpose + (static_cast<uint64_t>(epoch) << 32));
+}
+
+// Whether some part of the model learns from impressions without value.
+bool needs_all_rows(const ModelConfig& m, const TrainConfig& t) {
+  if (t.rows != "auto") return t.rows == "all";
+  return m.debias != "none" || m.light_ranker || m.alignment != "none";
+}
+
+constexpr double kFrequencyRate = 0.05;
+
+}  // namespace
+
+void gather_histories(const Dataset& data, const ModelConfig& model, const int64_t* user_rows,
+                      const int64_t* history_ends, int64_t n, Arena& arena, UserInputs<float>& users) {
+  const int64_t capacity = model.user_history_seqlen, kinds = model.history_actions;
+  const Tensor<int64_t> offsets = make_tensor<int64_t>(arena, {n + 1});
+  offsets[0] = 0;
+  for (int64_t i = 0; i < n; ++i)
+    offsets[i + 1] = offsets[i] + (user_rows[i] < 0 ? 0 : std::min(history_ends[i], capacity));
+  const Tensor<int64_t> items = make_tensor<int64_t>(arena, {offsets[n]});
+  const Tensor<uint8_t> actions = make_tensor<uint8_t>(arena, {offsets[n], kinds});
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t count = offsets[i + 1] - offsets[i];
+    if (count == 0) continue;
+    const int64_t newest = data.history_offsets()[user_rows[i]] + history_ends[i] - 1;
+    for (int64_t j = 0; j < count; ++j) {
+      items[offsets[i] + j] = data.history_items()[newest - j];
+      if (kinds > 0)
+        std::copy_n(data.history_actions() + (newest - j) * kinds, kinds, actions.data() + (offsets[i] + j) * kinds);
+    }
+  }
+  users.history_offsets = offsets;
+  users.history_items = items;
+  if (kinds > 0) users.history_actions = actions;
+}
+
+Tensor<float> gather_features(const float* features, int64_t width, const int64_t* ids, int64_t n, Arena& arena) {
+  if (width == 0) return {};
+  const Tensor<float> out = make_tensor<float>(arena, {n, width});
+  for (int64_t i = 0; i < n; ++i) {
+    if (ids[i] < 0) std::fill_n(out.row(i), width, 0.0f);
+    else std::copy_n(features + ids[i] * width, width, out.row(i));
+  }
+  return out;
+}
+
+Loader::Loader(const Dataset& data, const ModelConfig& model, const TrainConfig& train)
+    : data_(data), model_(model), train_(train) {
+  const Impressions& log = data.split(Split::train);
+  const int64_t tasks = data.num_tasks();
+  const bool all = needs_all_rows(model, train);
+  for (int64_t i = 0; i < log.size; ++i) {
+    double value = 0;
+    for (int64_t t = 0; t < tasks; ++t)
+      value += model.user_value_weights[static_cast<size_t>(t)] * static_cast<double>(log.labels[i * tasks + t]);
+    if (all || value > 0) rows_.push_back(i);
+  }
+  check(!rows_.empty(), "dataset " + data.dir(),
+        "no training impression has a label above 0; there is nothing to learn from");
+  order_ = rows_;
+  batches_ = (rows() + train.batch_size - 1) / train.batch_size;
+  if (model.full_softmax) {
+    all_items_.resize(static_cast<size_t>(data.num_items()));
+    std::iota(all_items_.begin(), all_items_.end(), 0);
+  }
+  if (model.log_q == "counts") {
+    share_.assign(static_cast<size_t>(data.num_items()), 0);
+    for (const int64_t r : rows_) share_[static_cast<size_t>(log.item[r])] += 1.0 / static_cast<double>(rows());
+  } else if (model.log_q == "stream") {
+    const int64_t slots = std::clamp<int64_t>(4 * data.num_items(), 1 << 10, 1 << 22);
+    estimator_ = std::make_unique<FrequencyEstimator>(slots, kFrequencyRate, static_cast<double>(data.num_items()));
+  }
+  if (train.prefetch) thread_ = std::thread([this] { prefetch(); });
+}
+
+Loader::~Loader() {
+  {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Loader::start_epoch(int64_t epoch) {
+  {
+    std::unique_lock<std::mutex> hold(mutex_);
+    changed_.wait(hold, [&] { return wanted_ < 0; });  // no batch is in the making
+  }
+  epoch_ = epoch;
+  next_ = 0;
+  order_ = rows_;
+  stream(train_, kShuffle, epoch).shuffle(order_.data(), rows());
+  for (Slot& slot : slots_) slot.index = -1;
+}
+
+const Batch<float>* Loader::next() {
+  if (next_ == batches_) return nullptr;
+  const int64_t index = next_++;
+  Slot& slot = slots_[index % 2];
+  if (!thread_.joinable()) {
+    fill(slot, index);
+    return &slot.batch;
+  }
+  std::unique_lock<std::mutex> hold(mutex_);
+  if (index == 0) wanted_ = 0, changed_.notify_all();
+  changed_.wait(hold, [&] { return wanted_ < 0; });
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+  if (index + 1 < batches_) wanted_ = index + 1, changed_.notify_all();
+  return &slot.batch;
+}
+
+void Loader::prefetch() {
+  const SerialScope serial;  // the trainer has the threads
+  std::unique_lock<std::mutex> hold(mutex_);
+  while (true) {
+    changed_.wait(hold, [&] { return stop_ || wanted_ >= 0; });
+    if (stop_) return;
+    const int64_t index = wanted_;
+    hold.unlock();
+    std::exception_ptr failure;
+    try {
+      fill(slots_[index % 2], index);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    hold.lock();
+    failure_ = failure;
+    wanted_ = -1;
+    changed_.notify_all();
+  }
+}
+
+void Loader::fill(Slot& slot, int64_t index) {
+  const Impressions& log = data_.split(Split::train);
+  Arena& arena = slot.arena;
+  arena.reset();
+  slot.index = index;
+  // Batches of equal size, give or take one row: a small last batch would have few negatives.
+  const int64_t begin = index * rows() / batches_, b = (index + 1) * rows() / batches_ - begin;
+  const int64_t tasks = data_.num_tasks();
+  const int64_t* rows = order_.data() + begin;
+
+  const Tensor<int64_t> users = make_tensor<int64_t>(arena, {b}), items = make_tensor<int64_t>(arena, {b});
+  const Tensor<int64_t> history_ends = make_tensor<int64_t>(arena, {b});
+  const Tensor<int32_t> positions = make_tensor<int32_t>(arena, {b});
+  const Tensor<float> labels = make_tensor<float>(arena, {b, tasks});
+  const Tensor<float> scores = log.ranker_scores ? make_tensor<float>(arena, {b, tasks}) : Tensor<float>();
+  for (int64_t i = 0; i < b; ++i) {
+    const int64_t r = rows[i];
+    users[i] = log.user[r], items[i] = log.item[r];
+    history_ends[i] = log.history_end[r];
+    positions[i] = std::max(log.position[r], 0);
+    std::copy_n(log.labels + r * tasks, tasks, labels.row(i));
+    if (scores) std::copy_n(log.ranker_scores + r * tasks, tasks, scores.row(i));
+  }
+
+  Batch<float>& batch = slot.batch;
+  batch = {};
+  batch.position = positions, batch.labels = labels, batch.ranker_scores = scores;
+  batch.user.features = gather_features(data_.user_features(), data_.user_features_size(), users.data(), b, arena);
+  batch.item.features = gather_features(data_.item_features(), data_.item_features_size(), items.data(), b, arena);
+  if (model_.history) gather_histories(data_, model_, users.data(), history_ends.data(), b, arena, batch.user);
+  batch.user.id = users, batch.item.id = items;
+  add_negatives(batch, index, arena);
+  add_log_q(batch, items.data(), arena);
+
+  const auto drop = [&](Tensor<int64_t> ids, double share, Stream purpose) -> Tensor<const int64_t> {
+    if (share <= 0) return ids;
+    const Tensor<int64_t> kept = make_tensor<int64_t>(arena, ids.shape());
+    const Philox random = stream(train_, purpose, epoch_);
+    for (int64_t i = 0; i < b; ++i)
+      kept[i] = random.uniform(static_cast<uint64_t>(begin + i)) < share ? -1 : ids[i];
+    return kept;
+  };
+  batch.user.id = drop(users, train_.user_id_dropout, kUserDropout);
+  batch.item.id = drop(items, train_.item_id_dropout, kItemDropout);
+}
+
+void Loader::add_negatives(Batch<float>& batch, int64_t index, Arena& arena) {
+  const int64_t corpus = data_.num_items(), width = data_.item_features_size();
+  if (model_.full_softmax) {
+    batch.negatives.id = {all_items_.data(), {corpus}};
+    batch.negatives.features = {data_.item_features(), {corpus, width}};
+    batch.candidates.target = batch.item.id;
+    return;
+  }
+  const int64_t mixed = model_.mixed_negatives, queued = static_cast<int64_t>(queue_.size());
+  const Tensor<int64_t> further = make_tensor<int64_t>(arena, {mixed + queued});
+  const Philox random = stream(train_, kNegatives, epoch_);
+  for (int64_t i = 0; i < mixed; ++i)
+    further[i] = static_cast<int64_t>(
+        random.below(static_cast<uint64_t>(index * mixed + i), static_cast<uint64_t>(corpus)));
+  std::copy(queue_.begin(), queue_.end(), further.data() + mixed);
+  batch.negatives.id = {further.data(), {mixed}};
+  batch.negatives.features = gather_features(data_.item_features(), width, further.data(), mixed, arena);
+  if (model_.mask_accidental_hits)
+    batch.candidates.exclude = accidental_hits(batch.user.id, batch.item.id, further, arena);
+}
+
+// log Q of each column: an item's expected share of the columns, which come from the log (the batch, the queue) and
+// from uniform draws (Yang et al. 2020, "Mixed negative sampling").
+void Loader::add_log_q(Batch<float>& batch, const int64_t* items, Arena& arena) {
+  const int64_t b = batch.size(), mixed = batch.negatives.id.numel(), queued = static_cast<int64_t>(queue_.size());
+  if (estimator_)
+    for (int64_t i = 0; i < b; ++i) estimator_->observe(items[i]);
+  if (model_.log_q != "none" && !model_.full_softmax) {
+    const Tensor<float> log_q = make_tensor<float>(arena, {b + mixed + queued});
+    const double logged = static_cast<double>(b + queued), uniform = static_cast<double>(mixed);
+    const double each = 1.0 / static_cast<double>(data_.num_items());
+    for (int64_t j = 0; j < log_q.numel(); ++j) {
+      const int64_t item = j < b ? items[j] : j < b + mixed ? batch.negatives.id[j - b] : queue_[static_cast<size_t>(j - b - mixed)];
+      const double p = estimator_ ? estimator_->probability(item) : share_[static_cast<size_t>(item)];
+      log_q[j] = static_cast<float>(std::log((logged * p + uniform * each) / (logged + uniform)));
+    }
+    batch.candidates.log_q = log_q;
+    batch.candidates.positive_uncorrected = !model_.log_q_correct_positive;
+  }
+  batch.candidates.hard_negatives = model_.hard_negatives;
+  if (model_.negative_queue > 0) {
+    queue_.insert(queue_.end(), items, items + b);
+    const int64_t excess = static_cast<int64_t>(queue_.size()) - model_.negative_queue;
+    if (excess > 0) queue_.erase(queue_.begin(), queue_.begin() + excess);
+  }
+}
+
+}  // namespace tt
