@@ -30,6 +30,23 @@ UserMoment latest_moment(const Dataset& data, int64_t user) {
   return {user, data.history_offsets()[user + 1] - data.history_offsets()[user]};
 }
 
+UserItems seen_in_all(const Dataset& data) {
+  const UserItems before = data.seen_before(Split::test);
+  const Impressions& test = data.split(Split::test);
+  std::vector<std::vector<int32_t>> more(static_cast<size_t>(data.num_users()));
+  for (int64_t i = 0; i < test.size; ++i) more[static_cast<size_t>(test.user[i])].push_back(test.item[i]);
+  UserItems out;
+  out.offsets.push_back(0);
+  for (int64_t u = 0; u < data.num_users(); ++u) {
+    std::vector<int32_t>& items = more[static_cast<size_t>(u)];
+    items.insert(items.end(), before.of(u).begin(), before.of(u).end());
+    std::sort(items.begin(), items.end());
+    out.items.insert(out.items.end(), items.begin(), std::unique(items.begin(), items.end()));
+    out.offsets.push_back(static_cast<int64_t>(out.items.size()));
+  }
+  return out;
+}
+
 Retriever::Retriever(const TwoTower<float>& model, const Dataset& data)
     : model_(model), data_(data), tape_(arena_, /*recording=*/false) {
   const ModelConfig& config = model.config();

@@ -20,6 +20,9 @@ struct UserMoment {
 // A user with all actions that the dataset has.
 UserMoment latest_moment(const Dataset& data, int64_t user);
 
+// Items each user was shown in any split.
+UserItems seen_in_all(const Dataset& data);
+
 class Retriever {
  public:
   // Both must outlive the retriever. Encodes all items.

@@ -1,0 +1,75 @@
+// twotower export: the vectors of all items or users, and their ids beside.
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+
+#include "tensor/atomic_file.h"
+#include "tensor/error.h"
+#include "tensor/parallel.h"
+#include "tensor/safetensors.h"
+#include "train/commands/serve_commands.h"
+#include "train/npy.h"
+#include "train/run.h"
+#include "train/serving.h"
+
+namespace tt {
+namespace {
+
+struct Options {
+  std::string run, data, out;
+  bool items = false, users = false, quiet = false;
+  int threads = 0;
+};
+
+void run_export(const Options& o) {
+  if (o.threads > 0) set_num_threads(o.threads);
+  check(o.items != o.users, "export", "give one of --items and --users");
+  const bool npy = o.out.ends_with(".npy");
+  check(npy || o.out.ends_with(".safetensors"), "export", "--out ", o.out,
+        ": the name must end in .safetensors or .npy");
+  const Run run = open_run(o.run, o.data);
+  Retriever retriever(*run.model, run.data);
+  Tensor<const float> vectors = retriever.item_vectors();
+  std::vector<float> of_users;
+  if (o.users) {
+    std::vector<UserMoment> users;
+    for (int64_t u = 0; u < run.data.num_users(); ++u) users.push_back(latest_moment(run.data, u));
+    of_users.resize(users.size() * static_cast<size_t>(vectors.cols()));
+    retriever.encode_users(users, of_users.data());
+    vectors = {of_users.data(), {run.data.num_users(), vectors.cols()}};
+  }
+  const IdTable& table = o.items ? run.data.item_ids() : run.data.user_ids();
+  std::string ids;
+  for (int64_t i = 0; i < table.size(); ++i) ids.append(table.text(i)) += '\n';
+
+  if (npy) {
+    write_npy(o.out, vectors);
+  } else {
+    SafetensorsWriter writer;
+    writer.add(o.items ? "item_embedding" : "user_embedding", vectors.data(), {vectors.rows(), vectors.cols()});
+    writer.write(o.out);
+  }
+  write_file_atomically(o.out + ".ids.txt", ids);
+  if (!o.quiet)
+    std::cerr << "wrote " << vectors.rows() << " vectors of width " << vectors.cols() << " to " << o.out
+              << ", their ids to " << o.out << ".ids.txt\n";
+}
+
+}  // namespace
+
+void register_export(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("export", "Write the vectors of all items or users, and their ids beside");
+  command->add_option("--run", o->run, "The run folder")->required();
+  command->add_option("--data", o->data, "Another dataset folder than the run's own");
+  command->add_flag("--items", o->items, "Vectors of the item tower");
+  command->add_flag("--users", o->users, "Vectors of the user tower, with all history");
+  command->add_option("--out", o->out, "F.safetensors or F.npy; the ids go to F.….ids.txt, a line a row")->required();
+  command->add_flag("--quiet", o->quiet, "No messages");
+  command->add_option("--threads", o->threads, "Threads to use");
+  command->footer("Example:\n  twotower export --run runs/base --items --out items.npy");
+  command->callback([o] { run_export(*o); });
+}
+
+}  // namespace tt
