@@ -48,7 +48,8 @@ const Shape shapes[] = {{64, 4, 50}, {6, 2, 9}, {15, 3, 70}, {1, 1, 5}, {48, 2, 
 }  // namespace
 
 TEST_CASE("attention: forward and backward over ragged sequences") {
-  for (const auto& [dim, heads, longest] : shapes) {
+  for (const Shape& shape : shapes) {
+    const int64_t dim = shape.dim, heads = shape.heads, longest = shape.longest;
     const auto offsets = ragged(13, longest);
     const int64_t n = offsets.back(), d = dim / heads, ld = 3 * dim;
     const double scale = 1 / std::sqrt(static_cast<double>(d));
@@ -94,7 +95,8 @@ TEST_CASE("attention: forward and backward over ragged sequences") {
 }
 
 TEST_CASE("attention: the folded last layer, one query a sequence") {
-  for (const auto& [dim, heads, longest] : shapes) {
+  for (const Shape& shape : shapes) {
+    const int64_t dim = shape.dim, heads = shape.heads, longest = shape.longest;
     const auto offsets = ragged(13, longest);
     const auto sequences = static_cast<int64_t>(offsets.size()) - 1;
     const int64_t n = offsets.back(), size = sequences * heads * dim;

@@ -14,7 +14,7 @@ struct Shape {
 };
 
 Floats check_gemm(const Shape& s, bool ta, bool tb, float alpha, float beta, bool bias, bool relu, int64_t pad) {
-  const auto [m, n, k] = s;
+  const int64_t m = s.m, n = s.n, k = s.k;
   const int64_t lda = (ta ? m : k) + pad, ldb = (tb ? k : n) + pad, ldc = n + pad;
   const Floats a = uniform((ta ? k : m) * lda, 1), b = uniform((tb ? n : k) * ldb, 2), row = uniform(n, 3);
   const Floats before = uniform(m * ldc, 4);

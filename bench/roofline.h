@@ -1,0 +1,18 @@
+#pragma once
+// What this machine can do, measured now: the floor under every other figure.
+
+namespace tt::bench {
+
+struct Roofline {
+  double gflops;    // float multiply-adds, counted twice, on the active instruction set
+  double read_gbs;  // DRAM, bytes read a second
+  double copy_gbs;  // DRAM, bytes read plus bytes written a second
+};
+
+// On `threads` threads (they become the process's thread count); takes about half a second.
+Roofline measure_roofline(int threads);
+
+// Seconds that `flops` and `bytes` of DRAM traffic need at least, if they overlap perfectly.
+double floor_seconds(const Roofline& r, double flops, double bytes);
+
+}  // namespace tt::bench
