@@ -1,0 +1,120 @@
+// twotower evaluate: full-corpus measures of a run, beside popularity and random.
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "tensor/parallel.h"
+#include "train/commands/serve_commands.h"
+#include "train/doctor.h"
+#include "train/metrics.h"
+#include "train/run.h"
+#include "train/text_table.h"
+
+namespace tt {
+namespace {
+
+struct Options {
+  std::string run, data, split = "test";
+  EvaluateOptions evaluate;
+  bool json = false, doctor = false, no_baselines = false, no_intervals = false, no_truth = false;
+  int threads = 0;
+};
+
+nlohmann::ordered_json to_json(const Measures& measures) {
+  nlohmann::ordered_json out = nlohmann::ordered_json::object();
+  for (const auto& [name, value] : measures.all()) out[name] = value;
+  return out;
+}
+
+nlohmann::ordered_json to_json(const EvaluationResult& result) {
+  nlohmann::ordered_json out;
+  out["protocol"] = result.protocol;
+  out["users"] = result.users;
+  out["measures"] = to_json(result.measures);
+  out["intervals"] = nlohmann::ordered_json::object();
+  for (const Interval& i : result.intervals) out["intervals"][i.name] = {i.low, i.high};
+  out["baselines"] = nlohmann::ordered_json::object();
+  for (const auto& [name, measures] : result.baselines) out["baselines"][name] = to_json(measures);
+  return out;
+}
+
+void print_table(const EvaluationResult& result) {
+  std::cout << result.protocol << "\n\n";
+  TextTable table;
+  table.header = {"measure", "model"};
+  if (!result.intervals.empty()) table.header.push_back("95 % interval");
+  for (const auto& [name, measures] : result.baselines) table.header.push_back(name);
+  for (const auto& [name, value] : result.measures.all()) {
+    std::vector<std::string> row = {name, decimals(value)};
+    if (!result.intervals.empty()) {
+      std::string interval = "-";
+      for (const Interval& i : result.intervals)
+        if (i.name == name) interval = decimals(i.low) + " .. " + decimals(i.high);
+      row.push_back(interval);
+    }
+    for (const auto& [baseline, measures] : result.baselines)
+      row.push_back(measures.has(name) ? decimals(measures[name]) : "-");
+    table.rows.push_back(row);
+  }
+  table.print(std::cout);
+}
+
+void run_evaluate(Options& o) {
+  if (o.threads > 0) set_num_threads(o.threads);
+  o.evaluate.split = split_from_name(o.split);
+  o.evaluate.baselines = !o.no_baselines;
+  o.evaluate.intervals = !o.no_intervals;
+  o.evaluate.truth = !o.no_truth;
+  const Run run = open_run(o.run, o.data);
+  const Evaluator evaluator(run.data, o.evaluate);
+  Retriever retriever(*run.model, run.data);
+  const EvaluationResult result = evaluator.run(retriever);
+  const std::vector<Finding> findings = o.doctor ? examine(retriever, result, o.evaluate) : std::vector<Finding>();
+  if (o.json) {
+    nlohmann::ordered_json out = to_json(result);
+    if (o.doctor) {
+      out["doctor"] = nlohmann::ordered_json::array();
+      for (const Finding& f : findings)
+        out["doctor"].push_back({{"what", f.what}, {"found", f.found}, {"healthy", f.healthy}, {"advice", f.advice}});
+    }
+    std::cout << out.dump(2) << "\n";
+    return;
+  }
+  print_table(result);
+  if (o.doctor) {
+    std::cout << "\ndoctor\n";
+    for (const Finding& f : findings) {
+      std::cout << (f.healthy ? "  ok    " : "  look  ") << f.what << ": " << f.found << "\n";
+      if (!f.advice.empty()) std::cout << "        try: " << f.advice << "\n";
+    }
+  }
+}
+
+}  // namespace
+
+void register_evaluate(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("evaluate", "Measure a run over the full corpus, beside the baselines");
+  command->add_option("--run", o->run, "The run folder")->required();
+  command->add_option("--data", o->data, "Another dataset folder than the run's own");
+  command->add_option("--split", o->split, "valid or test")->capture_default_str();
+  command->add_option("--k", o->evaluate.ks, "How many items are returned: one or more K, as in 10,20,100")
+      ->delimiter(',')->capture_default_str();
+  command->add_flag("--include-seen", o->evaluate.include_seen, "Let items of the splits before be returned");
+  command->add_flag("--no-baselines", o->no_baselines, "Leave popularity and random out");
+  command->add_flag("--no-intervals", o->no_intervals, "Leave the bootstrap intervals out");
+  command->add_flag("--no-truth", o->no_truth, "Leave the main ranker and the simulator's truth out");
+  command->add_option("--resamples", o->evaluate.resamples, "Bootstrap resamples")->capture_default_str()
+      ->check(CLI::Range(1, 1000000));
+  command->add_flag("--doctor", o->doctor, "Say in plain words what looks unhealthy, and what to try");
+  command->add_flag("--json", o->json, "One JSON object instead of tables");
+  command->add_option("--seed", o->evaluate.seed, "Of the random baseline and the bootstrap")->capture_default_str();
+  command->add_option("--threads", o->threads, "Threads to use");
+  command->footer("Example:\n  twotower evaluate --run runs/base --split test --k 10,20,100 --json");
+  command->callback([o] { run_evaluate(*o); });
+}
+
+}  // namespace tt
