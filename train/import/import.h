@@ -1,0 +1,39 @@
+#pragma once
+// Other people's data to a dataset folder.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "train/dataset_writer.h"
+
+namespace tt {
+
+struct ImportOptions {
+  std::string train, valid, test;      // interactions; RecBole's --inter is `train`
+  std::string user, item;              // feature files, or ""
+  std::vector<std::string> labels;     // "like=rating>=4"; none: every interaction is 1 for the task "action"
+  std::vector<std::string> ranker;     // "click=p_click", one for each task
+  std::string columns;                 // "user=userId,item=movieId,time=ts,position=slot"
+  char delimiter = ',';                // csv only
+  std::string split;                   // see split.h; "" for the format's default
+  double hold_out = 0;                 // given splits: this share of train becomes valid
+  int64_t max_categories = 64;         // see features.h
+  uint64_t seed = 1;
+};
+
+// The dataset in memory and what a person should know about it, a line each.
+struct Imported {
+  DatasetContent content;
+  std::vector<std::string> notes;
+};
+
+Imported import_recbole(const ImportOptions& options);    // recbole.cc
+Imported import_csv(const ImportOptions& options);        // csv.cc
+Imported import_lists(const ImportOptions& options);      // lists.cc
+Imported import_sequences(const ImportOptions& options);  // sequences.cc
+
+// By name; Error for an unknown format.
+Imported import_data(const std::string& format, const ImportOptions& options);
+
+}  // namespace tt

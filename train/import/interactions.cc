@@ -1,0 +1,158 @@
+#include "train/import/interactions.h"
+
+#include <algorithm>
+#include <numeric>
+#include <tuple>
+
+#include "tensor/error.h"
+
+namespace tt {
+
+namespace {
+
+std::vector<std::string> aliases(const std::string& role) {
+  if (role == "user") return {"user_id", "userId", "user", "uid", "UserID"};
+  if (role == "item") return {"item_id", "itemId", "item", "movieId", "iid", "ItemID"};
+  if (role == "time") return {"timestamp", "time", "ts", "Timestamp"};
+  return {"position", "slot", "rank"};
+}
+
+// Rows equal in everything are one row written twice.
+int64_t drop_repeated(InteractionColumns& rows, size_t tasks) {
+  std::vector<size_t> order(rows.user.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  const auto key = [&](size_t i) {
+    return std::tuple(rows.user[i], rows.item[i], rows.time[i], rows.position.empty() ? -1 : rows.position[i]);
+  };
+  const auto labels = [&](size_t i) { return rows.labels.begin() + static_cast<std::ptrdiff_t>(i * tasks); };
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return key(a) != key(b) ? key(a) < key(b) : a < b;
+  });
+  std::vector<bool> keep(order.size(), true);
+  const auto n = static_cast<std::ptrdiff_t>(tasks);
+  for (size_t k = 1, kept = 0; k < order.size(); ++k) {
+    if (key(order[kept]) == key(order[k]) && std::equal(labels(order[kept]), labels(order[kept]) + n, labels(order[k])))
+      keep[order[k]] = false;
+    else
+      kept = k;
+  }
+  size_t out = 0;
+  for (size_t i = 0; i < keep.size(); ++i) {
+    if (!keep[i]) continue;
+    rows.user[out] = rows.user[i], rows.item[out] = rows.item[i], rows.time[out] = rows.time[i];
+    if (!rows.position.empty()) rows.position[out] = rows.position[i];
+    for (size_t t = 0; t < tasks; ++t) {
+      rows.labels[out * tasks + t] = rows.labels[i * tasks + t];
+      if (!rows.ranker_scores.empty()) rows.ranker_scores[out * tasks + t] = rows.ranker_scores[i * tasks + t];
+    }
+    ++out;
+  }
+  rows.user.resize(out), rows.item.resize(out), rows.time.resize(out);
+  if (!rows.position.empty()) rows.position.resize(out);
+  rows.labels.resize(out * tasks);
+  if (!rows.ranker_scores.empty()) rows.ranker_scores.resize(out * tasks);
+  return static_cast<int64_t>(keep.size() - out);
+}
+
+float read_unit(const std::string& path, int64_t line, const std::string& column, std::string_view text,
+                const char* mend) {
+  const double value = read_number(path, line, column, text);
+  check(value >= 0 && value <= 1, at_line(path, line), "column \"", column, "\": ", text, " is outside [0, 1]; ", mend);
+  return static_cast<float>(value);
+}
+
+}  // namespace
+
+ColumnRoles parse_roles(const std::string& columns) {
+  ColumnRoles roles;
+  for (size_t begin = 0; begin < columns.size();) {
+    const size_t comma = std::min(columns.find(',', begin), columns.size());
+    const std::string part = columns.substr(begin, comma - begin);
+    const size_t equals = part.find('=');
+    check(equals != std::string::npos && equals + 1 < part.size(), "import --columns", "\"", part,
+          "\" is not ROLE=COLUMN; write for example user=userId,item=movieId,time=ts,position=slot");
+    const std::string role(trim(part.substr(0, equals))), name(trim(part.substr(equals + 1)));
+    std::string* slot = role == "user" ? &roles.user : role == "item" ? &roles.item : role == "time" ? &roles.time
+                        : role == "position" ? &roles.position : nullptr;
+    check(slot, "import --columns", "\"", role, "\" is not a role; choose user, item, time or position");
+    *slot = name;
+    begin = comma + 1;
+  }
+  return roles;
+}
+
+int find_column(const std::string& path, const std::vector<HeaderColumn>& header, const std::string& role,
+                const std::string& wanted, bool required) {
+  const std::vector<std::string> names = wanted.empty() ? aliases(role) : std::vector<std::string>{wanted};
+  for (const std::string& name : names)
+    for (size_t c = 0; c < header.size(); ++c)
+      if (header[c].name == name) return static_cast<int>(c);
+  if (!required && wanted.empty()) return -1;
+  fail(at_line(path, 1), "the header has no column \"", names[0], "\"; it has ", column_list(header),
+       "; name the ", role, " column with --columns ", role, "=NAME");
+}
+
+InteractionReader::Result InteractionReader::read(const std::string& path) {
+  Result result;
+  InteractionColumns& rows = result.rows;
+  int user = -1, item = -1, time = -1, position = -1;
+  std::vector<size_t> label_columns, ranker_columns;
+  std::vector<std::string> names;
+  const auto column_of = [&](const std::vector<HeaderColumn>& header, const std::string& name, const char* what) {
+    for (size_t c = 0; c < header.size(); ++c)
+      if (header[c].name == name) return c;
+    fail(at_line(path, 1), "the header has no column \"", name, "\" for the ", what, "; it has ", column_list(header));
+  };
+  const auto on_header = [&](const std::vector<HeaderColumn>& header) {
+    for (const HeaderColumn& column : header) names.push_back(column.name);
+    user = find_column(path, header, "user", roles.user, true);
+    item = find_column(path, header, "item", roles.item, true);
+    time = find_column(path, header, "time", roles.time, false);
+    position = find_column(path, header, "position", roles.position, false);
+    for (const LabelRule& rule : labels) label_columns.push_back(column_of(header, rule.column, "label"));
+    for (const std::string& name : ranker) ranker_columns.push_back(column_of(header, name, "ranker score"));
+  };
+  const auto on_row = [&](int64_t line, const std::vector<std::string_view>& fields) {
+    const auto id = [&](int column, IdMap& map) {
+      const std::string_view text = trim(fields[static_cast<size_t>(column)]);
+      check(!text.empty(), at_line(path, line), "column \"", names[static_cast<size_t>(column)],
+            "\" is empty; every interaction needs a user and an item");
+      return map.row_of(text);
+    };
+    rows.user.push_back(id(user, users));
+    rows.item.push_back(id(item, items));
+    const auto number = [&](int column) {
+      const auto c = static_cast<size_t>(column);
+      return read_number(path, line, names[c], fields[c]);
+    };
+    rows.time.push_back(time >= 0 ? number(time) : static_cast<double>(rows.time.size()));
+    if (position >= 0) {
+      const double slot = number(position);
+      check(slot >= -1 && slot < 1e9 && slot == static_cast<double>(static_cast<int32_t>(slot)), at_line(path, line),
+            "column \"", names[static_cast<size_t>(position)], "\": ", slot,
+            " is not a position; give 0 for the first slot, -1 where it is not known");
+      rows.position.push_back(static_cast<int32_t>(slot));
+    }
+    if (labels.empty()) rows.labels.push_back(1);
+    for (size_t t = 0; t < labels.size(); ++t) {
+      const std::string_view text = fields[label_columns[t]];
+      const LabelRule& rule = labels[t];
+      if (rule.textual) rows.labels.push_back(rule.holds(text));
+      else if (!rule.op.empty()) rows.labels.push_back(rule.holds(read_number(path, line, rule.column, text)));
+      else
+        rows.labels.push_back(read_unit(path, line, rule.column, text,
+                                        "make the label from a condition, as in --label 'like=rating>=4'"));
+    }
+    for (const size_t c : ranker_columns)
+      rows.ranker_scores.push_back(read_unit(path, line, names[c], fields[c], "ranker scores are probabilities"));
+  };
+  read_table(path, dialect, on_header, on_row);
+  result.has_time = time >= 0;
+  if (result.has_time) {
+    const int64_t repeated = drop_repeated(rows, std::max<size_t>(1, labels.size()));
+    if (repeated) notes.push_back(path + ": left out " + std::to_string(repeated) + " rows that repeat another");
+  }
+  return result;
+}
+
+}  // namespace tt

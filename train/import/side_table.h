@@ -1,0 +1,22 @@
+#pragma once
+// A file of user or item features: one line each, the id and then columns of any kind.
+
+#include <string>
+#include <vector>
+
+#include "train/features.h"
+#include "train/import/delimited.h"
+#include "train/import/id_map.h"
+
+namespace tt {
+
+// Which kind a column is:
+//   RecBole `float`, `float_seq`    numbers (a sequence gives one column an entry)
+//   RecBole `token_seq`, and csv columns with a `|` in some field     a set of categories
+//   all others: numbers when every value is one and there are more than 12 different, or one has a decimal point;
+//               a category otherwise
+// Ids that had no interaction join `ids`; ids without a line here count as missing in every column.
+std::vector<FeatureColumn> read_side_table(const std::string& path, const Dialect& dialect, const std::string& role,
+                                           const std::string& id_column, IdMap& ids, std::vector<std::string>& notes);
+
+}  // namespace tt

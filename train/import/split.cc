@@ -1,0 +1,157 @@
+#include "train/import/split.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <sstream>
+
+#include "tensor/error.h"
+#include "tensor/random.h"
+#include "train/import/delimited.h"
+
+namespace tt {
+
+namespace {
+
+constexpr double kValidShare = 0.1;  // of the training part
+constexpr uint64_t kSplitStream = 0x5b17;
+
+enum Part : uint8_t { kTrain, kValid, kTest };
+
+InteractionColumns take(const InteractionColumns& log, const std::vector<uint8_t>& parts, Part part, size_t tasks) {
+  InteractionColumns out;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (parts[i] != part) continue;
+    const auto at = static_cast<std::ptrdiff_t>(i * tasks), n = static_cast<std::ptrdiff_t>(tasks);
+    out.user.push_back(log.user[i]);
+    out.item.push_back(log.item[i]);
+    out.time.push_back(log.time[i]);
+    out.labels.insert(out.labels.end(), log.labels.begin() + at, log.labels.begin() + at + n);
+    if (!log.position.empty()) out.position.push_back(log.position[i]);
+    if (!log.ranker_scores.empty())
+      out.ranker_scores.insert(out.ranker_scores.end(), log.ranker_scores.begin() + at,
+                               log.ranker_scores.begin() + at + n);
+  }
+  return out;
+}
+
+std::vector<uint8_t> by_time(const InteractionColumns& log, double fraction, const std::string& source) {
+  std::vector<double> times = log.time;
+  std::sort(times.begin(), times.end());
+  // The time at which a share of the log has passed; never the very first moment, so that something is left to train.
+  const auto cut = [&](double share) {
+    const auto index = static_cast<size_t>(share * static_cast<double>(times.size()));
+    const double at = times[std::min(index, times.size() - 1)];
+    return at > times.front() ? at : *std::upper_bound(times.begin(), times.end(), at);
+  };
+  check(times.front() < times.back(), "import " + source,
+        "has the same time in every row, so it cannot be split by time; use --split random:0.8");
+  const double test = cut(fraction), valid = cut(fraction * (1 - kValidShare));
+  std::vector<uint8_t> parts(log.time.size());
+  for (size_t i = 0; i < parts.size(); ++i)
+    parts[i] = log.time[i] >= test ? kTest : log.time[i] >= valid ? kValid : kTrain;
+  return parts;
+}
+
+// The first `train` rows of a random order are train, up to `valid` valid.
+std::vector<uint8_t> at_random(size_t n, double train, double valid, uint64_t seed) {
+  std::vector<int64_t> order(n);
+  std::iota(order.begin(), order.end(), int64_t{0});
+  Philox(seed, kSplitStream).shuffle(order.data(), static_cast<int64_t>(n));
+  std::vector<uint8_t> parts(n);
+  for (size_t rank = 0; rank < n; ++rank) {
+    const double share = (static_cast<double>(rank) + 0.5) / static_cast<double>(n);
+    parts[static_cast<size_t>(order[rank])] = share < train ? kTrain : share < valid ? kValid : kTest;
+  }
+  return parts;
+}
+
+std::vector<uint8_t> last_out(const InteractionColumns& log, size_t tasks) {
+  std::vector<size_t> order(log.user.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return log.user[a] != log.user[b] ? log.user[a] < log.user[b] : log.time[a] < log.time[b];
+  });
+  std::vector<uint8_t> parts(order.size(), kTrain);
+  for (size_t begin = 0, end = 0; begin < order.size(); begin = end) {
+    std::vector<size_t> actions;  // places in `order`
+    for (end = begin; end < order.size() && log.user[order[end]] == log.user[order[begin]]; ++end) {
+      const float* labels = log.labels.data() + order[end] * tasks;
+      if (std::any_of(labels, labels + tasks, [](float x) { return x > 0; })) actions.push_back(end);
+    }
+    if (actions.size() < 3) continue;
+    for (size_t k = actions[actions.size() - 2]; k < end; ++k)
+      parts[order[k]] = k >= actions.back() ? kTest : kValid;
+  }
+  return parts;
+}
+
+}  // namespace
+
+SplitRule parse_split(const std::string& text) {
+  constexpr const char* choices = "; choose given, time:0.8, random:0.8 or leave-last-out";
+  if (text == "given") return {SplitRule::Kind::given, 0};
+  if (text == "leave-last-out") return {SplitRule::Kind::leave_last_out, 0};
+  const std::size_t colon = text.find(':');
+  const std::string kind = text.substr(0, colon);
+  check(kind == "time" || kind == "random", "split " + text, "is not a known split", choices);
+  SplitRule rule{kind == "time" ? SplitRule::Kind::time : SplitRule::Kind::random, 0.8};
+  if (colon == std::string::npos) return rule;
+  const bool good = parse_number(text.substr(colon + 1), rule.fraction) && rule.fraction > 0 && rule.fraction < 1;
+  check(good, "split " + text, "needs a share between 0 and 1 for training", choices);
+  return rule;
+}
+
+std::string split_protocol(const SplitRule& rule) {
+  std::ostringstream text;
+  switch (rule.kind) {
+    case SplitRule::Kind::given: text << "split as given by the files"; break;
+    case SplitRule::Kind::time:
+      text << "by time: the first " << rule.fraction * 100 << "% of the log is for training (its last tenth is valid), "
+           << "the rest is test";
+      break;
+    case SplitRule::Kind::random:
+      text << "at random: " << rule.fraction * 100 << "% of the log is for training (a tenth of it is valid), the rest "
+           << "is test";
+      break;
+    case SplitRule::Kind::leave_last_out:
+      text << "leave-last-out: a user's last action is test, the one before it valid";
+  }
+  return text.str();
+}
+
+void split_log(DatasetContent& content, const SplitRule& rule, bool has_time, uint64_t seed, double hold_out,
+               const std::string& source) {
+  InteractionColumns log = std::move(content.train);
+  content.train = {};
+  check(log.size() > 0, "import " + source, "holds no interactions; an empty dataset cannot train anything");
+  check(has_time || rule.kind != SplitRule::Kind::time, "import " + source,
+        "has no times, so it cannot be split by time; name the column with --columns time=NAME, or use --split random:0.8");
+  const size_t tasks = content.tasks.size();
+  if (!has_time) {
+    log.time.resize(log.user.size());
+    std::iota(log.time.begin(), log.time.end(), 0.0);
+  }
+  std::vector<uint8_t> parts;
+  switch (rule.kind) {
+    case SplitRule::Kind::given: parts = at_random(log.user.size(), 1 - hold_out, 1, seed); break;
+    case SplitRule::Kind::time: parts = by_time(log, rule.fraction, source); break;
+    case SplitRule::Kind::random:
+      parts = at_random(log.user.size(), rule.fraction * (1 - kValidShare), rule.fraction, seed);
+      break;
+    case SplitRule::Kind::leave_last_out: parts = last_out(log, tasks);
+  }
+  content.train = take(log, parts, kTrain, tasks);
+  if (rule.kind != SplitRule::Kind::given || hold_out > 0) content.valid = take(log, parts, kValid, tasks);
+  if (rule.kind != SplitRule::Kind::given) content.test = take(log, parts, kTest, tasks);
+  // Where nothing tells the order, what is to be predicted comes after all that is known.
+  if (!has_time && rule.kind != SplitRule::Kind::leave_last_out) {
+    const double end = static_cast<double>(log.size());
+    content.valid.time.assign(content.valid.user.size(), end);
+    content.test.time.assign(content.test.user.size(), end + 1);
+  }
+  content.protocol = split_protocol(rule);
+  check(content.train.size() > 0, "import " + source, "leaves no row to train on with this split; use a larger share");
+}
+
+}  // namespace tt
