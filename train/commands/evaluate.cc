@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/parallel.h"
-#include "train/commands/serve_commands.h"
+#include "train/commands/commands.h"
 #include "train/doctor.h"
 #include "train/metrics.h"
 #include "train/run.h"

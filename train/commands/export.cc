@@ -8,7 +8,7 @@
 #include "tensor/error.h"
 #include "tensor/parallel.h"
 #include "tensor/safetensors.h"
-#include "train/commands/serve_commands.h"
+#include "train/commands/commands.h"
 #include "train/npy.h"
 #include "train/run.h"
 #include "train/serving.h"

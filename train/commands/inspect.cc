@@ -11,7 +11,7 @@
 #include "tensor/atomic_file.h"
 #include "tensor/error.h"
 #include "tensor/safetensors.h"
-#include "train/commands/serve_commands.h"
+#include "train/commands/commands.h"
 #include "train/dataset.h"
 #include "train/text_table.h"
 

@@ -8,7 +8,7 @@
 
 #include "tensor/error.h"
 #include "tensor/parallel.h"
-#include "train/commands/serve_commands.h"
+#include "train/commands/commands.h"
 #include "train/run.h"
 #include "train/serving.h"
 #include "train/text_table.h"

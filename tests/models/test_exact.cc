@@ -1,0 +1,98 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "models/retrieval/exact.h"
+#include "tensor/parallel.h"
+#include "tensor/random.h"
+#include "tests/train/fixtures.h"
+
+using namespace tt;
+
+namespace {
+
+// The rows of the k highest inner products by sorting all of them: higher first, ties by smaller row.
+std::vector<int64_t> plain_top(const float* query, const std::vector<float>& items, int64_t d, int64_t k,
+                               std::vector<int64_t> skip = {}) {
+  const auto c = static_cast<int64_t>(items.size()) / d;
+  std::vector<double> score;
+  std::vector<int64_t> rows;
+  for (int64_t i = 0; i < c; ++i) {
+    score.push_back(std::inner_product(query, query + d, items.data() + i * d, 0.0));
+    if (std::find(skip.begin(), skip.end(), i) == skip.end()) rows.push_back(i);
+  }
+  std::stable_sort(rows.begin(), rows.end(), [&](int64_t a, int64_t b) {
+    return score[static_cast<size_t>(a)] > score[static_cast<size_t>(b)];
+  });
+  rows.resize(std::min(rows.size(), static_cast<size_t>(k)));
+  return rows;
+}
+
+// Small whole numbers: their products are exact, so that ties are ties in any order of summation.
+std::vector<float> small_numbers(int64_t n, uint64_t stream) {
+  const Philox random(7, stream);
+  std::vector<float> out;
+  for (int64_t i = 0; i < n; ++i) out.push_back(static_cast<float>(random.below(static_cast<uint64_t>(i), 5)) - 2);
+  return out;
+}
+
+std::vector<int64_t> rows_of(const TopItems& top, int64_t q) {
+  const auto items = top.items(q);
+  return {items.begin(), items.end()};
+}
+
+}  // namespace
+
+TEST_CASE("exact: the same rows as sorting everything, ties by smaller row, for any number of threads") {
+  for (const auto [queries, items, d, k] : {std::array<int64_t, 4>{1, 1000, 8, 10}, {37, 533, 3, 20}, {300, 97, 16, 97}}) {
+    CAPTURE(items);
+    const std::vector<float> q = small_numbers(queries * d, 1), v = small_numbers(items * d, 2);
+    const ExactIndex index(Tensor<const float>(v.data(), {items, d}));
+    TopItems top;
+    for (const int threads : {1, 2}) {
+      set_num_threads(threads);
+      index.search({q.data(), {queries, d}}, k, top);
+      for (int64_t i = 0; i < queries; ++i) CHECK(rows_of(top, i) == plain_top(q.data() + i * d, v, d, k));
+    }
+    CHECK(top.queries() == queries);
+    CHECK(std::is_sorted(top.scores(0).rbegin(), top.scores(0).rend()));
+  }
+}
+
+TEST_CASE("exact: items to leave out never come back, and what is left may be fewer than K") {
+  const std::vector<float> q = small_numbers(3 * 4, 3), v = small_numbers(20 * 4, 4);
+  const ExactIndex index(Tensor<const float>(v.data(), {20, 4}));
+  SkipRows skip;
+  skip.clear();
+  std::vector<std::vector<int64_t>> lists = {{}, {0, 3, 19}, {}};
+  for (int64_t i = 0; i < 18; ++i) lists[2].push_back(i);
+  for (const auto& list : lists) {
+    skip.rows.insert(skip.rows.end(), list.begin(), list.end());
+    skip.offsets.push_back(static_cast<int64_t>(skip.rows.size()));
+  }
+  TopItems top;
+  index.search({q.data(), {3, 4}}, 30, top, &skip);  // K larger than the corpus, too
+  CHECK(top.counts == std::vector<int64_t>{20, 17, 2});
+  for (int64_t i = 0; i < 3; ++i)
+    CHECK(rows_of(top, i) == plain_top(q.data() + i * 4, v, 4, 30, lists[static_cast<size_t>(i)]));
+  CHECK(top.rows[2 * 30 + 2] == -1);  // beyond the count there is nothing that looks like an item
+}
+
+TEST_CASE("exact: what cannot be searched is refused") {
+  const std::vector<float> numbers(12, 1);
+  const ExactIndex index(Tensor<const float>(numbers.data(), {3, 4}));
+  TopItems top;
+  CHECK(error_of([&] { index.search({numbers.data(), {3, 4}}, 0, top); }) ==
+        "[retrieve] k = 0; ask for at least 1 item");
+  CHECK(error_of([&] { index.search({numbers.data(), {4, 3}}, 1, top); }) ==
+        "[retrieve] queries have 3 dimensions, items 4; use vectors of one model");
+  CHECK(error_of([&] { ExactIndex().search({numbers.data(), {4, 3}}, 1, top); }) ==
+        "[retrieve] the index holds no items; build it from at least one item vector");
+  SkipRows skip;
+  skip.clear();
+  CHECK(error_of([&] { index.search({numbers.data(), {3, 4}}, 1, top, &skip); }) ==
+        "[retrieve] there are 3 queries but 0 lists of items to leave out; give one a query");
+  index.search({}, 5, top);
+  CHECK(top.queries() == 0);
+}
