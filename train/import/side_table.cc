@@ -13,7 +13,8 @@ namespace tt {
 
 namespace {
 
-constexpr size_t kFewNumbers = 12;  // numbers with so few different values are categories
+constexpr size_t kFewNumbers = 12;        // numbers with so few different values are categories
+constexpr double kStrayShare = 1.0 / 200;  // a column of numbers may hold this share of other texts ("unknown")
 
 struct RawColumn {
   HeaderColumn header;
@@ -35,20 +36,27 @@ bool is_numeric(const RawColumn& column) {
   if (column.header.type == "float") return true;
   std::set<double> distinct;
   bool decimal = false;
+  size_t numbers = 0, strays = 0;
   for (const std::string& text : column.texts) {
     if (text.empty()) continue;
     double value;
-    if (!parse_number(text, value)) return false;
+    if (!parse_number(text, value)) {
+      ++strays;
+      continue;
+    }
+    ++numbers;
     decimal |= text.find('.') != std::string::npos;
     if (distinct.size() <= kFewNumbers) distinct.insert(value);
   }
+  if (static_cast<double>(strays) > kStrayShare * static_cast<double>(numbers + strays)) return false;
   return decimal || distinct.size() > kFewNumbers;
 }
 
 class SideTable {
  public:
-  SideTable(const std::string& path, const std::vector<int32_t>& rows, const std::vector<int64_t>& lines, size_t size)
-      : path_(path), rows_(rows), lines_(lines), size_(size) {}
+  SideTable(const std::string& path, const std::vector<int32_t>& rows, const std::vector<int64_t>& lines, size_t size,
+            std::vector<std::string>& notes)
+      : path_(path), rows_(rows), lines_(lines), size_(size), notes_(notes) {}
 
   void add(const RawColumn& raw, std::vector<FeatureColumn>& out) const {
     const bool bars = raw.header.type.empty() && has_bar(raw);
@@ -65,13 +73,26 @@ class SideTable {
     return false;
   }
 
+  // Where the header promises numbers a stray text is an error, elsewhere it is a missing value.
   FeatureColumn numeric(const std::string& name, const RawColumn& raw, const std::vector<std::string>& texts) const {
     FeatureColumn column;
     column.name = name;
     column.numbers.assign(size_, std::numeric_limits<double>::quiet_NaN());
-    for (size_t r = 0; r < texts.size(); ++r)
-      if (!texts[r].empty())
-        column.numbers[static_cast<size_t>(rows_[r])] = read_number(path_, lines_[r], raw.header.name, texts[r]);
+    const bool strict = !raw.header.type.empty() && raw.header.type != "token";
+    int64_t strays = 0;
+    std::string first;
+    for (size_t r = 0; r < texts.size(); ++r) {
+      if (texts[r].empty()) continue;
+      double& value = column.numbers[static_cast<size_t>(rows_[r])];
+      if (strict) value = read_number(path_, lines_[r], raw.header.name, texts[r]);
+      else if (!parse_number(texts[r], value)) {
+        value = std::numeric_limits<double>::quiet_NaN();
+        if (++strays == 1) first = "\"" + texts[r] + "\" on line " + std::to_string(lines_[r]);
+      }
+    }
+    if (strays)
+      notes_.push_back(path_ + ": column \"" + name + "\" is numeric; " + std::to_string(strays) +
+                       " values that are no numbers count as missing, the first " + first);
     return column;
   }
 
@@ -136,6 +157,7 @@ class SideTable {
   const std::vector<int32_t>& rows_;   // file row -> id row
   const std::vector<int64_t>& lines_;  // file row -> line
   size_t size_;                        // id rows
+  std::vector<std::string>& notes_;
 };
 
 }  // namespace
@@ -169,7 +191,7 @@ std::vector<FeatureColumn> read_side_table(const std::string& path, const Dialec
   const int64_t cold = ids.size() - before, bare = ids.size() - static_cast<int64_t>(rows.size());
   if (cold) notes.push_back(path + ": " + std::to_string(cold) + " " + role + "s without any interaction are kept");
   if (bare) notes.push_back(path + ": " + std::to_string(bare) + " " + role + "s have no line; their features are missing");
-  const SideTable table(path, rows, lines, static_cast<size_t>(ids.size()));
+  const SideTable table(path, rows, lines, static_cast<size_t>(ids.size()), notes);
   std::vector<FeatureColumn> columns;
   for (size_t c = 0; c < raw.size(); ++c)
     if (c != id) table.add(raw[c], columns);

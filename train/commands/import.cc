@@ -1,0 +1,79 @@
+#include "train/import/import.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "tensor/error.h"
+#include "train/commands/commands.h"
+#include "train/commands/data_summary.h"
+
+namespace tt {
+
+namespace {
+
+struct ImportArguments {
+  ImportOptions options;
+  std::string format, inter, out, delimiter = ",";
+  bool json = false, quiet = false;
+};
+
+void run_import(ImportArguments& a) {
+  ImportOptions& o = a.options;
+  if (!a.inter.empty()) {
+    check(o.train.empty(), "import", "--inter and --train name the same thing; leave one out");
+    o.train = a.inter;
+  }
+  if (a.delimiter == "\\t" || a.delimiter == "tab") a.delimiter = "\t";
+  check(a.delimiter.size() == 1 && a.delimiter != "\"" && a.delimiter != "\n", "import --delimiter", "\"", a.delimiter,
+        "\" is not one character; give for example , or ; or tab");
+  o.delimiter = a.delimiter[0];
+  check_dataset_target(a.out);
+  if (!a.quiet) std::fprintf(stderr, "reading %s\n", o.train.c_str());
+  const Imported imported = import_data(a.format, o);
+  if (!a.quiet) {
+    for (const std::string& note : imported.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
+    std::fprintf(stderr, "writing %s\n", a.out.c_str());
+  }
+  write_dataset(a.out, imported.content);
+  print_dataset_summary(a.out, a.json);
+}
+
+}  // namespace
+
+void register_import(CLI::App& app) {
+  auto a = std::make_shared<ImportArguments>();
+  ImportOptions& o = a->options;
+  CLI::App* command = app.add_subcommand("import", "reads other people's data");
+  command->footer(
+      "Example: twotower import recbole --inter ml-100k.inter --user ml-100k.user --item ml-100k.item \\\n"
+      "           --label 'like=rating>=4' --split time:0.8 --out D\n"
+      "         twotower import csv --train ratings.csv --columns user=userId,item=movieId,time=timestamp --out D\n"
+      "         twotower import lists --train train.txt --test test.txt --out D");
+  command->add_option("format", a->format, "recbole | csv | lists | sequences")->required();
+  command->add_option("--out", a->out, "dataset folder to write")->required();
+  command->add_option("--inter", a->inter, "RecBole .inter file");
+  command->add_option("--train", o.train, "interactions to train on (csv, lists, sequences)");
+  command->add_option("--valid", o.valid, "interactions to validate on (csv, lists)");
+  command->add_option("--test", o.test, "interactions to test on (csv, lists)");
+  command->add_option("--user", o.user, "user features (recbole, csv)");
+  command->add_option("--item", o.item, "item features (recbole, csv)");
+  command->add_option("--label", o.labels, "TASK=COLUMN>=NUMBER, or TASK=COLUMN; repeat for more tasks")
+      ->allow_extra_args(false);
+  command->add_option("--ranker", o.ranker, "TASK=COLUMN with the main ranker's probability; one for each task")
+      ->allow_extra_args(false);
+  command->add_option("--columns", o.columns, "roles of columns: user=userId,item=movieId,time=ts,position=slot");
+  command->add_option("--delimiter", a->delimiter, "one character, or tab (csv)")->capture_default_str();
+  command->add_option("--split", o.split,
+                      "given | time:F | random:F | leave-last-out (default: given where --valid or --test is, else "
+                      "time:0.8, or random:0.8 without times; sequences: leave-last-out)");
+  command->add_option("--hold-out", o.hold_out, "given splits without --valid: share of train to validate on");
+  command->add_option("--max-categories", o.max_categories, "leave out feature columns with more distinct values")
+      ->capture_default_str();
+  command->add_option("--seed", o.seed, "random seed of the split")->capture_default_str();
+  command->add_flag("--json", a->json, "print one JSON object");
+  command->add_flag("--quiet", a->quiet, "no progress and no notes");
+  command->callback([a] { run_import(*a); });
+}
+
+}  // namespace tt
