@@ -1,0 +1,265 @@
+#pragma once
+// What spec.md says the losses are, in plain loops over plain arrays: no tape, no fused kernels. Only the towers' vectors
+// come from the model.
+//
+// What is a constant to the gradient is computed from `frozen`, a second model: with both models at the same parameters
+// this is the model's loss, and its numeric gradient with respect to the first model's parameters alone is what the
+// tape's gradient must be.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "models/two_tower.h"
+
+namespace tt::testing {
+
+using Matrix = std::vector<std::vector<double>>;
+
+// The vectors of one model on one batch.
+struct Forward {
+  Matrix u, v, columns, ranker;  // [B, DI], [B, DI], [M, DI], [B, NU * DI]
+  double tau = 1;
+};
+
+struct ReferenceLoss {
+  double retrieval = 0, debias = 0, ranker = 0, distillation = 0, proxy = 0, alignment = 0;
+  double total() const { return retrieval + debias + ranker + distillation + proxy + alignment; }
+};
+
+inline Matrix to_matrix(const Tensor<const double>& x) {
+  Matrix m;
+  for (int64_t i = 0; i < x.rows() && x.numel() > 0; ++i) m.emplace_back(x.row(i), x.row(i) + x.cols());
+  return m;
+}
+
+inline void append(Matrix& to, const Matrix& more) { to.insert(to.end(), more.begin(), more.end()); }
+
+inline Forward forward(const TwoTower<double>& model, const Batch<double>& batch) {
+  Arena arena;
+  Tape<double> tape(arena, /*recording=*/false);
+  Forward f;
+  const auto served = model.serve(tape, batch.user);
+  f.u = to_matrix(served.u.value());
+  if (served.ranker) f.ranker = to_matrix(served.ranker.value());
+  f.v = to_matrix(model.items(tape, batch.item).value());
+  if (!batch.candidates.target) f.columns = f.v;
+  if (batch.negatives.id.numel() > 0) append(f.columns, to_matrix(model.items(tape, batch.negatives).value()));
+  if (batch.candidates.target)
+    for (size_t i = 0; i < f.v.size(); ++i) f.v[i] = f.columns[static_cast<size_t>(batch.candidates.target[static_cast<int64_t>(i)])];
+  append(f.columns, to_matrix(batch.queue));
+  f.tau = model.temperature();
+  return f;
+}
+
+inline double dot(const std::vector<double>& a, const std::vector<double>& b) {
+  double s = 0;
+  for (size_t i = 0; i < a.size(); ++i) s += a[i] * b[i];
+  return s;
+}
+
+inline std::vector<double> log_softmax(std::vector<double> s) {
+  const double top = *std::max_element(s.begin(), s.end());
+  double total = 0;
+  for (const double x : s) total += std::exp(x - top);
+  for (double& x : s) x -= top + std::log(total);
+  return s;
+}
+
+inline double bce(double logit, double target) {
+  const double p = 1 / (1 + std::exp(-logit));
+  return -(target * std::log(p) + (1 - target) * std::log(1 - p));
+}
+
+// y = W x + b with a layer of the model.
+inline std::vector<double> apply(const TwoTower<double>& model, const std::string& layer, const std::vector<double>& x) {
+  const Tensor<double> w = model.parameters().find(layer + ".weight")->value, b = model.parameters().find(layer + ".bias")->value;
+  std::vector<double> y(b.begin(), b.end());
+  for (size_t o = 0; o < y.size(); ++o)
+    for (size_t i = 0; i < x.size(); ++i) y[o] += w.row(static_cast<int64_t>(o))[i] * x[i];
+  return y;
+}
+
+inline constexpr double kOut = -std::numeric_limits<double>::infinity();
+
+inline bool excluded(const Batch<double>& batch, size_t row, size_t column) {
+  const Exclusions& e = batch.candidates.exclude;
+  if (e.offsets.numel() == 0) return false;
+  const auto i = static_cast<int64_t>(row);
+  return std::count(e.columns.data() + e.offsets[i], e.columns.data() + e.offsets[i + 1], static_cast<int32_t>(column)) > 0;
+}
+
+// u.v / tau of row i with all columns, those left out at minus infinity.
+inline std::vector<double> policy_scores(const Batch<double>& batch, const Forward& f, size_t i) {
+  std::vector<double> s;
+  for (size_t j = 0; j < f.columns.size(); ++j)
+    s.push_back(excluded(batch, i, j) ? kOut : dot(f.u[i], f.columns[j]) / f.tau);
+  return s;
+}
+
+inline double retrieval_loss(const Batch<double>& batch, const Forward& f, const std::vector<double>& weight) {
+  double total = 0;
+  for (size_t i = 0; i < f.u.size(); ++i) {
+    const Candidates<double>& c = batch.candidates;
+    const size_t own = c.target ? static_cast<size_t>(c.target[static_cast<int64_t>(i)]) : i;
+    std::vector<double> s = policy_scores(batch, f, i);
+    for (size_t j = 0; j < s.size(); ++j)
+      if (c.log_q && !(j == own && c.positive_uncorrected)) s[j] -= c.log_q[static_cast<int64_t>(j)];
+    if (c.hard_negatives > 0) {
+      std::vector<double> negatives;
+      for (size_t j = 0; j < s.size(); ++j)
+        if (j != own) negatives.push_back(s[j]);
+      std::sort(negatives.rbegin(), negatives.rend());
+      if (negatives.size() > static_cast<size_t>(c.hard_negatives)) {
+        const double least = negatives[static_cast<size_t>(c.hard_negatives) - 1];
+        for (size_t j = 0; j < s.size(); ++j)
+          if (j != own && s[j] < least) s[j] = kOut;
+      }
+    }
+    total -= weight[i] * log_softmax(s)[own];
+  }
+  return total / static_cast<double>(f.u.size());
+}
+
+// One row's estimate of its value, as `estimate`, and the debias loss's terms.
+struct Estimate {
+  double estimate = 0, error = 0;
+};
+
+inline Estimate estimate_of(const TwoTower<double>& model, const Batch<double>& batch, int64_t i,
+                            const std::vector<double>& u, double value) {
+  Estimate e;
+  double ep = 0;
+  const ModelConfig& config = model.config();
+  if (config.debias_position()) {
+    ep = model.parameters().find("position_bias_net_user_value.weight")->value[std::min<int64_t>(batch.position[i], 99)];
+    e = {ep, (ep - value) * (ep - value)};
+  }
+  if (config.debias_user()) {
+    std::vector<double> x = u;
+    if (config.debias_position()) x.push_back(ep);
+    e.estimate = apply(model, "user_debias_net_user_value.0", x)[0];
+    if (!config.debias_position()) e.estimate = std::max(e.estimate, 0.1);
+    e.error += (e.estimate - value) * (e.estimate - value);
+  }
+  return e;
+}
+
+// value_ij of the proxy ranker, without what depends on the user alone.
+inline double pair_value(const TwoTower<double>& model, const std::vector<double>& u, const std::vector<double>& v) {
+  std::vector<double> x = u, user_only = u;
+  x.insert(x.end(), v.begin(), v.end());
+  x.push_back(dot(u, v));
+  user_only.resize(x.size(), 0.0);
+  const std::vector<double> logits = apply(model, "simple_ranker", x), base = apply(model, "simple_ranker", user_only);
+  double value = 0;
+  for (size_t t = 0; t < logits.size(); ++t) value += model.config().user_value_weights[t] * (logits[t] - base[t]);
+  return value / model.config().alignment_temperature;
+}
+
+inline double alignment_loss(const TwoTower<double>& frozen, const Batch<double>& batch, const Forward& f,
+                             const Forward& f0, const Forward& anchor) {
+  const ModelConfig& config = frozen.config();
+  double total = 0;
+  for (size_t i = 0; i < f.u.size(); ++i) {
+    const size_t m = f.columns.size();
+    std::vector<double> value(m);
+    for (size_t j = 0; j < m; ++j) value[j] = excluded(batch, i, j) ? kOut : pair_value(frozen, f0.u[i], f0.columns[j]);
+    const std::vector<double> s = policy_scores(batch, f, i), s0 = policy_scores(batch, anchor, i);
+    const std::vector<double> log_pi = log_softmax(s), log_pi0 = log_softmax(s0);
+    const double beta = config.alignment_beta;
+    if (config.alignment == "kl") {
+      const std::vector<double> log_target = log_softmax(value);
+      for (size_t j = 0; j < m; ++j)
+        if (value[j] != kOut) total += std::exp(log_target[j]) * (log_target[j] - log_pi[j]);
+    } else if (config.alignment == "expected_reward") {
+      for (size_t j = 0; j < m; ++j)
+        if (value[j] != kOut) total -= std::exp(log_pi[j]) * (value[j] - beta * (log_pi[j] - log_pi0[j]));
+    } else {  // every pair of columns, which the model's strides cover for so few of them
+      double sum = 0, pairs = 0;
+      for (size_t j = 0; j < m; ++j)
+        for (size_t k = 0; k < m; ++k) {
+          if (value[k] == kOut || !(value[j] > value[k])) continue;
+          sum += std::log1p(std::exp(-beta * ((log_pi[j] - log_pi0[j]) - (log_pi[k] - log_pi0[k]))));
+          ++pairs;
+        }
+      if (pairs > 0) total += sum / pairs;
+    }
+  }
+  return config.alignment_weight * total / static_cast<double>(f.u.size());
+}
+
+inline void ranker_losses(const TwoTower<double>& model, const Batch<double>& batch, const Forward& f, ReferenceLoss& out) {
+  const ModelConfig& config = model.config();
+  const auto tasks = static_cast<size_t>(config.num_tasks()), d = static_cast<size_t>(config.item_id_embedding_dim);
+  const double n = static_cast<double>(f.u.size() * tasks);
+  for (size_t i = 0; i < f.u.size(); ++i) {
+    const Matrix blocks = [&] {
+      Matrix b;
+      for (size_t k = 0; k < f.ranker[i].size(); k += d) b.emplace_back(f.ranker[i].begin() + static_cast<long>(k), f.ranker[i].begin() + static_cast<long>(k + d));
+      return b;
+    }();
+    std::vector<double> r, aware(d, 0.0);
+    for (const auto& block : blocks) r.push_back(dot(block, f.v[i]));
+    const std::vector<double> share = log_softmax(r);
+    for (size_t k = 0; k < blocks.size(); ++k)
+      for (size_t j = 0; j < d; ++j) aware[j] += std::exp(share[k]) * blocks[k][j];
+    std::vector<double> x = f.v[i];
+    x.insert(x.end(), aware.begin(), aware.end());
+    x.insert(x.end(), r.begin(), r.end());
+    x.push_back(dot(f.u[i], f.v[i]));
+    const std::vector<double> logits = apply(model, "light_ranker", x);
+    const auto row = static_cast<int64_t>(i);
+    for (size_t t = 0; t < tasks; ++t) {
+      out.ranker += bce(logits[t], batch.labels.row(row)[t]) / n;
+      if (config.distill) out.distillation += config.kd_weight * bce(logits[tasks + t], batch.ranker_scores.row(row)[t]) / n;
+    }
+  }
+}
+
+// f0: forward(frozen, batch). anchor: the same of the policy to stay near, as it was when it was frozen.
+inline ReferenceLoss reference_loss(const TwoTower<double>& model, const TwoTower<double>& frozen, const Forward& f0,
+                                    const Forward& anchor, const Batch<double>& batch) {
+  const ModelConfig& config = model.config();
+  const Forward f = forward(model, batch);
+  const size_t b = f.u.size();
+  const auto tasks = static_cast<size_t>(config.num_tasks());
+  ReferenceLoss out;
+  std::vector<double> weight;
+  for (size_t i = 0; i < b; ++i) {
+    const auto row = static_cast<int64_t>(i);
+    double value = 0;
+    for (size_t t = 0; t < tasks; ++t) value += config.user_value_weights[t] * batch.labels.row(row)[t];
+    double debiased = value;
+    if (config.debias != "none") {
+      const bool through = config.debias_gradient;
+      out.debias += estimate_of(model, batch, row, through ? f.u[i] : f0.u[i], value).error / (config.debias_reduction == "sum" ? 1.0 : static_cast<double>(b));
+      const double e = through ? estimate_of(model, batch, row, f.u[i], value).estimate : estimate_of(frozen, batch, row, f0.u[i], value).estimate;
+      debiased = value / std::max(e, config.debias_position() ? 1e-3 : 0.1);
+    }
+    weight.push_back(std::max(debiased, 1e-6));
+  }
+  const double largest = *std::max_element(weight.begin(), weight.end());
+  for (double& w : weight) w /= largest;
+  out.retrieval = retrieval_loss(batch, f, weight);
+  if (config.light_ranker) ranker_losses(model, batch, f, out);
+  if (config.alignment == "none") return out;
+
+  for (size_t i = 0; i < b; ++i) {
+    std::vector<double> x = f0.u[i];
+    x.insert(x.end(), f0.v[i].begin(), f0.v[i].end());
+    x.push_back(dot(f0.u[i], f0.v[i]));
+    const std::vector<double> logits = apply(model, "simple_ranker", x);
+    for (size_t t = 0; t < tasks; ++t) {
+      const auto row = static_cast<int64_t>(i);
+      double loss = bce(logits[t], batch.labels.row(row)[t]);
+      if (config.alignment_fit_ranker) loss += bce(logits[t], batch.ranker_scores.row(row)[t]);
+      out.proxy += loss / static_cast<double>(b * tasks);
+    }
+  }
+  out.alignment = alignment_loss(frozen, batch, f, f0, anchor);
+  return out;
+}
+
+}  // namespace tt::testing

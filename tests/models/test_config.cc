@@ -1,0 +1,190 @@
+// The [model] table: what it takes, what it refuses, and in which words.
+
+#include <doctest/doctest.h>
+
+#include "tests/models/fixtures.h"
+#include "tests/train/fixtures.h"
+#include "train/config.h"
+
+using namespace tt;
+
+namespace {
+
+std::string load_error(const std::string& text) {
+  const TempFolder folder;
+  const std::string path = folder.file("c.toml", text);
+  return error_of([&] { load_model_config(path); }, path);
+}
+
+std::string model_error(const std::string& line) {
+  return load_error("[model]\nuser_id_hash_size = 5\nitem_id_hash_size = 5\n" + line + "\n");
+}
+
+std::string run_error(const std::string& text) {
+  const TempFolder folder;
+  const std::string path = folder.file("c.toml", text);
+  return error_of([&] {
+    RunConfig config;
+    read_config_file(path, config);
+    config.train.validate();
+  }, path);
+}
+
+std::string set_error(const std::string& assignment) {
+  return error_of([&] {
+    RunConfig config;
+    set_config_key(config, assignment);
+  });
+}
+
+}  // namespace
+
+TEST_CASE("config: an unknown key names the nearest known one") {
+  CHECK(model_error("temprature = 0.1") == "[config FILE] unknown key \"model.temprature\"; did you mean \"model.temperature\"?");
+  CHECK(model_error("light_rank = true") == "[config FILE] unknown key \"model.light_rank\"; did you mean \"model.light_ranker\"?");
+  CHECK(model_error("zzzzzzzzzzzzzzzz = 1") == "[config FILE] unknown key \"model.zzzzzzzzzzzzzzzz\"; see docs/config.md for the known ones");
+  CHECK(run_error("[train]\nlearning_rat = 0.1\n") ==
+        "[config FILE] unknown key \"train.learning_rat\"; did you mean \"train.learning_rate\"?");
+  CHECK(run_error("[trian]\nepochs = 1\n") == "[config FILE] unknown table or key \"trian\"; the tables are [model] and [train]");
+}
+
+TEST_CASE("config: a value of the wrong type says what it must be") {
+  CHECK(model_error("history = 1") == "[config FILE] key \"model.history\" is 1; it must be true or false");
+  CHECK(model_error("history = \"yes\"") == "[config FILE] key \"model.history\" is 'yes'; it must be true or false");
+  CHECK(model_error("num_items = 1.5") == "[config FILE] key \"model.num_items\" is 1.5; it must be a whole number");
+  CHECK(model_error("temperature = \"warm\"") == "[config FILE] key \"model.temperature\" is 'warm'; it must be a number");
+  CHECK(model_error("debias = 3") == "[config FILE] key \"model.debias\" is 3; it must be a text in quotes");
+  CHECK(model_error("user_value_weights = 1") ==
+        "[config FILE] key \"model.user_value_weights\" is 1; it must be a list of numbers such as [1.0, 0.5]");
+  CHECK(model_error("user_value_weights = [1, \"a\"]") ==
+        "[config FILE] key \"model.user_value_weights\" is [ 1, 'a' ]; it must be a list of numbers such as [1.0, 0.5]");
+  CHECK(model_error("temperature = 1") == "");  // a whole number is a number
+}
+
+TEST_CASE("config: a bad choice lists the good ones") {
+  CHECK(model_error("debias = \"positon\"") ==
+        "[config] model.debias = \"positon\"; choose one of \"none\", \"position\", \"user\", \"position+user\" (did you mean "
+        "\"position\"?)");
+  CHECK(model_error("compat = \"reverence\"") ==
+        "[config] model.compat = \"reverence\"; choose one of \"default\", \"reference\" (did you mean \"reference\"?)");
+  CHECK(model_error("alignment = \"something else\"") ==
+        "[config] model.alignment = \"something else\"; choose one of \"none\", \"kl\", \"expected_reward\", \"dpo\"");
+  CHECK(run_error("[train]\noptimizer = \"sgd\"\n") == "[config] train.optimizer = \"sgd\"; choose one of \"adam\", \"adagrad\"");
+}
+
+TEST_CASE("config: values that no model can have") {
+  CHECK(model_error("temperature = 0") == "[config] model.temperature = 0; it must be positive");
+  CHECK(model_error("temperature = nan") == "[config] model.temperature = nan; it must be positive");
+  CHECK(model_error("item_id_embedding_dim = 0") == "[config] model.item_id_embedding_dim = 0; it must be at least 1");
+  CHECK(model_error("user_value_weights = []") == "[config] model.user_value_weights is empty; give one weight a label");
+  CHECK(model_error("user_value_weights = [0.0, 0]") ==
+        "[config] model.user_value_weights are all zero; at least one label must count");
+  CHECK(model_error("user_value_weights = [1, -1]") ==
+        "[config] model.user_value_weights holds -1; weights must not be negative");
+  CHECK(model_error("history = true\nattention_heads = 5") ==
+        "[config] model.attention_heads = 5 does not divide model.item_id_embedding_dim = 64; choose a divisor of it");
+  CHECK(model_error("attention_heads = 5") == "");  // no history, no heads
+  CHECK(model_error("distill = true") ==
+        "[config] model.distill needs the light ranker, whose logits it trains; set light_ranker = true");
+  CHECK(model_error("full_softmax = true\nmixed_negatives = 5") ==
+        "[config] model.full_softmax has every item as a column already; set mixed_negatives = 0 and negative_queue = 0");
+  CHECK(load_error("[model]\nitem_id_hash_size = 5\n") == "[config] model.user_id_hash_size = 0; it must be at least 1");
+  CHECK(run_error("[train]\nbatch_size = 0\n") == "[config] train.batch_size = 0; it must be at least 1");
+  CHECK(run_error("[train]\nlearning_rate = -1\n") == "[config] train.learning_rate = -1; it must be positive");
+  CHECK(run_error("[train]\nbeta2 = 1\n") == "[config] train.beta2 = 1; it must be at least 0 and below 1");
+}
+
+TEST_CASE("config: a file that cannot be read as TOML, or is not one of ours") {
+  const std::string broken = load_error("[model]\nhistory = \n");
+  CHECK(broken.substr(0, 16) == "[config FILE:2] ");
+  CHECK(broken.find('\n') == std::string::npos);
+  CHECK(load_error("") == "[config FILE] there is no [model] table; begin one with a line [model]");
+  CHECK(error_of([] { load_model_config("/nowhere/c.toml"); }).substr(0, 43) == "[config /nowhere/c.toml] cannot be read: Fi");
+}
+
+TEST_CASE("config: the rungs of the ladder") {
+  CHECK(rung_names() == std::vector<std::string>{"base", "history", "position", "user", "debias", "light", "kd", "reward"});
+  ModelConfig c;
+  CHECK(error_of([&] { apply_rung(c, "lite"); }) ==
+        "[config] there is no model \"lite\"; choose one of base, history, position, user, debias, light, kd, reward");
+  struct Row {
+    const char *name, *debias, *alignment;
+    bool history, light, distill;
+  };
+  for (const Row& r : {Row{"base", "none", "none", false, false, false}, Row{"history", "none", "none", true, false, false},
+                       Row{"position", "position", "none", true, false, false}, Row{"user", "user", "none", true, false, false},
+                       Row{"debias", "position+user", "none", true, false, false},
+                       Row{"light", "position+user", "none", true, true, false},
+                       Row{"kd", "position+user", "none", true, true, true},
+                       Row{"reward", "position+user", "kl", true, false, false}}) {
+    INFO("rung ", r.name);
+    apply_rung(c, r.name);  // on top of the one before: nothing of it may stay
+    CHECK(c.debias == r.debias);
+    CHECK(c.alignment == r.alignment);
+    CHECK(c.history == r.history);
+    CHECK(c.light_ranker == r.light);
+    CHECK(c.distill == r.distill);
+  }
+}
+
+TEST_CASE("config: compat = \"reference\" stands for every reference rule, and single keys may differ") {
+  const TempFolder folder;
+  const std::string sizes = "user_id_hash_size = 5\nitem_id_hash_size = 5\n";
+  const ModelConfig c = load_model_config(folder.file("c.toml", "[model]\nlog_q = \"counts\"\ncompat = \"reference\"\n" + sizes));
+  CHECK(c.log_q == "counts");  // its own key wins, wherever it stands
+  CHECK(c.embedding_init == 1);
+  CHECK(c.positional_encoding == "doubled");
+  CHECK(!c.mask_accidental_hits);
+  CHECK(c.debias_gradient);
+  CHECK(c.debias_reduction == "sum");
+  CHECK(c.position_init == "normal");
+  CHECK(c.ranker_value == "logit");
+  CHECK(!c.alignment_fit_ranker);
+  CHECK(!c.normalize);
+  CHECK(c.temperature == 1);
+}
+
+TEST_CASE("config: what is written is read back the same") {
+  RunConfig config;
+  config.data = "some/where \"else\"", config.rung = "kd";
+  config.model = testing::rung_config("kd", "reference");
+  config.model.temperature = 0.1, config.model.log_q = "counts";  // differs from what compat sets
+  config.model.user_value_weights = {1, 0.25, 1e-3};
+  config.train.learning_rate = 3e-4, config.train.decay = "cosine", config.train.monitor = "ndcg@10";
+  config.train.prefetch = false;
+  const std::string text = to_toml(config);
+  const TempFolder folder;
+  RunConfig again;
+  read_config_file(folder.file("c.toml", text), again);
+  CHECK(to_toml(again) == text);
+  CHECK(again.data == config.data);
+  CHECK(again.rung == "kd");
+  CHECK(again.model.user_value_weights == config.model.user_value_weights);
+  CHECK(again.model.temperature == 0.1);
+  CHECK(again.train.learning_rate == 3e-4);
+  CHECK(!again.train.prefetch);
+}
+
+TEST_CASE("config: --set") {
+  RunConfig config;
+  set_config_key(config, "model.debias=position");  // no quotes needed
+  set_config_key(config, "temperature=0.5");
+  set_config_key(config, "epochs=3");
+  set_config_key(config, "train.learning_rate=1e-2");
+  set_config_key(config, "user_value_weights=[1, 2.5]");
+  set_config_key(config, "model.normalize=true");
+  CHECK(config.model.debias == "position");
+  CHECK(config.model.temperature == 0.5);
+  CHECK(config.train.epochs == 3);
+  CHECK(config.train.learning_rate == 1e-2);
+  CHECK(config.model.user_value_weights == std::vector<double>{1, 2.5});
+  CHECK(config.model.normalize);
+  set_config_key(config, "compat=reference");
+  CHECK(config.model.debias_reduction == "sum");
+  CHECK(set_error("epochs") == "[--set] \"epochs\" is not of the form key=value");
+  CHECK(set_error("=3") == "[--set] \"=3\" is not of the form key=value");
+  CHECK(set_error("model.epochs=3").substr(0, 37) == "[--set] unknown key \"model.epochs\"; se");
+  CHECK(set_error("train.epoch=3") == "[--set] unknown key \"train.epoch\"; did you mean \"train.epochs\"?");
+  CHECK(set_error("epochs=many") == "[--set] key \"train.epochs\" is 'many'; it must be a whole number");
+  CHECK(set_error("model.history=maybe") == "[--set] key \"model.history\" is 'maybe'; it must be true or false");
+}
