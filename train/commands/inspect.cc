@@ -60,7 +60,7 @@ void print_examination(const SafetensorsFile& file) {
 
 void inspect_tensors(const std::string& path) {
   const SafetensorsFile file = SafetensorsFile::open(path);
-  TextTable table{{"name", "shape", "type", "min", "max", "mean", "not finite"}, {}};
+  TextTable table{{"name", "shape", "type", "min", "max", "mean", "not finite"}, {}, false};
   int64_t elements = 0;
   for (const std::string& name : file.names()) {
     const TensorEntry& entry = file.entry(name);
@@ -95,7 +95,7 @@ void inspect_dataset(const std::string& dir) {
     return names.size() > 12 ? out + ", …" : out;
   };
   std::cout << dir << ": a dataset, " << data.protocol() << "\n";
-  TextTable table{{"what", "how many", "names"}, {}};
+  TextTable table{{"what", "how many", "names"}, {}, /*last_is_text=*/true};
   table.rows = {{"users", std::to_string(data.num_users()), ""},
                 {"items", std::to_string(data.num_items()), ""},
                 {"tasks", std::to_string(data.num_tasks()), joined(data.tasks())},

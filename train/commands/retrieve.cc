@@ -68,7 +68,7 @@ void run_retrieve(const Options& o) {
       std::cerr << "[retrieve] user \"" << id << "\": only " << items.size() << " of " << o.k
                 << " items, the rest of the corpus was seen; --include-seen keeps it\n";
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
-    TextTable table{{"item", "score"}, {}};
+    TextTable table{{"item", "score"}, {}, false};
     for (size_t r = 0; r < items.size(); ++r) {
       const std::string item(data.item_ids().text(items[r]));
       if (o.json) list.push_back({{"item", item}, {"score", scores[r]}});
