@@ -19,11 +19,20 @@ namespace {
 // The mend depends on what the system said.
 const char* advice(int error) {
   switch (error) {
-    case ENOSPC: case EDQUOT: return "free some space on that disk or choose another folder";
-    case EFBIG: return "the file size limit (ulimit -f) is too small for it";
-    case EACCES: case EPERM: case EROFS: return "choose a folder you may write to";
-    case ENOENT: case ENOTDIR: return "make its folder first, or choose another";
-    default: return "check the disk";
+    case ENOSPC:
+    case EDQUOT:
+      return "free some space on that disk or choose another folder";
+    case EFBIG:
+      return "the file size limit (ulimit -f) is too small for it";
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return "choose a folder you may write to";
+    case ENOENT:
+    case ENOTDIR:
+      return "make its folder first, or choose another";
+    default:
+      return "check the disk";
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Files that appear whole or not at all: written under a temporary name in the same folder, synced to the disk, then
-// renamed. Whatever goes wrong, the temporary file is removed and the old file is untouched.
+// Files that appear whole or not at all: written under a temporary name in the same folder, synced to the
+// disk, then renamed. Whatever goes wrong, the temporary file is removed and the old file is untouched.
 
 #include <cstddef>
 #include <string>

@@ -1,7 +1,7 @@
 #pragma once
-// Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as
-// 1, 2, 3", SC 2011). A number is a pure function of (seed, stream, index), so any thread may compute any of them, and
-// the numbers are the same for every thread count. Give each purpose its own stream.
+// Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy
+// as 1, 2, 3", SC 2011). A number is a pure function of (seed, stream, index), so any thread may compute any
+// of them, and the numbers are the same for every thread count. Give each purpose its own stream.
 
 #include <array>
 #include <cstdint>
@@ -17,10 +17,10 @@ class Philox {
 
   std::array<uint32_t, 4> block(uint64_t index) const;  // counter = (index, stream), key = seed
 
-  uint32_t bits(uint64_t index) const;                  // 32 random bits
-  double uniform(uint64_t index) const;                 // [0, 1), 53 bits
-  double normal(uint64_t index) const;                  // mean 0, variance 1 (Box-Muller; a pair shares one block)
-  uint64_t below(uint64_t index, uint64_t n) const;     // 0 .. n-1, n >= 1
+  uint32_t bits(uint64_t index) const;   // 32 random bits
+  double uniform(uint64_t index) const;  // [0, 1), 53 bits
+  double normal(uint64_t index) const;   // mean 0, variance 1 (Box-Muller; a pair shares one block)
+  uint64_t below(uint64_t index, uint64_t n) const;  // 0 .. n-1, n >= 1
 
   // out[i] = the same as uniform / normal at first + i, scaled; in parallel for large n.
   template <class T>

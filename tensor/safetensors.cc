@@ -135,7 +135,8 @@ struct SafetensorsFile::State {
                           value.contains("shape") && value["shape"].is_array() &&
                           value.contains("data_offsets") && value["data_offsets"].is_array() &&
                           value["data_offsets"].size() == 2;
-    check(complete, where, "tensor \"", name, "\" lacks a dtype, shape or data_offsets; the header is damaged");
+    check(complete, where, "tensor \"", name,
+          "\" lacks a dtype, shape or data_offsets; the header is damaged");
     TensorEntry entry;
     const auto dtype = value["dtype"].get<std::string>();
     const auto* known = std::find_if(std::begin(kDTypes), std::end(kDTypes),
@@ -149,14 +150,15 @@ struct SafetensorsFile::State {
     check(begin <= end, where, "tensor \"", name, "\": data_offsets [", begin, ", ", end,
           "] run backwards; the header is damaged");
     check(static_cast<std::size_t>(end) <= data_size, where, "tensor \"", name, "\": data_offsets [", begin,
-          ", ", end, "] reach beyond the ", data_size, " bytes of data; the file is truncated, copy it again");
+          ", ", end, "] reach beyond the ", data_size,
+          " bytes of data; the file is truncated, copy it again");
     int64_t count;
     check(count_elements(entry.shape, count), where, "tensor \"", name, "\": shape ", shape_text(entry.shape),
           " is too large; the header is damaged");
     entry.bytes = static_cast<std::size_t>(end - begin);
     const std::size_t wanted = static_cast<std::size_t>(count) * known->size;
-    check(wanted == entry.bytes, where, "tensor \"", name, "\": ", dtype, " ", shape_text(entry.shape), " takes ",
-          wanted, " bytes, data_offsets give ", entry.bytes, "; the header is damaged");
+    check(wanted == entry.bytes, where, "tensor \"", name, "\": ", dtype, " ", shape_text(entry.shape),
+          " takes ", wanted, " bytes, data_offsets give ", entry.bytes, "; the header is damaged");
     entry.data = data + begin;
     names.push_back(name);
     entries.emplace(name, std::move(entry));
@@ -185,7 +187,8 @@ struct SafetensorsFile::State {
 
   void align() {
     for (auto& [name, entry] : entries) {
-      if (entry.bytes == 0 || reinterpret_cast<std::uintptr_t>(entry.data) % dtype_size(entry.dtype) == 0) continue;
+      if (entry.bytes == 0 || reinterpret_cast<std::uintptr_t>(entry.data) % dtype_size(entry.dtype) == 0)
+        continue;
       copies.emplace_back(entry.bytes);
       std::memcpy(copies.back().data(), entry.data, entry.bytes);
       entry.data = copies.back().data();

@@ -1,7 +1,7 @@
 #pragma once
-// The safetensors format: 8 bytes of header length, a JSON header, then the tensors' bytes. Files are memory-mapped
-// and never trusted: every offset is checked before a view is handed out, and a refusal is one line that names the
-// file, what is wrong and how to mend it.
+// The safetensors format: 8 bytes of header length, a JSON header, then the tensors' bytes. Files are
+// memory-mapped and never trusted: every offset is checked before a view is handed out, and a refusal is one
+// line that names the file, what is wrong and how to mend it.
 
 #include <cstddef>
 #include <cstdint>
@@ -21,10 +21,14 @@ std::size_t dtype_size(DType dtype);  // bytes an element
 
 template <class T>
 constexpr DType dtype_of() {
-  if constexpr (std::is_same_v<T, float>) return DType::F32;
-  else if constexpr (std::is_same_v<T, double>) return DType::F64;
-  else if constexpr (std::is_same_v<T, int64_t>) return DType::I64;
-  else if constexpr (std::is_same_v<T, int32_t>) return DType::I32;
+  if constexpr (std::is_same_v<T, float>)
+    return DType::F32;
+  else if constexpr (std::is_same_v<T, double>)
+    return DType::F64;
+  else if constexpr (std::is_same_v<T, int64_t>)
+    return DType::I64;
+  else if constexpr (std::is_same_v<T, int32_t>)
+    return DType::I32;
   else {
     static_assert(std::is_same_v<T, uint8_t>, "safetensors views: float, double, int64_t, int32_t, uint8_t");
     return DType::U8;
@@ -52,10 +56,10 @@ class SafetensorsFile {
   SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
 
   const std::string& path() const;
-  const std::vector<std::string>& names() const;                 // in file order
-  const std::map<std::string, std::string>& metadata() const;    // "__metadata__", or empty
+  const std::vector<std::string>& names() const;               // in file order
+  const std::map<std::string, std::string>& metadata() const;  // "__metadata__", or empty
   bool has(const std::string& name) const;
-  const TensorEntry& entry(const std::string& name) const;       // Error with the nearest name when absent
+  const TensorEntry& entry(const std::string& name) const;  // Error with the nearest name when absent
 
   // A view as T[...]; Error when the type differs, or the shape does (-1 in `expected` accepts any size).
   template <class T>
@@ -73,8 +77,8 @@ class SafetensorsFile {
   std::unique_ptr<State> state_;
 };
 
-// Collects views, then writes them all at once; the data must live until write() returns. Wider types come first in
-// the file, so that every tensor is aligned.
+// Collects views, then writes them all at once; the data must live until write() returns. Wider types come
+// first in the file, so that every tensor is aligned.
 class SafetensorsWriter {
  public:
   void add(const std::string& name, DType dtype, const void* data, std::vector<int64_t> shape);
@@ -84,7 +88,8 @@ class SafetensorsWriter {
   }
   void metadata(const std::string& key, const std::string& value) { metadata_[key] = value; }
 
-  // Atomic: a file of this name is either the old one or the whole new one, also after a crash or on a full disk.
+  // Atomic: a file of this name is either the old one or the whole new one, also after a crash or on a full
+  // disk.
   void write(const std::string& path) const;
 
  private:

@@ -7,25 +7,27 @@
 
 namespace tt {
 
-void SafetensorsWriter::add(const std::string& name, DType dtype, const void* data, std::vector<int64_t> shape) {
+void SafetensorsWriter::add(const std::string& name, DType dtype, const void* data,
+                            std::vector<int64_t> shape) {
   check(!name.empty() && name != "__metadata__", "safetensors", "a tensor cannot be named \"", name, "\"");
   for (const Item& item : items_)
     check(item.name != name, "safetensors", "the tensor \"", name, "\" was added twice");
   int64_t count = 1;
   for (const int64_t size : shape) {
-    check(size >= 0, "safetensors", "tensor \"", name, "\": shape ", shape_text(shape), " has a negative size");
+    check(size >= 0, "safetensors", "tensor \"", name, "\": shape ", shape_text(shape),
+          " has a negative size");
     count *= size;
   }
   check(data || count == 0, "safetensors", "tensor \"", name, "\" has no data");
-  items_.push_back({name, dtype, data, std::move(shape), static_cast<std::size_t>(count) * dtype_size(dtype)});
+  items_.push_back(
+      {name, dtype, data, std::move(shape), static_cast<std::size_t>(count) * dtype_size(dtype)});
 }
 
 void SafetensorsWriter::write(const std::string& path) const {
   std::vector<const Item*> order;
   for (const Item& item : items_) order.push_back(&item);
-  std::stable_sort(order.begin(), order.end(), [](const Item* a, const Item* b) {
-    return dtype_size(a->dtype) > dtype_size(b->dtype);
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [](const Item* a, const Item* b) { return dtype_size(a->dtype) > dtype_size(b->dtype); });
 
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata_.empty()) header["__metadata__"] = metadata_;

@@ -1,6 +1,7 @@
 #pragma once
-// A dataset folder (docs/formats.md): features once a user and item, a user's actions once in time order, and an
-// impression log for each split that points into both. Everything is memory-mapped; a Dataset hands out views.
+// A dataset folder (docs/formats.md): features once a user and item, a user's actions once in time order, and
+// an impression log for each split that points into both. Everything is memory-mapped; a Dataset hands out
+// views.
 
 #include <array>
 #include <cstdint>
@@ -32,7 +33,8 @@ struct Impressions {
   const float* ranker_scores = nullptr;  // [N, T] in [0, 1], or nullptr
 };
 
-// The original ids: row -> text without a copy, text -> row through an index built at first use (thread-safe).
+// The original ids: row -> text without a copy, text -> row through an index built at first use
+// (thread-safe).
 class IdTable {
  public:
   IdTable() = default;
@@ -61,7 +63,8 @@ struct UserItems {
 
 class Dataset {
  public:
-  // Opens and checks every column once: Error "[dataset D/FILE] ..." for anything that training could trip over.
+  // Opens and checks every column once: Error "[dataset D/FILE] ..." for anything that training could trip
+  // over.
   static Dataset open(const std::string& dir);
 
   const std::string& dir() const { return dir_; }
@@ -70,44 +73,49 @@ class Dataset {
   int64_t num_tasks() const { return static_cast<int64_t>(tasks_.size()); }
   int64_t num_actions() const { return static_cast<int64_t>(actions_.size()); }
   const std::vector<std::string>& tasks() const { return tasks_; }
-  const std::vector<std::string>& actions() const { return actions_; }           // names of the history flags
-  const std::vector<float>& value_weights() const { return value_weights_; }     // [T], a suggestion for the config
-  const std::string& protocol() const { return protocol_; }                      // how it was split, in words
+  const std::vector<std::string>& actions() const { return actions_; }  // names of the history flags
+  const std::vector<float>& value_weights() const {
+    return value_weights_;
+  }                                                          // [T], a suggestion for the config
+  const std::string& protocol() const { return protocol_; }  // how it was split, in words
 
   // Final dense matrices (standardised numbers, one-hot and multi-hot columns) with a name for each column.
   int64_t user_features_size() const { return static_cast<int64_t>(user_columns_.size()); }
   int64_t item_features_size() const { return static_cast<int64_t>(item_columns_.size()); }
   const std::vector<std::string>& user_columns() const { return user_columns_; }
   const std::vector<std::string>& item_columns() const { return item_columns_; }
-  const float* user_features() const { return user_features_; }                  // [U, IU]
-  const float* item_features() const { return item_features_; }                  // [C, II]
+  const float* user_features() const { return user_features_; }  // [U, IU]
+  const float* item_features() const { return item_features_; }  // [C, II]
 
-  const Impressions& split(Split s) const { return splits_[static_cast<size_t>(s)]; }  // size 0 when not there
+  const Impressions& split(Split s) const {
+    return splits_[static_cast<size_t>(s)];
+  }  // size 0 when not there
   bool has_positions() const { return has_positions_; }
-  bool has_ranker_scores() const { return has_ranker_scores_; }                  // in the train split
+  bool has_ranker_scores() const { return has_ranker_scores_; }  // in the train split
 
   // A user's actions, oldest first: rows offsets[u] .. offsets[u+1]. An impression's history is the first
   // history_end of them, read from the back for newest first.
-  const int64_t* history_offsets() const { return history_offsets_; }            // [U + 1]
-  const int32_t* history_items() const { return history_items_; }                // [N_actions]
-  const uint8_t* history_actions() const { return history_actions_; }            // [N_actions, A]
-  const double* history_times() const { return history_times_; }                 // [N_actions]
-  std::span<const int32_t> user_actions(int64_t user) const;                     // all of them, oldest first
+  const int64_t* history_offsets() const { return history_offsets_; }  // [U + 1]
+  const int32_t* history_items() const { return history_items_; }      // [N_actions]
+  const uint8_t* history_actions() const { return history_actions_; }  // [N_actions, A]
+  const double* history_times() const { return history_times_; }       // [N_actions]
+  std::span<const int32_t> user_actions(int64_t user) const;           // all of them, oldest first
 
   // How often each item has an impression with any label > 0 in train ("positives"), and how often at all.
-  const int64_t* train_positives() const { return train_positives_; }            // [C]
-  const int64_t* train_counts() const { return train_counts_; }                  // [C]
+  const int64_t* train_positives() const { return train_positives_; }  // [C]
+  const int64_t* train_counts() const { return train_counts_; }        // [C]
 
   const IdTable& user_ids() const { return user_ids_; }
   const IdTable& item_ids() const { return item_ids_; }
 
-  // Items each user was shown in the splits before `s` (train for valid; train and valid for test): the "seen" items.
+  // Items each user was shown in the splits before `s` (train for valid; train and valid for test): the
+  // "seen" items.
   UserItems seen_before(Split s) const;
   // Items each user has any label > 0 on in split `s`: the ground truth of the ranking measures.
   UserItems positives(Split s) const;
 
-  const nlohmann::json& info() const { return *info_; }                          // dataset.json
-  bool has_truth() const;                                                        // made by `simulate`: see truth.h
+  const nlohmann::json& info() const { return *info_; }  // dataset.json
+  bool has_truth() const;                                // made by `simulate`: see truth.h
 
  private:
   void read_info();

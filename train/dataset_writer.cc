@@ -31,24 +31,26 @@ void check_ids(const std::string& where, const char* what, const std::vector<std
   std::unordered_set<std::string_view> known;
   known.reserve(ids.size());
   for (const std::string& id : ids)
-    check(known.insert(id).second, where, what, " id \"", id, "\" appears twice; give each ", what, " one row");
+    check(known.insert(id).second, where, what, " id \"", id, "\" appears twice; give each ", what,
+          " one row");
 }
 
 void check_features(const std::string& where, const char* what, const FeatureMatrix& matrix, size_t rows) {
   if (matrix.width() == 0) return;
-  check(static_cast<size_t>(matrix.rows) == rows && matrix.values.size() == rows * matrix.columns.size(), where,
-        what, " features have ", matrix.rows, " rows, expected ", rows);
+  check(static_cast<size_t>(matrix.rows) == rows && matrix.values.size() == rows * matrix.columns.size(),
+        where, what, " features have ", matrix.rows, " rows, expected ", rows);
   for (size_t i = 0; i < matrix.values.size(); ++i)
     check(std::isfinite(matrix.values[i]), where, what, " row ", i / matrix.columns.size(), ", feature \"",
           matrix.columns[i % matrix.columns.size()], "\" is ", matrix.values[i],
           "; give a finite number, or leave the field empty for the mean");
 }
 
-void check_unit(const std::string& where, const char* split, const char* what, const std::vector<float>& values,
-                const std::vector<std::string>& tasks) {
+void check_unit(const std::string& where, const char* split, const char* what,
+                const std::vector<float>& values, const std::vector<std::string>& tasks) {
   for (size_t i = 0; i < values.size(); ++i)
     check(values[i] >= 0 && values[i] <= 1, where, split, " row ", i / tasks.size(), ": ", what, " \"",
-          tasks[i % tasks.size()], "\" is ", values[i], ", outside [0, 1]; scale it, or make it from a condition");
+          tasks[i % tasks.size()], "\" is ", values[i],
+          ", outside [0, 1]; scale it, or make it from a condition");
 }
 
 void check_split(const std::string& where, const char* split, const DatasetContent& content,
@@ -58,7 +60,8 @@ void check_split(const std::string& where, const char* split, const DatasetConte
             (rows.position.empty() || rows.position.size() == n) &&
             (rows.ranker_scores.empty() || rows.ranker_scores.size() == n * t),
         where, split, ": the columns differ in length; give one entry a row");
-  const auto users = static_cast<int64_t>(content.user_ids.size()), items = static_cast<int64_t>(content.item_ids.size());
+  const auto users = static_cast<int64_t>(content.user_ids.size()),
+             items = static_cast<int64_t>(content.item_ids.size());
   for (size_t i = 0; i < n; ++i) {
     check(rows.user[i] >= 0 && rows.user[i] < users, where, split, " row ", i, ": user row ", rows.user[i],
           " is out of range, there are ", users, " users");
@@ -74,10 +77,15 @@ void check_split(const std::string& where, const char* split, const DatasetConte
 ordered_json describe(const FeatureMatrix& matrix) {
   ordered_json sources = ordered_json::array();
   for (const FeatureInfo& info : matrix.info) {
-    ordered_json one{{"name", info.name}, {"kind", kKinds[static_cast<int>(info.kind)]},
-                     {"first", info.first}, {"width", info.width}, {"missing", info.missing}};
-    if (info.kind == FeatureColumn::Kind::numeric) one["mean"] = info.mean, one["stddev"] = info.stddev;
-    else one["vocabulary"] = info.vocabulary;
+    ordered_json one{{"name", info.name},
+                     {"kind", kKinds[static_cast<int>(info.kind)]},
+                     {"first", info.first},
+                     {"width", info.width},
+                     {"missing", info.missing}};
+    if (info.kind == FeatureColumn::Kind::numeric)
+      one["mean"] = info.mean, one["stddev"] = info.stddev;
+    else
+      one["vocabulary"] = info.vocabulary;
     if (!info.left_out.empty()) one["left_out"] = info.left_out;
     sources.push_back(std::move(one));
   }
@@ -108,7 +116,8 @@ void write_side(const std::string& path, const std::vector<std::string>& ids, co
   SafetensorsWriter writer;
   writer.add("features", features.values.data(), {rows, features.width()});
   writer.add("id_offsets", offsets.data(), {rows + 1});
-  writer.add("id_bytes", reinterpret_cast<const uint8_t*>(bytes.data()), {static_cast<int64_t>(bytes.size())});
+  writer.add("id_bytes", reinterpret_cast<const uint8_t*>(bytes.data()),
+             {static_cast<int64_t>(bytes.size())});
   for (const FeatureInfo& info : features.info)
     if (!info.codes.empty()) writer.add("codes." + info.name, info.codes.data(), {rows});
   if (counts) {
@@ -246,7 +255,14 @@ void write_dataset(const std::string& given, const DatasetContent& content) {
     Cleanup temporary{dir + ".tmp" + suffix}, old{""};
     fs::remove_all(temporary.folder);
     fs::create_directory(temporary.folder);
-    write_files(temporary.folder, content);
+    try {
+      write_files(temporary.folder, content);
+    } catch (const Error& error) {  // a full disk, say: name the folder that was asked for
+      std::string text = error.what();
+      if (const size_t at = text.find(temporary.folder); at != std::string::npos)
+        text.replace(at, temporary.folder.size(), dir);
+      throw Error(text);
+    }
     if (fs::exists(dir)) {
       fs::rename(dir, dir + ".old" + suffix);
       old.folder = dir + ".old" + suffix;

@@ -21,11 +21,14 @@ void fit_numeric(const FeatureColumn& column, FeatureInfo& info) {
   for (const double x : column.numbers)
     if (!std::isnan(x)) squares += (x - info.mean) * (x - info.mean);
   info.stddev = count ? std::sqrt(squares / static_cast<double>(count)) : 0;
-  if (info.stddev > 1e-9 * std::max(1.0, std::abs(info.mean))) info.width = 1;
-  else info.left_out = "the same value in every row";
+  if (info.stddev > 1e-9 * std::max(1.0, std::abs(info.mean)))
+    info.width = 1;
+  else
+    info.left_out = "the same value in every row";
 }
 
-void fit_categories(const FeatureColumn& column, int64_t rows, const FeatureOptions& options, FeatureInfo& info) {
+void fit_categories(const FeatureColumn& column, int64_t rows, const FeatureOptions& options,
+                    FeatureInfo& info) {
   const bool multi = column.kind == FeatureColumn::Kind::multi;
   const auto distinct = static_cast<int64_t>(column.vocabulary.size());
   for (int64_t r = 0; r < rows; ++r) {
@@ -33,7 +36,8 @@ void fit_categories(const FeatureColumn& column, int64_t rows, const FeatureOpti
     info.missing += multi ? column.offsets[at] == column.offsets[at + 1] : column.codes[at] < 0;
   }
   if (distinct > options.max_categories)
-    info.left_out = std::to_string(distinct) + " distinct values, more than " + std::to_string(options.max_categories);
+    info.left_out =
+        std::to_string(distinct) + " distinct values, more than " + std::to_string(options.max_categories);
   else if (distinct == 0 || (distinct == 1 && info.missing == 0))
     info.left_out = "the same value in every row";
   else
@@ -73,8 +77,10 @@ FeatureMatrix assemble_features(const std::vector<FeatureColumn>& columns, int64
     info.name = column.name;
     info.kind = column.kind;
     info.first = matrix.width();
-    if (column.kind == FeatureColumn::Kind::numeric) fit_numeric(column, info);
-    else fit_categories(column, rows, options, info);
+    if (column.kind == FeatureColumn::Kind::numeric)
+      fit_numeric(column, info);
+    else
+      fit_categories(column, rows, options, info);
     for (int64_t k = 0; k < info.width; ++k)
       matrix.columns.push_back(column.kind == FeatureColumn::Kind::numeric
                                    ? column.name

@@ -1,5 +1,6 @@
 #pragma once
-// Each user's actions in time order, and how far into them each impression may see (dataset_writer.h has the rule).
+// Each user's actions in time order, and how far into them each impression may see (dataset_writer.h has the
+// rule).
 
 #include <cstdint>
 #include <vector>
@@ -12,7 +13,7 @@ struct History {
   std::vector<int64_t> offsets;  // [U + 1]
   std::vector<int32_t> items;    // oldest first; train actions, then valid ones
   std::vector<double> times;
-  std::vector<uint8_t> actions;  // [N, T]: label t > 0
+  std::vector<uint8_t> actions;                         // [N, T]: label t > 0
   std::vector<int32_t> train_end, valid_end, test_end;  // per impression
 };
 

@@ -1,5 +1,6 @@
 #pragma once
-// The probability that a latent-factor world gives a pair; the simulator's truth and its main ranker are one each.
+// The probability that a latent-factor world gives a pair; the simulator's truth and its main ranker are one
+// each.
 
 #include <cmath>
 #include <cstdint>

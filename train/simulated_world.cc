@@ -13,17 +13,30 @@ namespace {
 
 // One stream of random numbers for each purpose; a visit's streams (simulator.cc) have numbers above 2^32.
 enum Stream : uint64_t {
-  kUserLatent, kItemLatent, kItemQuality, kTask, kPopularity, kActivity, kPropensity, kPairs,
-  kRankerUser, kRankerItem, kRankerQuality, kPolicyUser, kPolicyItem, kPolicyQuality,
-  kUserFeatures = 100, kItemFeatures = 200,  // three each
+  kUserLatent,
+  kItemLatent,
+  kItemQuality,
+  kTask,
+  kPopularity,
+  kActivity,
+  kPropensity,
+  kPairs,
+  kRankerUser,
+  kRankerItem,
+  kRankerQuality,
+  kPolicyUser,
+  kPolicyItem,
+  kPolicyQuality,
+  kUserFeatures = 100,
+  kItemFeatures = 200,  // three each
 };
 
 constexpr double kClickRate = 0.45, kRarer = 0.45;  // task t has rate kClickRate * kRarer^t over random pairs
 constexpr double kGain = 1.7;                       // spread of the true logits
-constexpr double kQuality = 0.5;                    // spread of item quality, against 1 for the match of user and item
-constexpr double kQualityOfPopular = 0.3;           // correlation of an item's quality with its popularity
+constexpr double kQuality = 0.5;           // spread of item quality, against 1 for the match of user and item
+constexpr double kQualityOfPopular = 0.3;  // correlation of an item's quality with its popularity
 constexpr double kPolicyNoise = 0.8;
-constexpr int64_t kSample = 20000;                  // pairs drawn to set rates and to calibrate
+constexpr int64_t kSample = 20000;  // pairs drawn to set rates and to calibrate
 constexpr int64_t kCategories = 6;
 
 std::vector<float> normals(uint64_t seed, uint64_t stream, int64_t n, double stddev) {
@@ -42,7 +55,8 @@ std::vector<float> plus_noise(std::vector<float> values, uint64_t seed, uint64_t
 LatentModel noisy_view(const LatentModel& truth, uint64_t seed, uint64_t first_stream, double noise) {
   LatentModel view = truth;
   view.user = plus_noise(truth.user, seed, first_stream, noise);
-  view.item = plus_noise(truth.item, seed, first_stream + 1, noise / std::sqrt(static_cast<double>(truth.latent)));
+  view.item =
+      plus_noise(truth.item, seed, first_stream + 1, noise / std::sqrt(static_cast<double>(truth.latent)));
   view.quality = plus_noise(truth.quality, seed, first_stream + 2, noise * kQuality);
   return view;
 }
@@ -69,13 +83,14 @@ void set_rate(LatentModel& model, int64_t task, double rate, const Pairs& pairs)
     model.offset[t] = static_cast<float>((low + high) / 2);
     const LatentScorer scorer = model.scorer();
     double mean = 0;
-    for (size_t i = 0; i < pairs.user.size(); ++i) mean += scorer.probability(pairs.user[i], pairs.item[i], task);
+    for (size_t i = 0; i < pairs.user.size(); ++i)
+      mean += scorer.probability(pairs.user[i], pairs.item[i], task);
     (mean / static_cast<double>(pairs.user.size()) < rate ? low : high) = (low + high) / 2;
   }
 }
 
-// Platt scaling: offset and gain that minimise the cross-entropy against the true probabilities, by Newton's method.
-// After it, the mean truth among pairs with score p is p.
+// Platt scaling: offset and gain that minimise the cross-entropy against the true probabilities, by Newton's
+// method. After it, the mean truth among pairs with score p is p.
 void calibrate(LatentModel& model, const LatentModel& truth, int64_t task, const Pairs& pairs) {
   const auto t = static_cast<size_t>(task);
   double offset = truth.offset[t], gain = truth.gain[t];
@@ -126,26 +141,31 @@ std::vector<double> cumulative(const std::vector<T>& weights) {
 
 // Numeric columns are random directions of the latent vector under noise, the category is the direction it is
 // closest to (of kCategories, also random).
-FeatureMatrix make_features(const SimulatorOptions& o, const std::vector<float>& latent, int64_t rows, double scale,
-                            uint64_t stream, const char* category) {
+FeatureMatrix make_features(const SimulatorOptions& o, const std::vector<float>& latent, int64_t rows,
+                            double scale, uint64_t stream, const char* category) {
   const auto l = static_cast<size_t>(o.latent);
-  const double unit = scale / std::sqrt(static_cast<double>(o.latent));  // a view of the signal has variance 1
+  const double unit =
+      scale / std::sqrt(static_cast<double>(o.latent));  // a view of the signal has variance 1
   const auto width = static_cast<size_t>(o.features);
   const std::vector<float> directions = normals(o.seed, stream, (o.features + kCategories) * o.latent, 1.0);
-  const std::vector<float> noise = normals(o.seed, stream + 1, rows * (o.features + kCategories), o.feature_noise);
+  const std::vector<float> noise =
+      normals(o.seed, stream + 1, rows * (o.features + kCategories), o.feature_noise);
   std::vector<FeatureColumn> columns(width + 1);
   for (size_t f = 0; f < width; ++f) columns[f].name = "view" + std::to_string(f);
   columns[width].name = category;
   columns[width].kind = FeatureColumn::Kind::categorical;
-  for (int64_t c = 0; c < kCategories; ++c) columns[width].vocabulary.push_back(std::string(1, static_cast<char>('a' + c)));
+  for (int64_t c = 0; c < kCategories; ++c)
+    columns[width].vocabulary.push_back(std::string(1, static_cast<char>('a' + c)));
   for (size_t r = 0; r < static_cast<size_t>(rows); ++r) {
     double best = -1e300;
     int32_t closest = 0;
     for (size_t f = 0; f < width + kCategories; ++f) {
       double x = noise[r * (width + kCategories) + f];
       for (size_t k = 0; k < l; ++k) x += unit * latent[r * l + k] * directions[f * l + k];
-      if (f < width) columns[f].numbers.push_back(x);
-      else if (x > best) best = x, closest = static_cast<int32_t>(f - width);
+      if (f < width)
+        columns[f].numbers.push_back(x);
+      else if (x > best)
+        best = x, closest = static_cast<int32_t>(f - width);
     }
     columns[width].codes.push_back(closest);
   }
@@ -183,7 +203,8 @@ SimulatedWorld make_world(const SimulatorOptions& o) {
   world.propensity = normals(o.seed, kPropensity, o.users, o.propensity_spread);
   for (float& x : world.propensity) x = std::min(1.0f, 0.7f * std::exp(x));
   for (int64_t p = 0; p < o.positions; ++p)
-    world.examination.push_back(static_cast<float>(std::pow(static_cast<double>(p + 1), -o.examination_decay)));
+    world.examination.push_back(
+        static_cast<float>(std::pow(static_cast<double>(p + 1), -o.examination_decay)));
 
   world.user_features = make_features(o, truth.user, o.users, 1.0, kUserFeatures, "group");
   world.item_features = make_features(o, truth.item, o.items, root, kItemFeatures, "genre");

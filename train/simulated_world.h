@@ -1,5 +1,6 @@
 #pragma once
-// What is true in a simulation before anyone visits: preferences, qualities, popularity, biases, the main ranker.
+// What is true in a simulation before anyone visits: preferences, qualities, popularity, biases, the main
+// ranker.
 
 #include <string>
 #include <vector>
@@ -20,13 +21,13 @@ struct LatentModel {
 };
 
 struct SimulatedWorld {
-  LatentModel truth, ranker, policy;         // policy: what the logging policy believes
-  std::vector<float> popularity;             // [C], sums to 1
-  std::vector<double> popularity_cdf;        // [C]
-  std::vector<double> activity_cdf;          // [U], who visits
-  std::vector<float> examination;            // [P]
-  std::vector<float> propensity;             // [U] in (0, 1]
-  std::vector<float> value_weights;          // [T]
+  LatentModel truth, ranker, policy;   // policy: what the logging policy believes
+  std::vector<float> popularity;       // [C], sums to 1
+  std::vector<double> popularity_cdf;  // [C]
+  std::vector<double> activity_cdf;    // [U], who visits
+  std::vector<float> examination;      // [P]
+  std::vector<float> propensity;       // [U] in (0, 1]
+  std::vector<float> value_weights;    // [T]
   FeatureMatrix user_features, item_features;
 };
 

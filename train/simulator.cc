@@ -13,13 +13,14 @@ namespace tt {
 
 namespace {
 
-constexpr int64_t kDraws = 64;          // candidates that the policy draws for a slate
-constexpr double kExplore = 0.25;       // share of them drawn uniformly
+constexpr int64_t kDraws = 64;                         // candidates that the policy draws for a slate
+constexpr double kExplore = 0.25;                      // share of them drawn uniformly
 constexpr double kStart = 1.7e9, kBetweenVisits = 60;  // seconds
 
 void check_options(const SimulatorOptions& o) {
   const auto range = [](const char* name, double value, double low, double high) {
-    check(value >= low && value <= high, "simulate", "--", name, " is ", value, ", outside [", low, ", ", high, "]");
+    check(value >= low && value <= high, "simulate", "--", name, " is ", value, ", outside [", low, ", ",
+          high, "]");
   };
   range("users", static_cast<double>(o.users), 2, 1e9);
   range("items", static_cast<double>(o.items), 2, 1e9);
@@ -35,8 +36,8 @@ void check_options(const SimulatorOptions& o) {
   range("examination-decay", o.examination_decay, 0, 10);
   range("propensity-spread", o.propensity_spread, 0, 4);
   range("ranker-noise", o.ranker_noise, 0, 10);
-  check(o.positions <= o.items, "simulate", "a slate of ", o.positions, " positions needs as many items, there are ",
-        o.items, "; raise --items or lower --positions");
+  check(o.positions <= o.items, "simulate", "a slate of ", o.positions,
+        " positions needs as many items, there are ", o.items, "; raise --items or lower --positions");
 }
 
 int64_t draw(const std::vector<double>& cdf, double u) {
@@ -46,8 +47,8 @@ int64_t draw(const std::vector<double>& cdf, double u) {
 
 double gumbel(double u) { return -std::log(-std::log(u + 1e-300) + 1e-300); }
 
-// One visit: who comes, what the policy shows, in which order, and what the user does. Its random numbers come from a
-// stream of its own, so visits can be made in any order.
+// One visit: who comes, what the policy shows, in which order, and what the user does. Its random numbers
+// come from a stream of its own, so visits can be made in any order.
 class Visit {
  public:
   Visit(const SimulatedWorld& world, const SimulatorOptions& o, int64_t number)
@@ -64,7 +65,8 @@ class Visit {
       const double u = uniform(), which = uniform();
       // After many draws of the same few popular items, any item that is not there yet will do.
       const bool anything = which < kExplore || k >= 4 * kDraws;
-      items.push_back(anything ? static_cast<int64_t>(u * static_cast<double>(o_.items)) : draw(world_.popularity_cdf, u));
+      items.push_back(anything ? static_cast<int64_t>(u * static_cast<double>(o_.items))
+                               : draw(world_.popularity_cdf, u));
       if (k + 1 >= kDraws) {
         std::sort(items.begin(), items.end());
         items.erase(std::unique(items.begin(), items.end()), items.end());
@@ -83,8 +85,8 @@ class Visit {
   // An item that is not examined gets no label at all; the tasks are independent given that it is.
   void act(int64_t item, size_t position, float* labels, float* scores) {
     const LatentScorer truth = world_.truth.scorer(), ranker = world_.ranker.scorer();
-    const bool examined =
-        uniform() < static_cast<double>(world_.examination[position]) * world_.propensity[static_cast<size_t>(user_)];
+    const bool examined = uniform() < static_cast<double>(world_.examination[position]) *
+                                          world_.propensity[static_cast<size_t>(user_)];
     for (int64_t t = 0; t < o_.tasks; ++t) {
       const double u = uniform();
       labels[t] = examined && u < truth.probability(user_, item, t) ? 1.0f : 0.0f;
@@ -183,7 +185,9 @@ void simulate(const std::string& dir, const SimulatorOptions& o) {
   content.train = part(log, 0, capped(train), o.tasks);
   content.valid = part(log, capped(train), capped(valid), o.tasks);
   content.test = part(log, capped(valid), o.impressions, o.tasks);
-  content.also_write = [&](const std::string& folder) { write_truth(folder + "/truth.safetensors", world, o); };
+  content.also_write = [&](const std::string& folder) {
+    write_truth(folder + "/truth.safetensors", world, o);
+  };
   write_dataset(dir, content);
 }
 

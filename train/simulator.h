@@ -1,8 +1,8 @@
 #pragma once
-// Makes a dataset whose truth is known: latent preferences, features that are noisy views of them, Zipf popularity,
-// slates shown by a biased logging policy, examination by position, user propensity, labels of different rarity, and
-// the main ranker's logged scores. See truth.h for how a label is drawn. The result depends on the options only, never
-// on the number of threads.
+// Makes a dataset whose truth is known: latent preferences, features that are noisy views of them, Zipf
+// popularity, slates shown by a biased logging policy, examination by position, user propensity, labels of
+// different rarity, and the main ranker's logged scores. See truth.h for how a label is drawn. The result
+// depends on the options only, never on the number of threads.
 
 #include <cstdint>
 #include <string>
@@ -24,7 +24,8 @@ struct SimulatorOptions {
   uint64_t seed = 1;
 };
 
-// Writes the dataset folder with truth.safetensors in it. Error for options out of their range, and as write_dataset.
+// Writes the dataset folder with truth.safetensors in it. Error for options out of their range, and as
+// write_dataset.
 void simulate(const std::string& dir, const SimulatorOptions& options);
 
 }  // namespace tt

@@ -63,15 +63,21 @@ TEST_CASE("safetensors: what is written is read back, aligned and in file order"
         "[safetensors FILE] has no tensor \"float\"; did you mean \"floats\"?");
   CHECK(error_of([&] { file.data<float>("longs"); }, path) ==
         "[safetensors FILE] tensor \"longs\" is I64, expected F32; convert it");
-  CHECK(error_of([&] { file.data<float>("floats", {3, 2}); }, path) ==
+  CHECK(error_of(
+            [&] {
+              file.data<float>("floats", {3, 2});
+            },
+            path) ==
         "[safetensors FILE] tensor \"floats\" has shape [2, 3], expected [3, 2]; was it written for another "
         "configuration?");
 }
 
 TEST_CASE("safetensors: a tensor that another writer left unaligned is still readable") {
   TempFolder folder;
-  const auto path = make_file(folder, R"({"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
-                                      R"("d":{"dtype":"F64","shape":[2],"data_offsets":[1,17]}})", 17);
+  const auto path = make_file(folder,
+                              R"({"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
+                              R"("d":{"dtype":"F64","shape":[2],"data_offsets":[1,17]}})",
+                              17);
   const auto file = SafetensorsFile::open(path);
   const double* d = file.data<double>("d", {2});
   CHECK(reinterpret_cast<std::uintptr_t>(d) % 8 == 0);
@@ -80,7 +86,9 @@ TEST_CASE("safetensors: a tensor that another writer left unaligned is still rea
 
 TEST_CASE("safetensors: hostile headers are refused in one line") {
   TempFolder folder;
-  const auto header = [&](const std::string& text, size_t bytes) { return refusal(make_file(folder, text, bytes)); };
+  const auto header = [&](const std::string& text, size_t bytes) {
+    return refusal(make_file(folder, text, bytes));
+  };
   const std::string a = R"("a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]})";
 
   CHECK(refusal(folder.path() + "/none") ==
@@ -88,15 +96,18 @@ TEST_CASE("safetensors: hostile headers are refused in one line") {
   CHECK(refusal(folder.path()) ==
         "[safetensors FILE] is not a regular file; give the path of a .safetensors file");
   write_file_atomically(folder.path() + "/short", "1234567");
-  CHECK(refusal(folder.path() + "/short") == "[safetensors FILE] is truncated: 7 bytes, but the header length alone "
-                                             "takes 8; copy or write the file again");
+  CHECK(refusal(folder.path() + "/short") ==
+        "[safetensors FILE] is truncated: 7 bytes, but the header length alone "
+        "takes 8; copy or write the file again");
   write_file_atomically(folder.path() + "/huge", "\xff\xff\xff\xff\xff\xff\xff\x7f{}");
-  CHECK(refusal(folder.path() + "/huge") ==
-        "[safetensors FILE] has a header of 9223372036854775807 bytes, more than the 100000000 allowed; it is "
-        "probably not a safetensors file");
+  CHECK(
+      refusal(folder.path() + "/huge") ==
+      "[safetensors FILE] has a header of 9223372036854775807 bytes, more than the 100000000 allowed; it is "
+      "probably not a safetensors file");
   write_file_atomically(folder.path() + "/cut", std::string("\x20\0\0\0\0\0\0\0{}", 10));
-  CHECK(refusal(folder.path() + "/cut") == "[safetensors FILE] is truncated: the header takes 32 bytes, the file has "
-                                           "2 after the header length; copy or write the file again");
+  CHECK(refusal(folder.path() + "/cut") ==
+        "[safetensors FILE] is truncated: the header takes 32 bytes, the file has "
+        "2 after the header length; copy or write the file again");
   CHECK(header("{\"a\":", 0) ==
         "[safetensors FILE] has a header that is not valid JSON; it is damaged or not a safetensors file");
   CHECK(header(std::string(200000, '['), 0) ==
@@ -108,22 +119,27 @@ TEST_CASE("safetensors: hostile headers are refused in one line") {
   CHECK(header(R"({"a":{"dtype":"F32","shape":[2]}})", 8) ==
         "[safetensors FILE] tensor \"a\" lacks a dtype, shape or data_offsets; the header is damaged");
   CHECK(header(R"({"a":{"dtype":"F31","shape":[2],"data_offsets":[0,8]}})", 8) ==
-        "[safetensors FILE] tensor \"a\" has the unknown dtype \"F31\"; convert it to F32, F64, I64, I32 or U8");
+        "[safetensors FILE] tensor \"a\" has the unknown dtype \"F31\"; convert it to F32, F64, I64, I32 or "
+        "U8");
   CHECK(header(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8) ==
         "[safetensors FILE] tensor \"a\": -2 is not a size; the header is damaged");
   CHECK(header(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8) ==
         "[safetensors FILE] tensor \"a\": data_offsets [8, 0] run backwards; the header is damaged");
-  CHECK(header("{" + a + "}", 7) == "[safetensors FILE] tensor \"a\": data_offsets [0, 8] reach beyond the 7 bytes of "
-                                    "data; the file is truncated, copy it again");
-  CHECK(header(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8) ==
-        "[safetensors FILE] tensor \"a\": F32 [3] takes 12 bytes, data_offsets give 8; the header is damaged");
-  CHECK(header(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}})", 8) ==
-        "[safetensors FILE] tensor \"a\": shape [4611686018427387904, 4] is too large; the header is damaged");
+  CHECK(header("{" + a + "}", 7) ==
+        "[safetensors FILE] tensor \"a\": data_offsets [0, 8] reach beyond the 7 bytes of "
+        "data; the file is truncated, copy it again");
+  CHECK(
+      header(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8) ==
+      "[safetensors FILE] tensor \"a\": F32 [3] takes 12 bytes, data_offsets give 8; the header is damaged");
+  CHECK(
+      header(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}})", 8) ==
+      "[safetensors FILE] tensor \"a\": shape [4611686018427387904, 4] is too large; the header is damaged");
   CHECK(header("{" + a + R"(,"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12) ==
         "[safetensors FILE] tensors \"a\" and \"b\" overlap; the header is damaged");
   CHECK(header("{" + a + R"(,"b":{"dtype":"F32","shape":[1],"data_offsets":[12,16]}})", 16) ==
         "[safetensors FILE] has 4 bytes before tensor \"b\" that belong to none; the header is damaged");
-  CHECK(header("{" + a + "}", 9) == "[safetensors FILE] has 1 bytes after its last tensor; the header is damaged");
+  CHECK(header("{" + a + "}", 9) ==
+        "[safetensors FILE] has 1 bytes after its last tensor; the header is damaged");
   CHECK(header(R"({"__metadata__":{"a":1}})", 0) ==
         "[safetensors FILE] __metadata__ \"a\" is not a text; the header is damaged");
 }
@@ -158,8 +174,9 @@ TEST_CASE("safetensors: a write that fails leaves the old file and nothing else"
   const std::string message = error_of([&] { large.write(path); }, path);
   setrlimit(RLIMIT_FSIZE, &before);
   signal(SIGXFSZ, handler);
-  CHECK(message == "[FILE] writing failed: File too large; nothing was written, the file size limit (ulimit -f) is "
-                   "too small for it");
+  CHECK(message ==
+        "[FILE] writing failed: File too large; nothing was written, the file size limit (ulimit -f) is "
+        "too small for it");
   CHECK(SafetensorsFile::open(path).entry("x").elements() == 10);
   CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) == 1);
 
@@ -182,7 +199,8 @@ TEST_CASE("safetensors: a full disk while saving") {
   const std::string message = error_of([&] { large.write(path); }, path);
   const bool empty = fs::is_empty(folder.path());
   CHECK(std::system(("umount " + folder.path()).c_str()) == 0);
-  CHECK(message == "[FILE] writing failed: No space left on device; nothing was written, free some space on that disk "
-                   "or choose another folder");
+  CHECK(message ==
+        "[FILE] writing failed: No space left on device; nothing was written, free some space on that disk "
+        "or choose another folder");
   CHECK(empty);
 }

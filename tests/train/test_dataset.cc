@@ -1,4 +1,6 @@
 #include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include <cmath>
 #include <filesystem>
@@ -68,7 +70,8 @@ TEST_CASE("dataset: what is written is what is viewed") {
   CHECK(data.user_ids().text(3) == "dör");
   CHECK(data.user_ids().find("dör") == 3);
   CHECK(data.item_ids().find("i9") == std::nullopt);
-  CHECK(std::vector<int64_t>(data.train_counts(), data.train_counts() + 5) == std::vector<int64_t>{2, 2, 2, 1, 1});
+  CHECK(std::vector<int64_t>(data.train_counts(), data.train_counts() + 5) ==
+        std::vector<int64_t>{2, 2, 2, 1, 1});
   CHECK(std::vector<int64_t>(data.train_positives(), data.train_positives() + 5) ==
         std::vector<int64_t>{2, 2, 0, 1, 1});
 }
@@ -83,7 +86,8 @@ TEST_CASE("dataset: a history holds the strictly earlier actions, and no test ac
     const auto actions = data.user_actions(user);
     return std::vector<int32_t>(actions.begin(), actions.end());
   };
-  CHECK(list(0) == std::vector<int32_t>{0, 1, 3});  // train 0, 1, then valid 3; not 2 (no label), not 4 (test)
+  CHECK(list(0) ==
+        std::vector<int32_t>{0, 1, 3});  // train 0, 1, then valid 3; not 2 (no label), not 4 (test)
   CHECK(list(1) == std::vector<int32_t>{3, 4});
   CHECK(list(2) == std::vector<int32_t>{4, 0});
   const int32_t* train = data.split(Split::train).history_end;
@@ -126,12 +130,14 @@ TEST_CASE("dataset: what cannot be a dataset is refused before anything is writt
   CHECK(writing_says(content) == "[dataset FILE] item id \"i0\" appears twice; give each item one row");
   content = tiny_content();
   content.user_features.values[2] = NAN;
-  CHECK(writing_says(content) == "[dataset FILE] user row 1, feature \"age\" is nan; give a finite number, or leave "
-                                 "the field empty for the mean");
+  CHECK(writing_says(content) ==
+        "[dataset FILE] user row 1, feature \"age\" is nan; give a finite number, or leave "
+        "the field empty for the mean");
   content = tiny_content();
   content.train.labels[3] = 1.5f;
-  CHECK(writing_says(content) == "[dataset FILE] train row 1: label \"like\" is 1.5, outside [0, 1]; scale it, or make "
-                                 "it from a condition");
+  CHECK(writing_says(content) ==
+        "[dataset FILE] train row 1: label \"like\" is 1.5, outside [0, 1]; scale it, or make "
+        "it from a condition");
   content = tiny_content();
   content.test.item[1] = 5;
   CHECK(writing_says(content) == "[dataset FILE] test row 1: item row 5 is out of range, there are 5 items");
@@ -141,6 +147,24 @@ TEST_CASE("dataset: what cannot be a dataset is refused before anything is writt
   content = tiny_content();
   content.also_write = [](const std::string&) { fail("disk", "full"); };
   CHECK(writing_says(content) == "[disk] full");
+}
+
+TEST_CASE("dataset: a full disk leaves nothing behind") {
+  TempFolder folder;
+  const std::string dir = folder.path() + "/d";
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const auto handler = signal(SIGXFSZ, SIG_IGN);
+  rlimit tight = before;
+  tight.rlim_cur = 300;  // a file size limit stands in for a full disk
+  setrlimit(RLIMIT_FSIZE, &tight);
+  const std::string message = error_of([&] { write_dataset(dir, tiny_content()); }, dir);
+  setrlimit(RLIMIT_FSIZE, &before);
+  signal(SIGXFSZ, handler);
+  CHECK(message ==
+        "[FILE/users.safetensors] writing failed: File too large; nothing was written, the file size limit "
+        "(ulimit -f) is too small for it");
+  CHECK(fs::is_empty(folder.path()));
 }
 
 TEST_CASE("dataset: an older dataset is replaced, anything else is left alone") {
@@ -158,7 +182,8 @@ TEST_CASE("dataset: an older dataset is replaced, anything else is left alone") 
   fs::create_directory(other);
   write_file_atomically(other + "/cat.jpg", "meow");
   CHECK(error_of([&] { write_dataset(other, second); }, other) ==
-        "[dataset FILE] exists and is not a dataset, so it is not replaced; choose another --out or remove it first");
+        "[dataset FILE] exists and is not a dataset, so it is not replaced; choose another --out or remove "
+        "it first");
   CHECK(fs::exists(other + "/cat.jpg"));
   CHECK(error_of([&] { write_dataset(other + "/cat.jpg", second); }, other + "/cat.jpg") ==
         "[dataset FILE] exists and is not a folder; choose another --out");
@@ -178,26 +203,33 @@ TEST_CASE("dataset: without features there is one constant column") {
 TEST_CASE("dataset: opening refuses damaged columns and says which row") {
   const auto set = [](size_t at, auto value) { return [=](auto& values) { values[at] = value; }; };
   CHECK(opening_says<int32_t>("train.safetensors", "user", set(2, 4)) ==
-        "[dataset FILE/train.safetensors] row 2: user 4 is out of range, there are 4 users; was it written for another "
+        "[dataset FILE/train.safetensors] row 2: user 4 is out of range, there are 4 users; was it written "
+        "for another "
         "dataset?");
   CHECK(opening_says<int32_t>("test.safetensors", "item", set(0, -1)) ==
-        "[dataset FILE/test.safetensors] row 0: item -1 is out of range, there are 5 items; was it written for another "
+        "[dataset FILE/test.safetensors] row 0: item -1 is out of range, there are 5 items; was it written "
+        "for another "
         "dataset?");
   CHECK(opening_says<int32_t>("train.safetensors", "history_end", set(1, 9)) ==
         "[dataset FILE/train.safetensors] row 1: history_end 9 is out of range, user row 0 has 3 actions");
   CHECK(opening_says<int32_t>("train.safetensors", "position", set(1, -2)) ==
-        "[dataset FILE/train.safetensors] row 1: position -2 is out of range; give 0 for the first slot, -1 where it "
+        "[dataset FILE/train.safetensors] row 1: position -2 is out of range; give 0 for the first slot, -1 "
+        "where it "
         "is not known");
   CHECK(opening_says<float>("valid.safetensors", "labels", set(1, -0.5f)) ==
-        "[dataset FILE/valid.safetensors] row 0: label \"like\" is -0.5, outside [0, 1]; scale it when the data is "
+        "[dataset FILE/valid.safetensors] row 0: label \"like\" is -0.5, outside [0, 1]; scale it when the "
+        "data is "
         "made");
-  CHECK(opening_says<float>("items.safetensors", "features", set(4, NAN)) ==
-        "[dataset FILE/items.safetensors] row 1: feature \"b\" is nan; every feature must be a finite number");
+  CHECK(
+      opening_says<float>("items.safetensors", "features", set(4, NAN)) ==
+      "[dataset FILE/items.safetensors] row 1: feature \"b\" is nan; every feature must be a finite number");
   CHECK(opening_says<int64_t>("history.safetensors", "offsets", set(1, int64_t{99})) ==
-        "[dataset FILE/history.safetensors] offsets do not run from 0 to 8; the file is damaged, make the dataset "
+        "[dataset FILE/history.safetensors] offsets do not run from 0 to 8; the file is damaged, make the "
+        "dataset "
         "again");
   CHECK(opening_says<int64_t>("users.safetensors", "id_offsets", set(1, int64_t{-1})) ==
-        "[dataset FILE/users.safetensors] id_offsets do not run from 0 to 13; the file is damaged, make the dataset "
+        "[dataset FILE/users.safetensors] id_offsets do not run from 0 to 13; the file is damaged, make the "
+        "dataset "
         "again");
 }
 
@@ -205,7 +237,8 @@ TEST_CASE("dataset: what is not a dataset is refused with the way to make one") 
   TempFolder folder;
   const std::string none = folder.path() + "/none", path = folder.path();
   CHECK(error_of([&] { Dataset::open(none); }, none) ==
-        "[dataset FILE] is not there; check the path, or make one with `twotower simulate` or `twotower import`");
+        "[dataset FILE] is not there; check the path, or make one with `twotower simulate` or `twotower "
+        "import`");
   CHECK(error_of([&] { Dataset::open(path); }, path) ==
         "[dataset FILE] has no dataset.json, so it is not a dataset; check the path");
   write_file_atomically(path + "/dataset.json", "{]");
@@ -213,6 +246,8 @@ TEST_CASE("dataset: what is not a dataset is refused with the way to make one") 
         "[dataset FILE/dataset.json] does not describe a twotower dataset; make it again");
   write_file_atomically(path + "/dataset.json", R"({"format":"twotower dataset","version":2})");
   CHECK(error_of([&] { Dataset::open(path); }, path) ==
-        "[dataset FILE/dataset.json] has version 2, this program reads version 1; make it again with this program");
-  CHECK(error_of([&] { split_from_name("dev"); }) == "[split] \"dev\" is not a split; choose train, valid or test");
+        "[dataset FILE/dataset.json] has version 2, this program reads version 1; make it again with this "
+        "program");
+  CHECK(error_of([&] { split_from_name("dev"); }) ==
+        "[split] \"dev\" is not a split; choose train, valid or test");
 }

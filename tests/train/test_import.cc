@@ -11,9 +11,10 @@ using namespace tt;
 
 namespace {
 
-const char* kInter = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
-                     "ann\tA\t5\t1\nann\tB\t2\t2\nbob\tA\t4\t3\nbob\tC\t5\t4\nann\tC\t4\t5\n"
-                     "cem\tB\t1\t6\ncem\tA\t4\t7\nann\tD\t3\t8\nbob\tD\t5\t9\ncem\tD\t5\t10\n";
+const char* kInter =
+    "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+    "ann\tA\t5\t1\nann\tB\t2\t2\nbob\tA\t4\t3\nbob\tC\t5\t4\nann\tC\t4\t5\n"
+    "cem\tB\t1\t6\ncem\tA\t4\t7\nann\tD\t3\t8\nbob\tD\t5\t9\ncem\tD\t5\t10\n";
 
 ImportOptions recbole(const std::string& inter) {
   ImportOptions o;
@@ -60,7 +61,8 @@ TEST_CASE("import recbole: interactions, labels and a split by time") {
   CHECK(c.train.labels == std::vector<float>{1, 0, 1, 1, 1, 0, 1});
   CHECK(c.valid.time == std::vector<double>{8});
   CHECK(c.test.time == std::vector<double>{9, 10});
-  CHECK(c.protocol == "by time: the first 80% of the log is for training (its last tenth is valid), the rest is test");
+  CHECK(c.protocol ==
+        "by time: the first 80% of the log is for training (its last tenth is valid), the rest is test");
   write_dataset(folder.path() + "/d", c);
   const Dataset data = Dataset::open(folder.path() + "/d");
   CHECK(data.item_ids().find("D") == 3);
@@ -82,13 +84,16 @@ TEST_CASE("import: line ends, byte order mark, blank lines and a missing last ne
 TEST_CASE("import recbole: features by type") {
   TempFolder folder;
   ImportOptions o = recbole(folder.file("x.inter", kInter));
-  o.user = folder.file("x.user", "user_id:token\tage:token\tgender:token\tscore:float\n"
-                                 "bob\t20\tM\t2\nann\t30\tF\t4\neve\t20\tF\t\n");
-  o.item = folder.file("x.item", "item_id:token\tclass:token_seq\tvector:float_seq\n"
-                                 "A\tDrama War\t1 2\nB\tDrama\t3 4\nC\t\t5 6\nD\tWar\t7 8\n");
+  o.user = folder.file("x.user",
+                       "user_id:token\tage:token\tgender:token\tscore:float\n"
+                       "bob\t20\tM\t2\nann\t30\tF\t4\neve\t20\tF\t\n");
+  o.item = folder.file("x.item",
+                       "item_id:token\tclass:token_seq\tvector:float_seq\n"
+                       "A\tDrama War\t1 2\nB\tDrama\t3 4\nC\t\t5 6\nD\tWar\t7 8\n");
   const Imported got = import_data("recbole", o);
   const FeatureMatrix &users = got.content.user_features, &items = got.content.item_features;
-  CHECK(got.content.user_ids == std::vector<std::string>{"ann", "bob", "cem", "eve"});  // eve: never seen, kept
+  CHECK(got.content.user_ids ==
+        std::vector<std::string>{"ann", "bob", "cem", "eve"});  // eve: never seen, kept
   CHECK(users.columns == std::vector<std::string>{"age=20", "age=30", "gender=F", "gender=M", "score"});
   CHECK(at(users, 0, "age=30") == 1);
   CHECK(at(users, 2, "gender=F") == 0);  // cem has no line: all zeros
@@ -137,19 +142,22 @@ TEST_CASE("import: a stray text in a column of numbers is missing, unless the he
   const Imported got = import_data("recbole", o);
   CHECK(got.content.item_features.columns == std::vector<std::string>{"year"});
   CHECK(got.content.item_features.info[0].missing == 1);
-  CHECK(got.notes == std::vector<std::string>{o.item + ": column \"year\" is numeric; 1 values that are no numbers "
-                                              "count as missing, the first \"unknown\" on line 9"});
+  CHECK(got.notes ==
+        std::vector<std::string>{o.item + ": column \"year\" is numeric; 1 values that are no numbers "
+                                          "count as missing, the first \"unknown\" on line 9"});
   item.replace(item.find("year:token"), 10, "year:float");
   folder.file("x.item", item);
   CHECK(error_of([&] { import_data("recbole", o); }, o.item) ==
-        "[import FILE:9] column \"year\": \"unknown\" is not a number; give a finite number or remove the line");
+        "[import FILE:9] column \"year\": \"unknown\" is not a number; give a finite number or remove the "
+        "line");
 }
 
 TEST_CASE("import csv: named columns, quotes, positions, several labels and ranker scores") {
   TempFolder folder;
   ImportOptions o;
-  o.train = folder.file("log.csv", "who;what;when;slot;clicked;event;p1;p2\n"
-                                   "\"a;b\";x;1;0;1;buy;0.5;0.25\n\"say \"\"hi\"\"\";y;2;1;0.5;view;0.75;0\n");
+  o.train = folder.file("log.csv",
+                        "who;what;when;slot;clicked;event;p1;p2\n"
+                        "\"a;b\";x;1;0;1;buy;0.5;0.25\n\"say \"\"hi\"\"\";y;2;1;0.5;view;0.75;0\n");
   o.test = folder.file("test.csv", "who;what;when;slot;clicked;event;p1;p2\n\"a;b\";y;3;0;1;view;1;1\n");
   o.columns = "user=who,item=what,time=when,position=slot";
   o.labels = {"click=clicked", "buy=event==buy"};
@@ -158,8 +166,9 @@ TEST_CASE("import csv: named columns, quotes, positions, several labels and rank
   o.item = folder.file("items.csv", "item;genres\nx;Drama|War\ny;War\n");
   o.columns += "";
   const auto wrong = error_of([&] { import_data("csv", o); }, o.item);
-  CHECK(wrong == "[import FILE:1] the header has no column \"what\"; it has item, genres; name the item column with "
-                 "--columns item=NAME");
+  CHECK(wrong ==
+        "[import FILE:1] the header has no column \"what\"; it has item, genres; name the item column with "
+        "--columns item=NAME");
   o.item = folder.file("items.csv", "what;genres\nx;Drama|War\ny;War\n");
   const DatasetContent c = import_data("csv", o).content;
   CHECK(c.user_ids == std::vector<std::string>{"a;b", "say \"hi\""});
@@ -220,10 +229,12 @@ TEST_CASE("import sequences: leave-last-out") {
 
 TEST_CASE("import: wrong headers") {
   CHECK(recbole_says("user_id\titem_id:token\n") ==
-        "[import FILE:1] column \"user_id\" has no type in the header; a RecBole header names each column NAME:TYPE, "
+        "[import FILE:1] column \"user_id\" has no type in the header; a RecBole header names each column "
+        "NAME:TYPE, "
         "TYPE being token, token_seq, float or float_seq");
   CHECK(recbole_says("who:token\titem_id:token\trating:float\n1\t2\t3\n") ==
-        "[import FILE:1] the header has no column \"user_id\"; it has who, item_id, rating; name the user column with "
+        "[import FILE:1] the header has no column \"user_id\"; it has who, item_id, rating; name the user "
+        "column with "
         "--columns user=NAME");
   CHECK(recbole_says("user_id:token\titem_id:token\n1\t2\n") ==
         "[import FILE:1] the header has no column \"rating\" for the label; it has user_id, item_id");
@@ -233,24 +244,29 @@ TEST_CASE("import: wrong headers") {
 
 TEST_CASE("import: bad lines are named with file, line, column and text") {
   const std::string header = "user_id:token\titem_id:token\trating:float\n";
-  CHECK(recbole_says(header + "1\t2\t3\n1\t3\tn/a\n") ==
-        "[import FILE:3] column \"rating\": \"n/a\" is not a number; give a finite number or remove the line");
-  CHECK(recbole_says(header + "1\t2\tnan\n") ==
-        "[import FILE:2] column \"rating\": \"nan\" is not a number; give a finite number or remove the line");
+  CHECK(
+      recbole_says(header + "1\t2\t3\n1\t3\tn/a\n") ==
+      "[import FILE:3] column \"rating\": \"n/a\" is not a number; give a finite number or remove the line");
+  CHECK(
+      recbole_says(header + "1\t2\tnan\n") ==
+      "[import FILE:2] column \"rating\": \"nan\" is not a number; give a finite number or remove the line");
   CHECK(recbole_says(header + "1\t2\t\n") ==
         "[import FILE:2] column \"rating\" is empty; give a number or remove the line");
   CHECK(recbole_says(header + "1\t2\n") == "[import FILE:2] has 2 fields, the header has 3; mend the line");
   CHECK(recbole_says(header + "\t2\t3\n") ==
         "[import FILE:2] column \"user_id\" is empty; every interaction needs a user and an item");
   CHECK(csv_says("user,item,clicked\n1,2,3\n", {"click=clicked"}) ==
-        "[import FILE:2] column \"clicked\": 3 is outside [0, 1]; make the label from a condition, as in --label "
+        "[import FILE:2] column \"clicked\": 3 is outside [0, 1]; make the label from a condition, as in "
+        "--label "
         "'like=rating>=4'");
   CHECK(csv_says("user,item,position\n1,2,1.5\n") ==
-        "[import FILE:2] column \"position\": 1.5 is not a position; give 0 for the first slot, -1 where it is not "
+        "[import FILE:2] column \"position\": 1.5 is not a position; give 0 for the first slot, -1 where it "
+        "is not "
         "known");
   CHECK(csv_says("user,item\n\"1,2\n") == "[import FILE:2] opens a quote that is never closed; close it");
   CHECK(csv_says("user,item\n\"1\"x,2\n") ==
-        "[import FILE:2] has a quote in the wrong place; double a quote inside a quoted field, and quote the whole "
+        "[import FILE:2] has a quote in the wrong place; double a quote inside a quoted field, and quote the "
+        "whole "
         "field");
 }
 
@@ -262,7 +278,8 @@ TEST_CASE("import: missing and empty files, unknown formats, contradictions") {
   CHECK(csv_says("") == "[import FILE] is empty; expected a header line");
   CHECK(csv_says("user,item\n") ==
         "[import FILE] holds no interactions; an empty dataset cannot train anything");
-  CHECK(error_of([&] { import_data("lits", o); }) == "[import] \"lits\" is not a format; did you mean \"lists\"?");
+  CHECK(error_of([&] { import_data("lits", o); }) ==
+        "[import] \"lits\" is not a format; did you mean \"lists\"?");
   CHECK(error_of([&] { import_data("lists", ImportOptions{}); }) == "[import] lists needs --train FILE");
   TempFolder folder;
   o.train = folder.file("a.csv", "user,item\n1,2\n2,3\n");
@@ -273,7 +290,8 @@ TEST_CASE("import: missing and empty files, unknown formats, contradictions") {
   o.test = "";
   o.split = "time:0.5";
   CHECK(error_of([&] { import_data("csv", o); }, o.train) ==
-        "[import FILE] has no times, so it cannot be split by time; name the column with --columns time=NAME, or use "
+        "[import FILE] has no times, so it cannot be split by time; name the column with --columns "
+        "time=NAME, or use "
         "--split random:0.8");
   o.split = "given";
   o.columns = "user=user,thing=item";
@@ -305,7 +323,8 @@ TEST_CASE("import: MovieLens 100K keeps its features and ids") {
   const Dataset data = Dataset::open(folder.path() + "/d");
   CHECK(data.num_users() == 943);
   CHECK(data.num_items() == 1682);
-  CHECK(data.split(Split::train).size + data.split(Split::valid).size + data.split(Split::test).size == 100000);
+  CHECK(data.split(Split::train).size + data.split(Split::valid).size + data.split(Split::test).size ==
+        100000);
   const std::set<std::string> users(data.user_columns().begin(), data.user_columns().end());
   const std::set<std::string> items(data.item_columns().begin(), data.item_columns().end());
   CHECK(users.count("age") == 1);

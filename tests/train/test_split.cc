@@ -32,8 +32,12 @@ TEST_CASE("split: by time, nothing to predict lies before what is known") {
   CHECK(content.train.size() == 720);
   CHECK(content.valid.size() == 80);
   CHECK(content.test.size() == 200);
-  const auto newest = [](const InteractionColumns& rows) { return *std::max_element(rows.time.begin(), rows.time.end()); };
-  const auto oldest = [](const InteractionColumns& rows) { return *std::min_element(rows.time.begin(), rows.time.end()); };
+  const auto newest = [](const InteractionColumns& rows) {
+    return *std::max_element(rows.time.begin(), rows.time.end());
+  };
+  const auto oldest = [](const InteractionColumns& rows) {
+    return *std::min_element(rows.time.begin(), rows.time.end());
+  };
   CHECK(newest(content.train) < oldest(content.valid));
   CHECK(newest(content.valid) < oldest(content.test));
 }
@@ -114,6 +118,7 @@ TEST_CASE("label: bad labels") {
         "[label like=rating>=good] \"good\" is not a number; texts compare with == and != only");
   CHECK(error_of([] { parse_label("like=rating>="); }) ==
         "[label like=rating>=] compares with nothing; write TASK=COLUMN>=NUMBER, as in like=rating>=4");
-  CHECK(error_of([] { parse_labels({"a=x>1", "a=x>2"}); }) ==
-        "[label a=x>2] names the task \"a\" again; give each label a name of its own");
+  CHECK(error_of([] {
+          parse_labels({"a=x>1", "a=x>2"});
+        }) == "[label a=x>2] names the task \"a\" again; give each label a name of its own");
 }

@@ -25,8 +25,8 @@ void run_import(ImportArguments& a) {
     o.train = a.inter;
   }
   if (a.delimiter == "\\t" || a.delimiter == "tab") a.delimiter = "\t";
-  check(a.delimiter.size() == 1 && a.delimiter != "\"" && a.delimiter != "\n", "import --delimiter", "\"", a.delimiter,
-        "\" is not one character; give for example , or ; or tab");
+  check(a.delimiter.size() == 1 && a.delimiter != "\"" && a.delimiter != "\n", "import --delimiter", "\"",
+        a.delimiter, "\" is not one character; give for example , or ; or tab");
   o.delimiter = a.delimiter[0];
   check_dataset_target(a.out);
   if (!a.quiet) std::fprintf(stderr, "reading %s\n", o.train.c_str());
@@ -48,7 +48,8 @@ void register_import(CLI::App& app) {
   command->footer(
       "Example: twotower import recbole --inter ml-100k.inter --user ml-100k.user --item ml-100k.item \\\n"
       "           --label 'like=rating>=4' --split time:0.8 --out D\n"
-      "         twotower import csv --train ratings.csv --columns user=userId,item=movieId,time=timestamp --out D\n"
+      "         twotower import csv --train ratings.csv --columns user=userId,item=movieId,time=timestamp "
+      "--out D\n"
       "         twotower import lists --train train.txt --test test.txt --out D");
   command->add_option("format", a->format, "recbole | csv | lists | sequences")->required();
   command->add_option("--out", a->out, "dataset folder to write")->required();
@@ -60,15 +61,21 @@ void register_import(CLI::App& app) {
   command->add_option("--item", o.item, "item features (recbole, csv)");
   command->add_option("--label", o.labels, "TASK=COLUMN>=NUMBER, or TASK=COLUMN; repeat for more tasks")
       ->allow_extra_args(false);
-  command->add_option("--ranker", o.ranker, "TASK=COLUMN with the main ranker's probability; one for each task")
+  command
+      ->add_option("--ranker", o.ranker, "TASK=COLUMN with the main ranker's probability; one for each task")
       ->allow_extra_args(false);
-  command->add_option("--columns", o.columns, "roles of columns: user=userId,item=movieId,time=ts,position=slot");
+  command->add_option("--columns", o.columns,
+                      "roles of columns: user=userId,item=movieId,time=ts,position=slot");
   command->add_option("--delimiter", a->delimiter, "one character, or tab (csv)")->capture_default_str();
-  command->add_option("--split", o.split,
-                      "given | time:F | random:F | leave-last-out (default: given where --valid or --test is, else "
-                      "time:0.8, or random:0.8 without times; sequences: leave-last-out)");
-  command->add_option("--hold-out", o.hold_out, "given splits without --valid: share of train to validate on");
-  command->add_option("--max-categories", o.max_categories, "leave out feature columns with more distinct values")
+  command->add_option(
+      "--split", o.split,
+      "given | time:F | random:F | leave-last-out (default: given where --valid or --test is, else "
+      "time:0.8, or random:0.8 without times; sequences: leave-last-out)");
+  command->add_option("--hold-out", o.hold_out,
+                      "given splits without --valid: share of train to validate on");
+  command
+      ->add_option("--max-categories", o.max_categories,
+                   "leave out feature columns with more distinct values")
       ->capture_default_str();
   command->add_option("--seed", o.seed, "random seed of the split")->capture_default_str();
   command->add_flag("--json", a->json, "print one JSON object");

@@ -35,11 +35,14 @@ void register_simulate(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--policy-order", o.policy_order, "how strongly popular items go to the upper slots")
       ->capture_default_str();
-  command->add_option("--examination-decay", o.examination_decay, "slot p (from 0) is examined with (1 + p)^-decay")
+  command
+      ->add_option("--examination-decay", o.examination_decay,
+                   "slot p (from 0) is examined with (1 + p)^-decay")
       ->capture_default_str();
   command->add_option("--propensity-spread", o.propensity_spread, "how much users differ in acting at all")
       ->capture_default_str();
-  command->add_option("--ranker-noise", o.ranker_noise, "noise of the main ranker's view")->capture_default_str();
+  command->add_option("--ranker-noise", o.ranker_noise, "noise of the main ranker's view")
+      ->capture_default_str();
   command->add_option("--seed", o.seed, "random seed")->capture_default_str();
   command->add_option("--threads", a->threads, "threads to use")->check(CLI::PositiveNumber);
   command->add_flag("--json", a->json, "print one JSON object");

@@ -16,8 +16,8 @@ namespace tt {
 
 namespace {
 
-// libcsv calls back for each field and each row. Rows are handed on only after it has returned: an Error must not
-// fly through its C frames.
+// libcsv calls back for each field and each row. Rows are handed on only after it has returned: an Error must
+// not fly through its C frames.
 struct RowCollector {
   std::string text;                   // the fields of the rows not yet handed on, one after another
   std::vector<std::size_t> ends;      // where each field ends in `text`
@@ -65,7 +65,9 @@ struct Parser {
 
 }  // namespace
 
-std::string at_line(const std::string& path, int64_t line) { return "import " + path + ":" + std::to_string(line); }
+std::string at_line(const std::string& path, int64_t line) {
+  return "import " + path + ":" + std::to_string(line);
+}
 
 void read_delimited(const std::string& path, const Dialect& dialect, const RowFunction& on_row) {
   std::error_code ignored;
@@ -85,8 +87,8 @@ void read_delimited(const std::string& path, const Dialect& dialect, const RowFu
     any = true;
     if (!open) collector.line = number;
     line += '\n';
-    const std::size_t used =
-        csv_parse(&parser.state, line.data(), line.size(), RowCollector::field, RowCollector::row, &collector);
+    const std::size_t used = csv_parse(&parser.state, line.data(), line.size(), RowCollector::field,
+                                       RowCollector::row, &collector);
     check(used == line.size(), at_line(path, number),
           "has a quote in the wrong place; double a quote inside a quoted field, and quote the whole field");
     open = !collector.hand_on(on_row);
@@ -99,12 +101,13 @@ void read_delimited(const std::string& path, const Dialect& dialect, const RowFu
 }
 
 void read_table(const std::string& path, const Dialect& dialect,
-                const std::function<void(const std::vector<HeaderColumn>&)>& on_header, const RowFunction& on_row) {
+                const std::function<void(const std::vector<HeaderColumn>&)>& on_header,
+                const RowFunction& on_row) {
   std::vector<HeaderColumn> header;
   read_delimited(path, dialect, [&](int64_t line, const std::vector<std::string_view>& fields) {
     if (!header.empty()) {
-      check(fields.size() == header.size(), at_line(path, line), "has ", fields.size(), " fields, the header has ",
-            header.size(), "; mend the line");
+      check(fields.size() == header.size(), at_line(path, line), "has ", fields.size(),
+            " fields, the header has ", header.size(), "; mend the line");
       on_row(line, fields);
       return;
     }
@@ -112,7 +115,8 @@ void read_table(const std::string& path, const Dialect& dialect,
       HeaderColumn column{std::string(trim(text)), ""};
       if (dialect.typed_header) {
         const std::size_t colon = column.name.rfind(':');
-        if (colon != std::string::npos) column.type = column.name.substr(colon + 1), column.name.resize(colon);
+        if (colon != std::string::npos)
+          column.type = column.name.substr(colon + 1), column.name.resize(colon);
         check(column.type == "token" || column.type == "token_seq" || column.type == "float" ||
                   column.type == "float_seq",
               at_line(path, line), "column \"", text,
@@ -122,7 +126,8 @@ void read_table(const std::string& path, const Dialect& dialect,
       check(!column.name.empty(), at_line(path, line), "column ", header.size() + 1,
             " has no name; the first line must be a header");
       for (const HeaderColumn& other : header)
-        check(other.name != column.name, at_line(path, line), "column \"", column.name, "\" is there twice; rename one");
+        check(other.name != column.name, at_line(path, line), "column \"", column.name,
+              "\" is there twice; rename one");
       header.push_back(std::move(column));
     }
     on_header(header);

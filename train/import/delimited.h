@@ -1,6 +1,6 @@
 #pragma once
-// Delimited text, a row at a time, with the line each row starts on. Handles CRLF, a byte order mark, blank lines, a
-// missing last newline, and quoted fields that span lines.
+// Delimited text, a row at a time, with the line each row starts on. Handles CRLF, a byte order mark, blank
+// lines, a missing last newline, and quoted fields that span lines.
 
 #include <cstdint>
 #include <functional>
@@ -28,7 +28,8 @@ struct HeaderColumn {
   std::string type;  // token, token_seq, float, float_seq; "" where the dialect has none
 };
 void read_table(const std::string& path, const Dialect& dialect,
-                const std::function<void(const std::vector<HeaderColumn>&)>& on_header, const RowFunction& on_row);
+                const std::function<void(const std::vector<HeaderColumn>&)>& on_header,
+                const RowFunction& on_row);
 
 // For messages: "import FILE:LINE".
 std::string at_line(const std::string& path, int64_t line);

@@ -10,15 +10,15 @@
 namespace tt {
 
 struct ImportOptions {
-  std::string train, valid, test;      // interactions; RecBole's --inter is `train`
-  std::string user, item;              // feature files, or ""
-  std::vector<std::string> labels;     // "like=rating>=4"; none: every interaction is 1 for the task "action"
-  std::vector<std::string> ranker;     // "click=p_click", one for each task
-  std::string columns;                 // "user=userId,item=movieId,time=ts,position=slot"
-  char delimiter = ',';                // csv only
-  std::string split;                   // see split.h; "" for the format's default
-  double hold_out = 0;                 // given splits: this share of train becomes valid
-  int64_t max_categories = 64;         // see features.h
+  std::string train, valid, test;   // interactions; RecBole's --inter is `train`
+  std::string user, item;           // feature files, or ""
+  std::vector<std::string> labels;  // "like=rating>=4"; none: every interaction is 1 for the task "action"
+  std::vector<std::string> ranker;  // "click=p_click", one for each task
+  std::string columns;              // "user=userId,item=movieId,time=ts,position=slot"
+  char delimiter = ',';             // csv only
+  std::string split;                // see split.h; "" for the format's default
+  double hold_out = 0;              // given splits: this share of train becomes valid
+  int64_t max_categories = 64;      // see features.h
   uint64_t seed = 1;
 };
 

@@ -11,11 +11,13 @@
 
 namespace tt {
 
-// Which column plays which role, by name; "" takes the first known alias that is there (user_id, userId, ...).
+// Which column plays which role, by name; "" takes the first known alias that is there (user_id, userId,
+// ...).
 struct ColumnRoles {
   std::string user, item, time, position;
 };
-ColumnRoles parse_roles(const std::string& columns);  // "user=userId,item=movieId"; Error "[import --columns] ..."
+ColumnRoles parse_roles(
+    const std::string& columns);  // "user=userId,item=movieId"; Error "[import --columns] ..."
 
 // The index of the column for `role`, or -1 when it is optional and absent.
 int find_column(const std::string& path, const std::vector<HeaderColumn>& header, const std::string& role,
@@ -24,8 +26,8 @@ int find_column(const std::string& path, const std::vector<HeaderColumn>& header
 struct InteractionReader {
   Dialect dialect;
   ColumnRoles roles;
-  std::vector<LabelRule> labels;   // empty: "action" is always 1
-  std::vector<std::string> ranker; // a column for each task, or empty
+  std::vector<LabelRule> labels;    // empty: "action" is always 1
+  std::vector<std::string> ranker;  // a column for each task, or empty
   IdMap &users, &items;
   std::vector<std::string>& notes;
 

@@ -52,7 +52,8 @@ void read_lists(const std::string& path, bool repeats, IdMap& users, IdMap& item
   check(in.eof(), "import " + path, "cannot be read to its end; check that it is a file");
   check(rows.size() > before, "import " + path,
         "holds no interactions; a line is \"user item item ...\", separated by spaces or tabs");
-  if (repeated) notes.push_back(path + ": left out " + std::to_string(repeated) + " items that repeat in a user's line");
+  if (repeated)
+    notes.push_back(path + ": left out " + std::to_string(repeated) + " items that repeat in a user's line");
 }
 
 Imported import_lists(const ImportOptions& o) {

@@ -13,7 +13,8 @@ Imported import_sequences(const ImportOptions& o) {
         "sequences has no columns; leave --label, --ranker and --columns out");
   const SplitRule rule = parse_split(o.split.empty() ? "leave-last-out" : o.split);
   check(rule.kind != SplitRule::Kind::time, "import",
-        "places in a line are no common time, so sequences cannot be split by time; use leave-last-out or random:0.8");
+        "places in a line are no common time, so sequences cannot be split by time; use leave-last-out or "
+        "random:0.8");
   Imported out;
   out.content.tasks = {"action"};
   IdMap users, items;
@@ -30,7 +31,8 @@ Imported import_data(const std::string& format, const ImportOptions& options) {
   if (format == "csv") return import_csv(options);
   if (format == "lists") return import_lists(options);
   if (format == "sequences") return import_sequences(options);
-  const std::string near = nearest_name(format, std::vector<std::string>{"recbole", "csv", "lists", "sequences"});
+  const std::string near =
+      nearest_name(format, std::vector<std::string>{"recbole", "csv", "lists", "sequences"});
   fail("import", "\"", format, "\" is not a format; ",
        near.empty() ? "choose recbole, csv, lists or sequences" : "did you mean \"" + near + "\"?");
 }

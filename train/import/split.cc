@@ -18,7 +18,8 @@ constexpr uint64_t kSplitStream = 0x5b17;
 
 enum Part : uint8_t { kTrain, kValid, kTest };
 
-InteractionColumns take(const InteractionColumns& log, const std::vector<uint8_t>& parts, Part part, size_t tasks) {
+InteractionColumns take(const InteractionColumns& log, const std::vector<uint8_t>& parts, Part part,
+                        size_t tasks) {
   InteractionColumns out;
   for (size_t i = 0; i < parts.size(); ++i) {
     if (parts[i] != part) continue;
@@ -38,7 +39,8 @@ InteractionColumns take(const InteractionColumns& log, const std::vector<uint8_t
 std::vector<uint8_t> by_time(const InteractionColumns& log, double fraction, const std::string& source) {
   std::vector<double> times = log.time;
   std::sort(times.begin(), times.end());
-  // The time at which a share of the log has passed; never the very first moment, so that something is left to train.
+  // The time at which a share of the log has passed; never the very first moment, so that something is left
+  // to train.
   const auto cut = [&](double share) {
     const auto index = static_cast<size_t>(share * static_cast<double>(times.size()));
     const double at = times[std::min(index, times.size() - 1)];
@@ -97,7 +99,8 @@ SplitRule parse_split(const std::string& text) {
   check(kind == "time" || kind == "random", "split " + text, "is not a known split", choices);
   SplitRule rule{kind == "time" ? SplitRule::Kind::time : SplitRule::Kind::random, 0.8};
   if (colon == std::string::npos) return rule;
-  const bool good = parse_number(text.substr(colon + 1), rule.fraction) && rule.fraction > 0 && rule.fraction < 1;
+  const bool good =
+      parse_number(text.substr(colon + 1), rule.fraction) && rule.fraction > 0 && rule.fraction < 1;
   check(good, "split " + text, "needs a share between 0 and 1 for training", choices);
   return rule;
 }
@@ -105,13 +108,17 @@ SplitRule parse_split(const std::string& text) {
 std::string split_protocol(const SplitRule& rule) {
   std::ostringstream text;
   switch (rule.kind) {
-    case SplitRule::Kind::given: text << "split as given by the files"; break;
+    case SplitRule::Kind::given:
+      text << "split as given by the files";
+      break;
     case SplitRule::Kind::time:
-      text << "by time: the first " << rule.fraction * 100 << "% of the log is for training (its last tenth is valid), "
+      text << "by time: the first " << rule.fraction * 100
+           << "% of the log is for training (its last tenth is valid), "
            << "the rest is test";
       break;
     case SplitRule::Kind::random:
-      text << "at random: " << rule.fraction * 100 << "% of the log is for training (a tenth of it is valid), the rest "
+      text << "at random: " << rule.fraction * 100
+           << "% of the log is for training (a tenth of it is valid), the rest "
            << "is test";
       break;
     case SplitRule::Kind::leave_last_out:
@@ -126,7 +133,8 @@ void split_log(DatasetContent& content, const SplitRule& rule, bool has_time, ui
   content.train = {};
   check(log.size() > 0, "import " + source, "holds no interactions; an empty dataset cannot train anything");
   check(has_time || rule.kind != SplitRule::Kind::time, "import " + source,
-        "has no times, so it cannot be split by time; name the column with --columns time=NAME, or use --split random:0.8");
+        "has no times, so it cannot be split by time; name the column with --columns time=NAME, or use "
+        "--split random:0.8");
   const size_t tasks = content.tasks.size();
   if (!has_time) {
     log.time.resize(log.user.size());
@@ -134,12 +142,17 @@ void split_log(DatasetContent& content, const SplitRule& rule, bool has_time, ui
   }
   std::vector<uint8_t> parts;
   switch (rule.kind) {
-    case SplitRule::Kind::given: parts = at_random(log.user.size(), 1 - hold_out, 1, seed); break;
-    case SplitRule::Kind::time: parts = by_time(log, rule.fraction, source); break;
+    case SplitRule::Kind::given:
+      parts = at_random(log.user.size(), 1 - hold_out, 1, seed);
+      break;
+    case SplitRule::Kind::time:
+      parts = by_time(log, rule.fraction, source);
+      break;
     case SplitRule::Kind::random:
       parts = at_random(log.user.size(), rule.fraction * (1 - kValidShare), rule.fraction, seed);
       break;
-    case SplitRule::Kind::leave_last_out: parts = last_out(log, tasks);
+    case SplitRule::Kind::leave_last_out:
+      parts = last_out(log, tasks);
   }
   content.train = take(log, parts, kTrain, tasks);
   if (rule.kind != SplitRule::Kind::given || hold_out > 0) content.valid = take(log, parts, kValid, tasks);
@@ -151,7 +164,8 @@ void split_log(DatasetContent& content, const SplitRule& rule, bool has_time, ui
     content.test.time.assign(content.test.user.size(), end + 1);
   }
   content.protocol = split_protocol(rule);
-  check(content.train.size() > 0, "import " + source, "leaves no row to train on with this split; use a larger share");
+  check(content.train.size() > 0, "import " + source,
+        "leaves no row to train on with this split; use a larger share");
 }
 
 }  // namespace tt

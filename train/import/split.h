@@ -9,10 +9,12 @@
 namespace tt {
 
 // given             the files say; hold_out > 0 takes that share of train, at random, as valid
-// time:F            the first F of the log by time is for training, and of that the last tenth is valid; the rest is
+// time:F            the first F of the log by time is for training, and of that the last tenth is valid; the
+// rest is
 //                   test. Rows of equal time stay together, in the later part
 // random:F          the same shares, drawn at random from the seed
-// leave-last-out    by user: what starts with the last action (a row with any label > 0) is test, what starts with the
+// leave-last-out    by user: what starts with the last action (a row with any label > 0) is test, what starts
+// with the
 //                   one before it valid; a user with fewer than three actions is all train
 struct SplitRule {
   enum class Kind { given, time, random, leave_last_out };
@@ -20,11 +22,11 @@ struct SplitRule {
   double fraction = 0.8;
 };
 
-SplitRule parse_split(const std::string& text);      // Error "[split TEXT] ..."
-std::string split_protocol(const SplitRule& rule);   // in words
+SplitRule parse_split(const std::string& text);     // Error "[split TEXT] ..."
+std::string split_protocol(const SplitRule& rule);  // in words
 
-// Moves the rows of content.train (the whole log, in file order) into the three splits; `source` is for messages.
-// Without times, file order stands for time, and a valid or test row comes after every train row.
+// Moves the rows of content.train (the whole log, in file order) into the three splits; `source` is for
+// messages. Without times, file order stands for time, and a valid or test row comes after every train row.
 void split_log(DatasetContent& content, const SplitRule& rule, bool has_time, uint64_t seed, double hold_out,
                const std::string& source);
 
