@@ -19,9 +19,10 @@ ModelConfig checked(const ModelConfig& config) {
 }  // namespace
 
 template <class T>
-TwoTower<T>::AnchorTowers::AnchorTowers(const ModelConfig& config, uint64_t seed)
-    : parameters(seed), item_tower(parameters, "anchor.", config),
-      user_tower(parameters, "anchor.", config, item_tower.table()) {
+TwoTower<T>::AnchorTowers::AnchorTowers(const ModelConfig& config)
+    : item_tower(parameters, "anchor.", config), user_tower(parameters, "anchor.", config, item_tower.table()) {
+  if (config.learn_temperature)
+    log_temperature = parameters.add("anchor.log_temperature", {1}, Initializer::constant(0));
   for (Parameter<T>* p : parameters.all()) p->trainable = false;
 }
 
@@ -119,7 +120,7 @@ LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool align
           v0 = concat_rows(v0, anchor_->item_tower(tape, batch.negatives));
         if (batch.queue.numel() > 0) v0 = concat_rows(v0, tape.constant(batch.queue));
         anchor.v = v0.value();
-        anchor.tau = anchor_->tau;
+        if (anchor_->log_temperature) anchor.tau = std::exp(anchor_->log_temperature->value[0]);
       }
       out.alignment = scale(alignment_->align_loss(tape, out.u, columns, temperature_variable,
                                                    batch.candidates.exclude, &anchor),
@@ -163,12 +164,11 @@ void TwoTower<T>::rank(Tape<T>& tape, const T* ranker, const T* u, Tensor<const 
 
 template <class T>
 void TwoTower<T>::set_anchor() {
-  if (!anchor_) anchor_ = std::make_unique<AnchorTowers>(config_, 0);
+  if (!anchor_) anchor_ = std::make_unique<AnchorTowers>(config_);
   for (Parameter<T>* frozen : anchor_->parameters.all()) {
     const Parameter<T>* live = parameters_->find(frozen->name.substr(std::string("anchor.").size()));
     std::copy(live->value.begin(), live->value.end(), frozen->value.begin());
   }
-  anchor_->tau = temperature();
 }
 
 template class TwoTower<float>;

@@ -60,11 +60,11 @@ class TwoTower {
 
  private:
   struct AnchorTowers {
-    AnchorTowers(const ModelConfig& config, uint64_t seed);
+    explicit AnchorTowers(const ModelConfig& config);
     ParameterSet<T> parameters;
     ItemTower<T> item_tower;
     UserTower<T> user_tower;
-    T tau = 1;
+    Parameter<T>* log_temperature = nullptr;  // a learned temperature is frozen, too
   };
 
   Variable<T> tau(Tape<T>& tape) const;

@@ -106,11 +106,21 @@ void Loader::start_epoch(int64_t epoch) {
     std::unique_lock<std::mutex> hold(mutex_);
     changed_.wait(hold, [&] { return wanted_ < 0; });  // no batch is in the making
   }
+  // The estimator knows what a training from the first epoch on would have shown it: a resumed one goes on alike.
+  for (; estimator_ && observed_ < epoch; ++observed_) {
+    set_order(observed_);
+    for (const int64_t r : order_) estimator_->observe(data_.split(Split::train).item[r]);
+  }
+  observed_ = epoch + 1;
   epoch_ = epoch;
   next_ = 0;
+  set_order(epoch);
+  for (Slot& slot : slots_) slot.index = -1;
+}
+
+void Loader::set_order(int64_t epoch) {
   order_ = rows_;
   stream(train_, kShuffle, epoch).shuffle(order_.data(), rows());
-  for (Slot& slot : slots_) slot.index = -1;
 }
 
 const Batch<float>* Loader::next() {

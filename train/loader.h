@@ -47,6 +47,7 @@ class Loader {
   void add_negatives(Batch<float>& batch, int64_t index, Arena& arena);
   void add_log_q(Batch<float>& batch, const int64_t* items, Arena& arena);
   void prefetch();
+  void set_order(int64_t epoch);
 
   const Dataset& data_;
   ModelConfig model_;
@@ -57,6 +58,7 @@ class Loader {
   std::unique_ptr<FrequencyEstimator> estimator_;
   std::vector<int64_t> queue_;          // items of the last batches, newest last
   int64_t epoch_ = 0, batches_ = 0, next_ = 0;
+  int64_t observed_ = 0;                // epochs that the estimator has seen the start of
 
   Slot slots_[2];
   std::thread thread_;

@@ -5,7 +5,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/reduce.h"
 #include "models/history_encoder.h"
+#include "tensor/atomic_file.h"
 #include "tests/models/fixtures.h"
 #include "tests/train/fixtures.h"
 #include "train/checkpoint.h"
