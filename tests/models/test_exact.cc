@@ -45,7 +45,11 @@ std::vector<int64_t> rows_of(const TopItems& top, int64_t q) {
 }  // namespace
 
 TEST_CASE("exact: the same rows as sorting everything, ties by smaller row, for any number of threads") {
-  for (const auto [queries, items, d, k] : {std::array<int64_t, 4>{1, 1000, 8, 10}, {37, 533, 3, 20}, {300, 97, 16, 97}}) {
+  struct Case {
+    int64_t queries, items, d, k;
+  };
+  for (const Case& c : {Case{1, 1000, 8, 10}, Case{37, 533, 3, 20}, Case{300, 97, 16, 97}}) {
+    const int64_t queries = c.queries, items = c.items, d = c.d, k = c.k;
     CAPTURE(items);
     const std::vector<float> q = small_numbers(queries * d, 1), v = small_numbers(items * d, 2);
     const ExactIndex index(Tensor<const float>(v.data(), {items, d}));
