@@ -36,6 +36,7 @@ struct Bench {
   int threads = 2;
 
   bool wants(const std::string& name) const { return only.empty() || name.find(only) != std::string::npos; }
+  bool wants_some(const std::string& prefix) const { return wants(prefix) || only.rfind(prefix, 0) == 0; }
 
   // flops and bytes are what the kernel cannot do without.
   template <class F>
@@ -108,6 +109,7 @@ void gemms(const Bench& b) {
         Shape{true, false, 256, 64, 1024}, Shape{false, true, 51200, 192, 64}, Shape{false, false, 51200, 64, 192},
         Shape{true, false, 192, 64, 51200}, Shape{true, false, 64, 192, 51200}, Shape{false, true, 1024, 1024, 64},
         Shape{false, true, 1024, 1024, 1024}, Shape{false, true, 32, 256, 64}}) {
+    if (!b.wants_some("gemm")) break;
     Numbers x;
     const float *a = x.floats(m * k), *w = x.floats(k * n);
     float* c = x.floats(m * n);
@@ -121,7 +123,7 @@ void gemms(const Bench& b) {
 
 void losses(const Bench& b) {
   for (const int64_t n : {1024, 4096, 16384}) {
-    if (!b.wants("in_batch")) break;
+    if (!b.wants_some("in_batch")) break;
     const int64_t d = 64;
     Numbers x;
     InBatchSoftmax in;
@@ -141,7 +143,7 @@ void losses(const Bench& b) {
 
 void attentions(const Bench& b) {
   const int64_t n = 1024, length = 50, d = 64, heads = 4, rows = n * length;
-  if (!b.wants("attention")) return;
+  if (!b.wants_some("attention")) return;
   Numbers x;
   std::vector<int64_t> offsets;
   for (int64_t i = 0; i <= n; ++i) offsets.push_back(i * length);
@@ -162,7 +164,7 @@ void attentions(const Bench& b) {
 
 void rows(const Bench& b) {
   const int64_t table_rows = 1000000, n = 51200, dim = 64;
-  if (!b.wants("rows")) return;
+  if (!b.wants_some("rows")) return;
   Numbers x;
   auto *table = x.floats(table_rows * dim), *m = x.floats(table_rows * dim), *v = x.floats(table_rows * dim);
   for (int64_t i = 0; i < table_rows * dim; ++i) v[i] = 1;
@@ -187,7 +189,7 @@ void rows(const Bench& b) {
 
 void retrieval(const Bench& b) {
   const int64_t c = 1000000, d = 64, k = 100;
-  if (!b.wants("mips_topk")) return;
+  if (!b.wants_some("mips_topk")) return;
   Numbers x;
   const float *items = x.floats(c * d), *queries = x.floats(1024 * d);
   std::vector<int64_t> rows(1024 * k);
@@ -199,6 +201,7 @@ void retrieval(const Bench& b) {
 
 void maps(const Bench& b) {
   const int64_t n = 1 << 16;  // in cache: these are bound by arithmetic
+  if (!b.wants_some("vmath") && !b.wants_some("elementwise")) return;
   Numbers x;
   const float* a = x.floats(n);
   float* y = x.floats(n);

@@ -11,17 +11,14 @@ constexpr int64_t kPanel = kAttentionLanes;
 TT_INLINE int64_t round_up(int64_t n) { return (n + W - 1) / W * W; }
 TT_INLINE float inverse_sqrt(int64_t n) { return 1.0f / __builtin_sqrtf(static_cast<float>(n)); }
 
-// Operand [rows, ld] (rows of `count` floats, `stride` apart, times scale) -> [count, width], zeros beyond `rows`.
-TT_INLINE void transpose_scaled(const float* from, int64_t stride, int64_t rows, int64_t count, float scale, float* to,
+// Operand [rows, count] (rows `stride` apart) -> [count, width], zeros from `rows` up to a whole vector.
+TT_INLINE void transpose_padded(const float* from, int64_t stride, int64_t rows, int64_t count, float* to,
                                 int64_t width) {
   transpose(from, stride, rows, count, to, width);
   const int64_t used = round_up(rows);
-  for (int64_t p = 0; p < count; ++p) {
-    float* row = to + p * width;
-    for (int64_t j = rows; j < used; ++j) row[j] = 0;
-    if (scale != 1.0f)
-      for (int64_t j = 0; j < used; j += W) store(row + j, load(row + j) * scale);
-  }
+  if (used == rows) return;
+  for (int64_t p = 0; p < count; ++p)
+    for (int64_t j = rows; j < used; ++j) to[p * width + j] = 0;
 }
 
 // C[m, n] (+)= A[m, k] B[k, n], A by rows.
@@ -44,14 +41,20 @@ TT_INLINE void product_transposed(int64_t m, int64_t n, int64_t k, const float* 
   gemm_block(g);
 }
 
-// Down each of `width` lanes of s [keys, ld]: e^(s - max), and the inverse of its sum.
-TT_INLINE void exponentials(float* s, int64_t keys, int64_t width, int64_t ld, float* inverse) {
+// Down each of `width` lanes of s [keys, ld]: e^((s - max) * scale), and the inverse of its sum.
+TT_INLINE void exponentials(float* s, int64_t keys, int64_t width, int64_t ld, float scale, float* inverse) {
   for (int64_t j = 0; j < width; j += W) {
-    vf m = load(s + j);
-    for (int64_t i = 1; i < keys; ++i) m = max(load(s + i * ld + j), m);
+    vf m = load(s + j), m2 = m;
+    int64_t i = 1;
+    for (; i + 2 <= keys; i += 2) {
+      m = max(load(s + i * ld + j), m);
+      m2 = max(load(s + (i + 1) * ld + j), m2);
+    }
+    if (i < keys) m = max(load(s + i * ld + j), m);
+    m = max(m, m2);
     vf total = {};
-    for (int64_t i = 0; i < keys; ++i) {
-      const vf e = exp(load(s + i * ld + j) - m);
+    for (i = 0; i < keys; ++i) {
+      const vf e = exp((load(s + i * ld + j) - m) * scale);
       store(s + i * ld + j, e);
       total += e;
     }
@@ -83,9 +86,9 @@ void forward(const float* qkv, int64_t length, int64_t dim, int64_t heads, float
     const float *q = qkv + h * d, *k = q + dim, *v = k + dim;
     for (int64_t first = 0; first < length; first += kPanel) {
       const int64_t n = length - first < kPanel ? length - first : kPanel, width = round_up(n);
-      transpose_scaled(q + first * ld, ld, n, d, inverse_sqrt(d), queries, kPanel);
+      transpose_padded(q + first * ld, ld, n, d, queries, kPanel);
       product(length, width, d, k, ld, queries, kPanel, scores, kPanel);
-      exponentials(scores, length, width, kPanel, inverse);
+      exponentials(scores, length, width, kPanel, inverse_sqrt(d), inverse);
       float* to = out + first * dim + h * d;
       product_transposed(n, d, length, scores, kPanel, v, ld, to, dim);
       for (int64_t i = 0; i < n; ++i)
@@ -105,11 +108,11 @@ void backward(const float* qkv, int64_t length, int64_t dim, int64_t heads, cons
     float *dq = dqkv + h * d, *dk = dq + dim, *dv = dk + dim;
     for (int64_t first = 0; first < length; first += kPanel) {
       const int64_t n = length - first < kPanel ? length - first : kPanel, width = round_up(n);
-      transpose_scaled(q + first * ld, ld, n, d, inverse_sqrt(d), queries, kPanel);
-      transpose_scaled(o + first * dim, dim, n, d, 1, douts, kPanel);
+      transpose_padded(q + first * ld, ld, n, d, queries, kPanel);
+      transpose_padded(o + first * dim, dim, n, d, douts, kPanel);
       product(length, width, d, k, ld, queries, kPanel, p, kPanel);
       product(length, width, d, v, ld, douts, kPanel, ds, kPanel);
-      exponentials(p, length, width, kPanel, inverse);
+      exponentials(p, length, width, kPanel, inverse_sqrt(d), inverse);
       softmax_backward(p, ds, length, width, kPanel, inverse, inverse_sqrt(d));
       product_transposed(n, d, length, ds, kPanel, k, ld, dq + first * ld, ld);
       product(length, d, n, ds, kPanel, q + first * ld, ld, dk, ld, first > 0);
@@ -128,11 +131,11 @@ void last_forward(const float* qk, const float* x, int64_t length, int64_t dim, 
   if (length == 0) return zero(pooled, heads * dim);
   const int64_t width = round_up(heads);
   float *queries = work, *p = work + width * dim;
-  transpose_scaled(qk, dim, heads, dim, inverse_sqrt(dim / heads), queries, width);
+  transpose_padded(qk, dim, heads, dim, queries, width);
   product(length, width, dim, x, dim, queries, width, p, width);
   for (int64_t j = 0; j < width; j += W) {
     alignas(64) float inverse[W];
-    exponentials(p + j, length, W, width, inverse);
+    exponentials(p + j, length, W, width, inverse_sqrt(dim / heads), inverse);
     for (int64_t i = 0; i < length; ++i) store(p + i * width + j, load(p + i * width + j) * load(inverse));
   }
   product_transposed(heads, dim, length, p, width, x, dim, pooled, dim);
@@ -145,13 +148,13 @@ void last_backward(const float* qk, const float* x, int64_t length, int64_t dim,
   const float scale = inverse_sqrt(dim / heads);
   float *queries = work, *dps = queries + width * dim;
   float *p = dps + width * dim, *ds = p + width * length;
-  transpose_scaled(qk, dim, heads, dim, scale, queries, width);
-  transpose_scaled(dpooled, dim, heads, dim, 1, dps, width);
+  transpose_padded(qk, dim, heads, dim, queries, width);
+  transpose_padded(dpooled, dim, heads, dim, dps, width);
   product(length, width, dim, x, dim, queries, width, p, width);
   product(length, width, dim, x, dim, dps, width, ds, width);
   for (int64_t j = 0; j < width; j += W) {
     alignas(64) float inverse[W];
-    exponentials(p + j, length, W, width, inverse);
+    exponentials(p + j, length, W, width, scale, inverse);
     softmax_backward(p + j, ds + j, length, W, width, inverse, scale);
   }
   product_transposed(heads, dim, length, ds, width, x, dim, dqk, dim);

@@ -138,7 +138,7 @@ void split_depth(const Problem& g, int64_t pieces) {
     p.b = g.tb ? g.b + k0 : g.b + k0 * g.ldb;
     p.alpha = 1, p.beta = 0, p.bias = nullptr, p.relu = false;
     p.c = partial + piece * size, p.ldc = g.n;
-    p.tb || p.m > 96 ? packed(p) : direct(p);
+    p.tb || p.m > 2 * g.body.mr ? packed(p) : direct(p);
   });
   parallel_for(0, g.m, std::max<int64_t>(1, 16384 / g.n), [&](int64_t lo, int64_t hi) {
     float* first = partial + lo * g.n;
