@@ -19,15 +19,13 @@ Philox stream(const TrainConfig& train, Stream purpose, int64_t epoch) {
   return Philox(static_cast<uint64_t>(train.seed), purpose + (static_cast<uint64_t>(epoch) << 32));
 }
 
-// Whether some part of the model learns from impressions without value.
-bool needs_all_rows(const ModelConfig& m, const TrainConfig& t) {
-  if (t.rows != "auto") return t.rows == "all";
-  return m.debias != "none" || m.light_ranker || m.alignment != "none";
-}
-
 constexpr double kFrequencyRate = 0.05;
 
 }  // namespace
+
+bool learns_from_all_rows(const ModelConfig& m) {
+  return m.debias != "none" || m.light_ranker || m.alignment != "none";
+}
 
 void gather_histories(const Dataset& data, const ModelConfig& model, const int64_t* user_rows,
                       const int64_t* history_ends, int64_t n, Arena& arena, UserInputs<float>& users) {
@@ -67,7 +65,7 @@ Loader::Loader(const Dataset& data, const ModelConfig& model, const TrainConfig&
     : data_(data), model_(model), train_(train) {
   const Impressions& log = data.split(Split::train);
   const int64_t tasks = data.num_tasks();
-  const bool all = needs_all_rows(model, train);
+  const bool all = train.rows == "auto" ? learns_from_all_rows(model) : train.rows == "all";
   for (int64_t i = 0; i < log.size; ++i) {
     double value = 0;
     for (int64_t t = 0; t < tasks; ++t)

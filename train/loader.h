@@ -22,6 +22,9 @@ namespace tt {
 void gather_histories(const Dataset& data, const ModelConfig& model, const int64_t* user_rows,
                       const int64_t* history_ends, int64_t n, Arena& arena, UserInputs<float>& users);
 
+// Whether some part of the model learns from impressions without value, too.
+bool learns_from_all_rows(const ModelConfig& model);
+
 // Rows of a feature matrix [*, width] by id, zeros for -1.
 Tensor<float> gather_features(const float* features, int64_t width, const int64_t* ids, int64_t n, Arena& arena);
 

@@ -8,6 +8,7 @@
 #include "tensor/error.h"
 #include "tensor/gemm.h"
 #include "tensor/parallel.h"
+#include "train/loader.h"
 
 namespace tt {
 namespace {
@@ -54,9 +55,25 @@ Retriever::Retriever(const TwoTower<float>& model, const Dataset& data)
   check_side("item", config.item_features_size, data.item_features_size(), config.item_id_hash_size, data.num_items());
   check(!config.history || config.history_actions == 0 || config.history_actions == data.num_actions(), "retrieve",
         "the model reads ", config.history_actions, " kinds of history action, the dataset has ", data.num_actions());
+  find_learnt_ids();
   items_ = make_tensor<float>(pool_, {data.num_items(), config.item_id_embedding_dim});
   index_ = ExactIndex(items_);
   refresh();
+}
+
+// An embedding that no training row has touched is still the random numbers it began with. Without it, the tower works
+// from features and history alone, which is what it learnt to do for hidden ids.
+void Retriever::find_learnt_ids() {
+  const Impressions& log = data_.split(Split::train);
+  const bool all_rows = learns_from_all_rows(model_.config());
+  learnt_users_.assign(static_cast<size_t>(data_.num_users()), 0);
+  learnt_items_.assign(static_cast<size_t>(data_.num_items()), 0);
+  for (int64_t i = 0; i < log.size; ++i) {
+    const float* labels = log.labels + i * data_.num_tasks();
+    if (!all_rows && *std::max_element(labels, labels + data_.num_tasks()) <= 0) continue;
+    learnt_users_[static_cast<size_t>(log.user[i])] = 1;
+    learnt_items_[static_cast<size_t>(log.item[i])] = 1;
+  }
 }
 
 void Retriever::refresh() {
@@ -65,7 +82,7 @@ void Retriever::refresh() {
   for (int64_t lo = 0; lo < items_.rows(); lo += kItemTile) {
     const int64_t n = std::min(kItemTile, items_.rows() - lo);
     const Tensor<int64_t> id = make_tensor<int64_t>(arena_, {n});
-    for (int64_t i = 0; i < n; ++i) id[i] = lo + i;
+    for (int64_t i = 0; i < n; ++i) id[i] = learnt_items_[static_cast<size_t>(lo + i)] ? lo + i : -1;
     ItemInputs<float> inputs;
     inputs.id = id;
     if (width > 0) inputs.features = {data_.item_features() + lo * width, {n, width}};
@@ -77,12 +94,10 @@ void Retriever::refresh() {
 
 // What the user tower reads, gathered into the arena.
 UserInputs<float> Retriever::inputs(std::span<const UserMoment> users) {
-  const ModelConfig& config = model_.config();
   const auto n = static_cast<int64_t>(users.size());
-  const int64_t width = config.user_features_size, kinds = config.history ? config.history_actions : 0;
   const int64_t* starts = data_.history_offsets();
-  const Tensor<int64_t> id = make_tensor<int64_t>(arena_, {n}), offsets = make_tensor<int64_t>(arena_, {n + 1});
-  offsets[0] = 0;
+  const Tensor<int64_t> rows = make_tensor<int64_t>(arena_, {n}), ids = make_tensor<int64_t>(arena_, {n}),
+                        ends = make_tensor<int64_t>(arena_, {n});
   for (int64_t i = 0; i < n; ++i) {
     const UserMoment& m = users[static_cast<size_t>(i)];
     check(m.user >= -1 && m.user < data_.num_users(), "retrieve", "user row ", m.user, " is not in 0 .. ",
@@ -90,34 +105,15 @@ UserInputs<float> Retriever::inputs(std::span<const UserMoment> users) {
     const int64_t actions = m.user < 0 ? 0 : starts[m.user + 1] - starts[m.user];
     check(m.history_end >= 0 && m.history_end <= actions, "retrieve", "user row ", m.user, " has ", actions,
           " actions, not ", m.history_end);
-    id[i] = m.user;
-    offsets[i + 1] = offsets[i] + (config.history ? std::min(m.history_end, config.user_history_seqlen) : 0);
+    rows[i] = m.user;
+    ids[i] = m.user >= 0 && learnt_users_[static_cast<size_t>(m.user)] ? m.user : -1;
+    ends[i] = m.history_end;
   }
-
   UserInputs<float> out;
-  out.id = id;
-  if (width > 0) {
-    const Tensor<float> features = make_tensor<float>(arena_, {n, width});
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t user = users[static_cast<size_t>(i)].user;
-      if (user < 0) std::fill_n(features.row(i), width, 0.0f);
-      else std::copy_n(data_.user_features() + user * width, width, features.row(i));
-    }
-    out.features = features;
-  }
-  const Tensor<int64_t> items = make_tensor<int64_t>(arena_, {offsets[n]});
-  const Tensor<uint8_t> flags = kinds > 0 ? make_tensor<uint8_t>(arena_, {offsets[n], kinds}) : Tensor<uint8_t>();
-  for (int64_t i = 0; i < n; ++i) {
-    const UserMoment& m = users[static_cast<size_t>(i)];
-    for (int64_t at = offsets[i]; at < offsets[i + 1]; ++at) {  // newest first
-      const int64_t action = starts[m.user] + m.history_end - 1 - (at - offsets[i]);
-      items[at] = data_.history_items()[action];
-      if (kinds > 0) std::copy_n(data_.history_actions() + action * kinds, kinds, flags.row(at));
-    }
-  }
-  out.history_offsets = offsets;
-  out.history_items = items;
-  out.history_actions = flags;
+  if (model_.config().user_features_size > 0)
+    out.features = gather_features(data_.user_features(), data_.user_features_size(), rows.data(), n, arena_);
+  gather_histories(data_, model_.config(), rows.data(), ends.data(), n, arena_, out);
+  out.id = ids;
   return out;
 }
 

@@ -3,6 +3,7 @@
 // and the K items that fit each user best. Memory does not grow with users x items.
 
 #include <span>
+#include <vector>
 
 #include "models/retrieval/exact.h"
 #include "models/two_tower.h"
@@ -11,7 +12,8 @@
 namespace tt {
 
 // A user as of some moment: the first `history_end` actions of the user's list came before it. Row -1 is a user the
-// dataset does not know: no id, zero features, no history.
+// dataset does not know: no id, zero features, no history. Users and items of the dataset whom training never met go without
+// an id, too (their row of the table is still what chance made it), but keep their features and history.
 struct UserMoment {
   int64_t user = -1;
   int64_t history_end = 0;
@@ -52,6 +54,7 @@ class Retriever {
   bool has_light_ranker() const { return model_.light_ranker() != nullptr; }
 
  private:
+  void find_learnt_ids();
   UserInputs<float> inputs(std::span<const UserMoment> users);
   // One tile: vectors into u [B, DI], and the light ranker's user vectors, if any, into ranker [B, NU * DI].
   void encode_tile(std::span<const UserMoment> users, float* u, float* ranker);
@@ -64,6 +67,7 @@ class Retriever {
   const Dataset& data_;
   Pool pool_;
   Tensor<float> items_;  // [C, DI]
+  std::vector<uint8_t> learnt_users_, learnt_items_;  // whether training has touched their embeddings
   ExactIndex index_;
   Arena arena_;
   Tape<float> tape_;

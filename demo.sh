@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Installs what is missing (Debian's packages), builds, and climbs the ladder on data that the program makes itself:
+# ends with a table of measures and one user's recommendations. Arguments go to `twotower demo`.
+set -euo pipefail
+cd "$(dirname "$0")"
+. .ci/packages.sh
+[ -f build/build.ninja ] || meson setup build >/dev/null
+ninja -C build train/commands/twotower | tail -n 1
+exec build/train/commands/twotower demo --out out/demo "$@"

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Installs what is missing (Debian's packages), builds with warnings as errors and runs all tests: once with oneDNN, once
+# without. TWOTOWER_DATA may name a folder with ml-100k/ and ml-1m/; the tests that want them skip without it.
+set -euo pipefail
+cd "$(dirname "$0")"
+. .ci/packages.sh
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+status=0
+for onednn in enabled disabled; do
+  build=build-test-$onednn
+  [ -f "$build/build.ninja" ] || meson setup "$build" -Dwerror=true -Donednn=$onednn >/dev/null
+  echo "== build with oneDNN $onednn"
+  ninja -C "$build" | tail -n 1
+  meson test -C "$build" --no-rebuild --verbose 2>&1 | tee -a "$log" | grep -vE '^$' || status=1
+  [ "${PIPESTATUS[0]}" = 0 ] || status=1
+done
+
+# doctest's own summaries, added up.
+awk '/\[doctest\] test cases:/ {gsub(/\x1b\[[0-9;]*m/, ""); split($0, part, "|"); passed += part[2]; failed += part[3]}
+     END {printf "%d passed, %d failed\n", passed, failed; exit failed > 0 || passed == 0}' "$log" || status=1
+exit $status

@@ -1,0 +1,24 @@
+#pragma once
+// What the commands share in talking to a person while they work.
+
+#include <string>
+
+#include "train/trainer.h"
+
+namespace tt {
+
+// Progress of a training: a live line with rate and time left on a terminal, a plain line now and then elsewhere,
+// nothing when quiet.
+class ProgressLine {
+ public:
+  explicit ProgressLine(bool quiet);
+  void show(const TrainProgress& progress);
+  void message(const std::string& line);  // clears the live line first
+
+ private:
+  bool quiet_, terminal_;
+  double last_ = 0;
+  size_t drawn_ = 0;
+};
+
+}  // namespace tt

@@ -1,0 +1,159 @@
+// twotower demo: makes data with known truth, climbs the ladder, and shows what each rung brought.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "tensor/parallel.h"
+#include "train/commands/commands.h"
+#include "train/commands/console.h"
+#include "train/run.h"
+#include "train/simulator.h"
+#include "train/text_table.h"
+#include "train/trainer.h"
+
+namespace tt {
+namespace {
+
+struct DemoArguments {
+  std::string out = "twotower-demo";
+  std::vector<std::string> rungs = rung_names(), set;
+  SimulatorOptions world;
+  int64_t epochs = 12;
+  int threads = 0;
+  bool json = false, quiet = false;
+};
+
+// What the table of the ladder shows, with the measure's name for people.
+struct Column {
+  const char *measure, *heading;
+};
+constexpr Column kColumns[] = {{"recall@20", "recall@20"},
+                               {"true_recall@20", "true recall@20"},
+                               {"true_ndcg@10", "true NDCG@10"},
+                               {"agreement@10:100", "agreement 10:100"},
+                               {"agreement@20", "agreement@20"},
+                               {"value_lost@10", "true value lost@10"}};
+
+struct Rung {
+  std::string name;
+  Measures measures;
+  double seconds = 0;
+};
+
+Rung climb(const DemoArguments& a, const Dataset& data, const std::string& name, ProgressLine& line) {
+  RunConfig config;
+  apply_rung(config.model, name);
+  config.rung = name;
+  config.data = data.dir();
+  config.train.epochs = a.epochs;
+  config.train.seed = static_cast<int64_t>(a.world.seed);
+  for (const std::string& assignment : a.set) set_config_key(config, assignment);
+  fit_config_to_data(config.model, data);
+  TrainOptions options;
+  options.progress = [&](const TrainProgress& p) { line.show(p); };
+  line.message("training " + name);
+  const std::string run_dir = a.out + "/" + name;
+  const TrainSummary summary = train(config, data, run_dir, options);
+
+  const Run run = open_run(run_dir);
+  Retriever retriever(*run.model, run.data);
+  EvaluateOptions evaluation;
+  evaluation.baselines = false;
+  return {name, evaluate(retriever, run.data, evaluation).measures, summary.seconds};
+}
+
+void print_ladder(const std::vector<Rung>& ladder) {
+  TextTable table;
+  table.header = {"model"};
+  for (const Column& c : kColumns) table.header.push_back(c.heading);
+  table.header.push_back("seconds");
+  for (const Rung& rung : ladder) {
+    std::vector<std::string> row = {rung.name};
+    for (const Column& c : kColumns)
+      row.push_back(rung.measures.has(c.measure) ? decimals(rung.measures[c.measure]) : "-");
+    row.push_back(rung.seconds > 0 ? decimals(rung.seconds, 1) : "-");
+    table.rows.push_back(row);
+  }
+  table.print(std::cout);
+}
+
+void print_recommendations(const std::string& run_dir, const std::string& rung) {
+  const Run run = open_run(run_dir);
+  Retriever retriever(*run.model, run.data);
+  const UserItems seen = run.data.seen_before(Split::test);
+  const UserMoment user = latest_moment(run.data, 0);
+  TopItems top;
+  retriever.retrieve({&user, 1}, 10, top, &seen);
+  std::cout << "\n10 items for user " << run.data.user_ids().text(0) << " from " << rung << "\n";
+  TextTable table;
+  table.header = {"item", "score"};
+  for (int64_t j = 0; j < top.counts[0]; ++j)
+    table.rows.push_back({std::string(run.data.item_ids().text(top.items(0)[static_cast<size_t>(j)])),
+                          decimals(static_cast<double>(top.scores(0)[static_cast<size_t>(j)]))});
+  table.print(std::cout);
+}
+
+void run_demo(const DemoArguments& a) {
+  if (a.threads > 0) set_num_threads(a.threads);
+  ProgressLine line(a.quiet);
+  std::error_code error;
+  std::filesystem::create_directories(a.out, error);
+  check(!error, "demo " + a.out, "the folder cannot be made: ", error.message());
+  line.message("simulating " + std::to_string(a.world.impressions) + " impressions");
+  simulate(a.out + "/data", a.world);
+  const Dataset data = Dataset::open(a.out + "/data");
+
+  std::vector<Rung> ladder;
+  for (const std::string& name : a.rungs) {
+    ladder.push_back(climb(a, data, name, line));
+    if (ladder.size() == 1) {  // the baselines once, for scale
+      const Run run = open_run(a.out + "/" + name);
+      Retriever retriever(*run.model, run.data);
+      const EvaluationResult result = evaluate(retriever, run.data, {});
+      std::vector<Rung> baselines;
+      for (const auto& [baseline, measures] : result.baselines) baselines.push_back({baseline, measures, 0});
+      ladder.insert(ladder.begin(), baselines.rbegin(), baselines.rend());
+    }
+  }
+  if (a.json) {
+    nlohmann::ordered_json out = nlohmann::ordered_json::array();
+    for (const Rung& rung : ladder) {
+      nlohmann::ordered_json measures;
+      for (const auto& [name, value] : rung.measures.all()) measures[name] = value;
+      out.push_back({{"model", rung.name}, {"seconds", rung.seconds}, {"measures", measures}});
+    }
+    std::cout << out.dump() << '\n';
+    return;
+  }
+  std::cout << "The ladder on simulated data: " << data.num_users() << " users, " << data.num_items() << " items, "
+            << data.split(Split::train).size << " training impressions.\n"
+            << "recall@20: clicks held out; true: against what users really like; agreement: with the main ranker.\n\n";
+  print_ladder(ladder);
+  print_recommendations(a.out + "/" + a.rungs.back(), a.rungs.back());
+}
+
+}  // namespace
+
+void register_demo(CLI::App& app) {
+  auto a = std::make_shared<DemoArguments>();
+  CLI::App* command = app.add_subcommand("demo", "simulates data, trains every rung of the ladder and compares them");
+  command->footer("Example: twotower demo --out /tmp/demo");
+  command->add_option("--out", a->out, "folder to write")->capture_default_str();
+  command->add_option("--models", a->rungs, "rungs to train")->delimiter(',');
+  command->add_option("--set", a->set, "KEY=VALUE for every rung's config; may be repeated");
+  command->add_option("--epochs", a->epochs, "epochs a rung")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--users", a->world.users, "simulated users")->capture_default_str();
+  command->add_option("--items", a->world.items, "simulated items")->capture_default_str();
+  command->add_option("--impressions", a->world.impressions, "simulated impressions")->capture_default_str();
+  command->add_option("--seed", a->world.seed, "random seed")->capture_default_str();
+  command->add_option("--threads", a->threads, "threads to use")->check(CLI::PositiveNumber);
+  command->add_flag("--json", a->json, "print one JSON object");
+  command->add_flag("--quiet", a->quiet, "no progress");
+  command->callback([a] { run_demo(*a); });
+}
+
+}  // namespace tt
