@@ -13,7 +13,8 @@ namespace {
 // One user through the model without tiles, and all items.
 struct Plain {
   Plain(const TwoTower<float>& m, const Dataset& data) : model(m), tape(arena, false) {
-    for (int64_t i = 0; i < data.num_items(); ++i) ids.push_back(i);
+    const int64_t* learnt = m.light_ranker() ? data.train_counts() : data.train_positives();
+    for (int64_t i = 0; i < data.num_items(); ++i) ids.push_back(learnt[i] > 0 ? i : -1);  // others go without an id
     ItemInputs<float> items;
     items.id = {ids.data(), {data.num_items()}};
     items.features = {data.item_features(), {data.num_items(), data.item_features_size()}};
@@ -59,6 +60,8 @@ TEST_CASE("serving: vectors are those of the trained towers, also over many tile
   TwoTower<float> model(config);
   Retriever retriever(model, data);
   Plain plain(model, data);
+  CHECK(data.train_positives()[0] > 0);
+  CHECK(data.train_positives()[4999] == 0);
   for (const int64_t i : {0, 1, 4095, 4096, 4999}) check_same(retriever.item_vectors().row(i), plain.v.row(i), 8);
 
   std::vector<UserMoment> users;
@@ -115,6 +118,21 @@ TEST_CASE("serving: a moment's history ends where it says; an unknown user has n
         "[retrieve] user row 4 is not in 0 .. 3; -1 stands for an unknown user");
   CHECK(error_of([&] { retriever.retrieve(future, 3, top); }) == "[retrieve] user row 0 has 3 actions, not 9");
   CHECK(error_of([&] { retriever.retrieve(two, 0, top); }) == "[retrieve] k = 0; ask for at least 1 item");
+}
+
+TEST_CASE("serving: a user whom training never met is served from features and history") {
+  const TempFolder folder;
+  DatasetContent content = tiny_content();
+  content.user_ids.push_back("eve");
+  content.user_features.rows = 5;
+  content.user_features.values.insert(content.user_features.values.end(), {2, 1});
+  const Dataset data = open_written(folder, content);
+  const TwoTower<float> model(small_config(data));
+  Plain plain(model, data);
+  const std::vector<UserMoment> eve = {latest_moment(data, 4)};
+  std::vector<float> u(8);
+  Retriever(model, data).encode_users(eve, u.data());
+  check_same(u.data(), plain.user(-1, {2, 1}, {}).u.value().data(), 8);
 }
 
 TEST_CASE("serving: seen items are left out, and nothing takes their place") {
