@@ -6,6 +6,23 @@
 
 namespace tt {
 
+// Blocks of columns that stand side by side without being copied together. A list that allocates nothing.
+template <class T>
+class Blocks {
+ public:
+  void push_back(Variable<T> x) {
+    check(count_ < kMost, "linear", "more than ", kMost, " blocks of columns");
+    blocks_[count_++] = x;
+  }
+  const Variable<T>* data() const { return blocks_; }
+  int size() const { return count_; }
+
+ private:
+  static constexpr int kMost = 4;
+  Variable<T> blocks_[kMost];
+  int count_ = 0;
+};
+
 template <class T>
 struct Linear {
   Linear() = default;
@@ -13,13 +30,12 @@ struct Linear {
       : weight(parameters.add(name + ".weight", {out, in}, Initializer::fan_in(in))),
         bias(parameters.add(name + ".bias", {out}, Initializer::fan_in(in))) {}
 
-  // The input may come as blocks of columns that are never copied together.
   Variable<T> operator()(Tape<T>& tape, std::initializer_list<Variable<T>> x,
                          Activation activation = Activation::none) const {
     return linear(x, tape.parameter(*weight), tape.parameter(*bias), activation);
   }
-  Variable<T> operator()(Tape<T>& tape, const std::vector<Variable<T>>& x) const {
-    return linear(x.data(), static_cast<int>(x.size()), tape.parameter(*weight), tape.parameter(*bias));
+  Variable<T> operator()(Tape<T>& tape, const Blocks<T>& x) const {
+    return linear(x.data(), x.size(), tape.parameter(*weight), tape.parameter(*bias));
   }
 
   Parameter<T>* weight = nullptr;

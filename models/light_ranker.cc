@@ -17,7 +17,7 @@ LightRanker<T>::LightRanker(ParameterSet<T>& parameters, const ModelConfig& conf
 }
 
 template <class T>
-Variable<T> LightRanker<T>::user_vectors(Tape<T>& tape, const std::vector<Variable<T>>& user_input) const {
+Variable<T> LightRanker<T>::user_vectors(Tape<T>& tape, const Blocks<T>& user_input) const {
   return user_tower_(tape, user_input);
 }
 

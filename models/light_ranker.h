@@ -15,7 +15,7 @@ class LightRanker {
   LightRanker(ParameterSet<T>& parameters, const ModelConfig& config, int64_t user_input_width);
 
   // U: [B, NU * DI].
-  Variable<T> user_vectors(Tape<T>& tape, const std::vector<Variable<T>>& user_input) const;
+  Variable<T> user_vectors(Tape<T>& tape, const Blocks<T>& user_input) const;
   // Logits of the pairs (row i of U and u, row i of v): [B, T or 2T].
   Variable<T> logits(Tape<T>& tape, Variable<T> user_vectors, Variable<T> u, Variable<T> v) const;
 

@@ -18,7 +18,8 @@ ItemTower<T>::ItemTower(ParameterSet<T>& parameters, const std::string& prefix, 
 
 template <class T>
 Variable<T> ItemTower<T>::operator()(Tape<T>& tape, const ItemInputs<T>& items) const {
-  std::vector<Variable<T>> input = {embedding(tape.parameter(*table_), items.id)};
+  Blocks<T> input;
+  input.push_back(embedding(tape.parameter(*table_), items.id));
   if (features_) input.push_back((*features_)(tape, tape.constant(items.features)));
   const Variable<T> v = head_(tape, input);
   return normalize_ ? l2_normalize(v) : v;
@@ -44,8 +45,9 @@ UserTower<T>::UserTower(ParameterSet<T>& parameters, const std::string& prefix, 
 }
 
 template <class T>
-std::vector<Variable<T>> UserTower<T>::input(Tape<T>& tape, const UserInputs<T>& users) const {
-  std::vector<Variable<T>> blocks = {embedding(tape.parameter(*table_), users.id)};
+Blocks<T> UserTower<T>::input(Tape<T>& tape, const UserInputs<T>& users) const {
+  Blocks<T> blocks;
+  blocks.push_back(embedding(tape.parameter(*table_), users.id));
   if (features_) blocks.push_back((*features_)(tape, tape.constant(users.features)));
   if (history_) {
     const auto [attended, mean] = (*history_)(tape, users);
@@ -56,7 +58,7 @@ std::vector<Variable<T>> UserTower<T>::input(Tape<T>& tape, const UserInputs<T>&
 }
 
 template <class T>
-Variable<T> UserTower<T>::vectors(Tape<T>& tape, const std::vector<Variable<T>>& input) const {
+Variable<T> UserTower<T>::vectors(Tape<T>& tape, const Blocks<T>& input) const {
   const Variable<T> u = head_(tape, input);
   return normalize_ ? l2_normalize(u) : u;
 }

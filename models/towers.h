@@ -36,8 +36,8 @@ class UserTower {
             Parameter<T>* item_table);
 
   // The blocks of user_input, side by side; the light ranker reads them too.
-  std::vector<Variable<T>> input(Tape<T>& tape, const UserInputs<T>& users) const;
-  Variable<T> vectors(Tape<T>& tape, const std::vector<Variable<T>>& input) const;  // [B, DI]
+  Blocks<T> input(Tape<T>& tape, const UserInputs<T>& users) const;
+  Variable<T> vectors(Tape<T>& tape, const Blocks<T>& input) const;  // [B, DI]
   int64_t input_width() const { return input_width_; }
 
  private:

@@ -82,7 +82,7 @@ template <class T>
 LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool alignment_on) const {
   check_batch(batch);
   LossOutput<T> out;
-  const std::vector<Variable<T>> user_input = user_tower_.input(tape, batch.user);
+  const Blocks<T> user_input = user_tower_.input(tape, batch.user);
   out.u = user_tower_.vectors(tape, user_input);
   Variable<T> columns;  // [M, DI]: all item vectors of the softmax
   if (config_.full_softmax) {
@@ -143,7 +143,7 @@ Variable<T> TwoTower<T>::items(Tape<T>& tape, const ItemInputs<T>& items) const 
 
 template <class T>
 auto TwoTower<T>::serve(Tape<T>& tape, const UserInputs<T>& users) const -> Served {
-  const std::vector<Variable<T>> input = user_tower_.input(tape, users);
+  const Blocks<T> input = user_tower_.input(tape, users);
   return {user_tower_.vectors(tape, input),
           light_ranker_ ? light_ranker_->user_vectors(tape, input) : Variable<T>()};
 }

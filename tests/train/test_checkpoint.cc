@@ -82,7 +82,7 @@ TEST_CASE("checkpoint: a frozen anchor comes back with it, its temperature too")
 
 TEST_CASE("checkpoint: what is missing, left over or of another shape is named") {
   const ModelConfig base = testing::rung_config("base");
-  CHECK(load_error([](const std::string&) {}) == "[FILE] cannot be opened: No such file or directory; check the path");
+  CHECK(load_error([](const std::string&) {}) == "[safetensors FILE] cannot be opened: No such file or directory; check the path");
 
   CHECK(load_error([&](const std::string& path) {
           SafetensorsWriter writer;
@@ -124,12 +124,12 @@ TEST_CASE("checkpoint: a truncated file, a file of another type and one that is 
   for (const size_t keep : {size_t{0}, size_t{4}, size_t{100}, size_t{3000}}) {
     INFO("kept ", keep);
     const std::string message = truncated(keep);
-    CHECK(message.substr(0, 6) == "[FILE]");
+    CHECK(message.starts_with("[safetensors FILE]"));
     CHECK(message.find('\n') == std::string::npos);
     CHECK(message.find(';') != std::string::npos);  // there is a mend
   }
-  CHECK(load_error([](const std::string& path) { std::ofstream(path) << "not a checkpoint at all, but long enough"; }).substr(0, 6) ==
-        "[FILE]");
+  CHECK(load_error([](const std::string& path) { std::ofstream(path) << "not a checkpoint at all, but long enough"; })
+            .starts_with("[safetensors FILE]"));
   const std::string typed = load_error([&](const std::string& path) {
     SafetensorsWriter writer;
     const TwoTower<float> model(base);

@@ -169,7 +169,7 @@ TEST_CASE("trainer: what it refuses, it refuses before anything is written") {
   CHECK(refusal([](RunConfig& c) { c.train.monitor = "recal@20"; }) ==
         "[config] train.monitor = \"recal@20\" is not a measure of this dataset; did you mean \"recall@20\"?");
   CHECK(refusal([](RunConfig& c) { c.train.epochs = 0; }) == "[config] train.epochs = 0; it must be at least 1");
-  CHECK(refusal([](RunConfig& c) { c.model.debias = "gender"; }).substr(0, 33) == "[config] model.debias = \"gender\"; ");
+  CHECK(refusal([](RunConfig& c) { c.model.debias = "gender"; }).starts_with("[config] model.debias = \"gender\"; choose one of "));
 
   fs::create_directories(out);
   std::ofstream(out + "/thesis.txt") << "years of work";

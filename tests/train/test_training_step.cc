@@ -65,6 +65,7 @@ TEST_CASE("training step: on one batch the loss goes down, and its parts make up
     INFO("model ", name);
     if (config.negative_queue > 0) continue;  // another loss each step
     TwoTower<float> model(config, 4);
+    if (config.alignment != "none") model.set_anchor();
     TrainingStep step(model, {});
     const testing::TinyBatch<float> tiny(config, 60);
     const StepLosses first = step.run(tiny.batch, 3e-3);
@@ -101,7 +102,7 @@ TEST_CASE("training step: a loss that is not a number is refused, and nothing is
   CHECK(step.optimizer().steps() == 2);
 
   model.parameters().find("user_tower_arch.bias")->value[0] = std::numeric_limits<float>::infinity();
-  CHECK(error_of([&] { step.run(tiny.batch, 1e-3); }).substr(0, 31) == "[train] the loss of step 3 is -n");
+  CHECK(error_of([&] { step.run(tiny.batch, 1e-3); }).starts_with("[train] the loss of step 3 is "));
 }
 
 TEST_CASE("training step: a queue of item vectors fills up to its size and no further") {
