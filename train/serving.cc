@@ -55,24 +55,22 @@ Retriever::Retriever(const TwoTower<float>& model, const Dataset& data)
   check_side("item", config.item_features_size, data.item_features_size(), config.item_id_hash_size, data.num_items());
   check(!config.history || config.history_actions == 0 || config.history_actions == data.num_actions(), "retrieve",
         "the model reads ", config.history_actions, " kinds of history action, the dataset has ", data.num_actions());
-  find_learnt_ids();
+  find_learnt_users();
   items_ = make_tensor<float>(pool_, {data.num_items(), config.item_id_embedding_dim});
   index_ = ExactIndex(items_);
   refresh();
 }
 
-// An embedding that no training row has touched is still the random numbers it began with. Without it, the tower works
-// from features and history alone, which is what it learnt to do for hidden ids.
-void Retriever::find_learnt_ids() {
+// A user embedding that no training row has touched is still the random numbers it began with; such a user is better
+// served from features and history alone.
+void Retriever::find_learnt_users() {
   const Impressions& log = data_.split(Split::train);
   const bool all_rows = learns_from_all_rows(model_.config());
   learnt_users_.assign(static_cast<size_t>(data_.num_users()), 0);
-  learnt_items_.assign(static_cast<size_t>(data_.num_items()), 0);
   for (int64_t i = 0; i < log.size; ++i) {
     const float* labels = log.labels + i * data_.num_tasks();
     if (!all_rows && *std::max_element(labels, labels + data_.num_tasks()) <= 0) continue;
     learnt_users_[static_cast<size_t>(log.user[i])] = 1;
-    learnt_items_[static_cast<size_t>(log.item[i])] = 1;
   }
 }
 
@@ -82,7 +80,7 @@ void Retriever::refresh() {
   for (int64_t lo = 0; lo < items_.rows(); lo += kItemTile) {
     const int64_t n = std::min(kItemTile, items_.rows() - lo);
     const Tensor<int64_t> id = make_tensor<int64_t>(arena_, {n});
-    for (int64_t i = 0; i < n; ++i) id[i] = learnt_items_[static_cast<size_t>(lo + i)] ? lo + i : -1;
+    for (int64_t i = 0; i < n; ++i) id[i] = lo + i;
     ItemInputs<float> inputs;
     inputs.id = id;
     if (width > 0) inputs.features = {data_.item_features() + lo * width, {n, width}};

@@ -54,7 +54,7 @@ class Retriever {
   bool has_light_ranker() const { return model_.light_ranker() != nullptr; }
 
  private:
-  void find_learnt_ids();
+  void find_learnt_users();
   UserInputs<float> inputs(std::span<const UserMoment> users);
   // One tile: vectors into u [B, DI], and the light ranker's user vectors, if any, into ranker [B, NU * DI].
   void encode_tile(std::span<const UserMoment> users, float* u, float* ranker);
@@ -67,7 +67,7 @@ class Retriever {
   const Dataset& data_;
   Pool pool_;
   Tensor<float> items_;  // [C, DI]
-  std::vector<uint8_t> learnt_users_, learnt_items_;  // whether training has touched their embeddings
+  std::vector<uint8_t> learnt_users_;  // [U] whether training has touched the user's embedding
   ExactIndex index_;
   Arena arena_;
   Tape<float> tape_;
