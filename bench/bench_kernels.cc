@@ -236,8 +236,8 @@ int main(int argc, char** argv) try {
   }
   b.peaks = bench::measure_roofline(b.threads);
   if (!b.json)
-    std::printf("%s, %d threads: peak %.0f GFLOP/s, DRAM read %.1f GB/s, copy %.1f GB/s\n", isa_name(active_isa()),
-                b.threads, b.peaks.gflops, b.peaks.read_gbs, b.peaks.copy_gbs);
+    std::printf("%s, %d threads: peak %.0f GFLOP/s, DRAM read %.1f GB/s, copy %.1f, update %.1f\n",
+                isa_name(active_isa()), b.threads, b.peaks.gflops, b.peaks.read_gbs, b.peaks.copy_gbs, b.peaks.update_gbs);
   gemms(b), losses(b), attentions(b), rows(b), retrieval(b), maps(b);
 } catch (const tt::Error& e) {
   std::fprintf(stderr, "%s\n", e.what());
