@@ -174,15 +174,19 @@ Variable<T> add_positional(Variable<T> x, Tensor<const int64_t> offsets, Tensor<
     for (int64_t s = lo; s < hi; ++s) {
       check(offsets[s + 1] - offsets[s] <= capacity, kPositional.name, "sequence ", s, " has ",
             offsets[s + 1] - offsets[s], " rows, more than the capacity ", capacity);
-      for (int64_t r = offsets[s]; r < offsets[s + 1]; ++r) {
-        const T* e = encoding.row(capacity - 1 - (r - offsets[s]));
-        for (int64_t j = 0; j < d; ++j) y.row(r)[j] = xv.row(r)[j] + e[j];
-      }
+      const T *e = encoding.row(capacity - 1), *from = xv.data() + offsets[s] * d;  // newest first, last row first
+      T* to = y.data() + offsets[s] * d;
+      for (int64_t r = offsets[s]; r < offsets[s + 1]; ++r, e -= d, from += d, to += d)
+        for (int64_t j = 0; j < d; ++j) to[j] = from[j] + e[j];
     }
   });
   return tape.record(kPositional, y, {x}, [=](const Tensor<T>& dout) {
     const GradTarget<T> dx = x.grad_target();
-    for (int64_t i = 0; i < dout.numel(); ++i) dx.data[i] = (dx.add ? dx.data[i] : T(0)) + dout[i];
+    parallel_for(0, dout.numel(), 32768, [&](int64_t lo, int64_t hi) {
+      if (!dx.add) std::copy(dout.data() + lo, dout.data() + hi, dx.data + lo);
+      else
+        for (int64_t i = lo; i < hi; ++i) dx.data[i] += dout[i];
+    });
   });
 }
 
@@ -198,8 +202,10 @@ Variable<T> attention(Variable<T> qkv, Tensor<const int64_t> offsets, int64_t he
     const GradTarget<T> target = qkv.grad_target();
     const Tensor<T> dqkv = target.add ? qkv.tape().make({n, 3 * dim}) : Tensor<T>(target.data, {n, 3 * dim});
     attention_backward(in.data(), offsets.data(), sequences, dim, heads, dout.data(), dqkv.data());
-    if (target.add)
-      for (int64_t i = 0; i < dqkv.numel(); ++i) target.data[i] += dqkv[i];
+    if (!target.add) return;
+    parallel_for(0, dqkv.numel(), 32768, [&](int64_t lo, int64_t hi) {
+      for (int64_t i = lo; i < hi; ++i) target.data[i] += dqkv[i];
+    });
   });
 }
 
@@ -269,8 +275,12 @@ Variable<T> newest_attention(Variable<T> query, Variable<T> x, Variable<T> w, Va
   for (int64_t h = 0; h < heads; ++h)  // out_h = pooled_h W_v,h^T + b_v,h
     gemm<T>(false, true, sequences, d, dim, 1, pooled.data() + h * dim, wide, wv + h * d * dim, dim, 0,
             y.data() + h * d, dim);
-  for (int64_t s = 0; s < sequences; ++s)
-    for (int64_t j = 0; j < dim; ++j) y.row(s)[j] = offsets[s] < offsets[s + 1] ? y.row(s)[j] + bv[j] : T(0);
+  for (int64_t s = 0; s < sequences; ++s) {
+    T* row = y.data() + s * dim;
+    if (offsets[s] == offsets[s + 1]) std::fill_n(row, dim, T(0));
+    else
+      for (int64_t j = 0; j < dim; ++j) row[j] += bv[j];
+  }
 
   return tape.record(kNewest, y, {query, x, w, b}, [=](const Tensor<T>& dout) {
     Tape<T>& t = x.tape();
@@ -297,9 +307,10 @@ Variable<T> newest_attention(Variable<T> query, Variable<T> x, Variable<T> w, Va
               dw.row(2 * dim) + block, dim);
     }
     if (b.requires_grad()) {
-      const Tensor<T> db = b.grad_to_add();
-      for (int64_t s = 0; s < sequences; ++s)
-        for (int64_t j = 0; j < dim; ++j) db[2 * dim + j] += dout.row(s)[j];
+      T* db = b.grad_to_add().data() + 2 * dim;
+      const T* row = dout.data();
+      for (int64_t s = 0; s < sequences; ++s, row += dim)
+        for (int64_t j = 0; j < dim; ++j) db[j] += row[j];
     }
   });
 }
@@ -310,12 +321,17 @@ Variable<T> zero_if_empty(Variable<T> x, Tensor<const int64_t> offsets) {
   check(x.rows() == sequences, kZeroIfEmpty.name, x.rows(), " rows for ", sequences, " sequences");
   Tape<T>& tape = x.tape();
   const Tensor<T> y = tape.make(x.shape());
+  std::copy(x.value().begin(), x.value().end(), y.data());
   for (int64_t s = 0; s < sequences; ++s)
-    for (int64_t j = 0; j < d; ++j) y.row(s)[j] = offsets[s] < offsets[s + 1] ? x.value().row(s)[j] : T(0);
+    if (offsets[s] == offsets[s + 1]) std::fill_n(y.row(s), d, T(0));
   return tape.record(kZeroIfEmpty, y, {x}, [=](const Tensor<T>& dout) {
-    const Tensor<T> dx = x.grad_to_add();
-    for (int64_t s = 0; s < sequences; ++s)
-      for (int64_t j = 0; j < d && offsets[s] < offsets[s + 1]; ++j) dx.row(s)[j] += dout.row(s)[j];
+    const GradTarget<T> dx = x.grad_target();
+    for (int64_t s = 0; s < sequences; ++s) {
+      const T* from = dout.data() + s * d;
+      T* to = dx.data + s * d;
+      const bool keep = offsets[s] < offsets[s + 1];
+      for (int64_t j = 0; j < d; ++j) to[j] = (dx.add ? to[j] : T(0)) + (keep ? from[j] : T(0));
+    }
   });
 }
 

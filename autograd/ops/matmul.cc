@@ -1,5 +1,7 @@
 #include "autograd/ops/matmul.h"
 
+#include <algorithm>
+
 #include "tensor/gemm.h"
 #include "tensor/parallel.h"
 
@@ -9,26 +11,53 @@ namespace {
 const Op kMatmul("matmul"), kLinear("linear"), kAddBias("add_bias"), kConcat("concat_columns"),
     kSlice("slice_columns");
 
-constexpr int64_t kGrain = 32768;
+// Rows that pass through a layer together: few enough that their inputs, outputs and gradients wait in the L2 cache from
+// one use to the next, many enough for a matrix product to run at full speed.
+constexpr int64_t kBlockRows = 256;
+// Chunks of whole blocks, each with a sum of its own for the weight gradient; they are added up in order.
+constexpr int64_t kMaxChunks = 32;
 
-int64_t rows_per_chunk(int64_t cols) { return kGrain / (cols > 0 ? cols : 1) + 1; }
+int64_t chunk_rows(int64_t m) {
+  const int64_t blocks = (m + kBlockRows - 1) / kBlockRows;
+  return std::max<int64_t>((blocks + kMaxChunks - 1) / kMaxChunks, 1) * kBlockRows;
+}
 
-// b[j] (+)= sum over rows of dout[:, j]; chunks of rows are added up in order.
+// sum[j] += x[:, j]
+template <class T>
+void add_column_sums(const T* x, int64_t rows, int64_t n, T* sum) {
+  for (int64_t i = 0; i < rows; ++i, x += n)
+    for (int64_t j = 0; j < n; ++j) sum[j] += x[j];
+}
+
+// to (+)= partial[0] + partial[1] + ..., in this order. partial: [count, stride].
+template <class T>
+void add_partials(GradTarget<T> to, const T* partial, int64_t count, int64_t stride, int64_t n) {
+  parallel_for(0, n, 8192, [&](int64_t lo, int64_t hi) {
+    if (!to.add) std::fill(to.data + lo, to.data + hi, T(0));
+    for (int64_t c = 0; c < count; ++c)
+      for (int64_t j = lo; j < hi; ++j) to.data[j] += partial[c * stride + j];
+  });
+}
+
 template <class T>
 void column_sums(const Tensor<T>& dout, GradTarget<T> db, Arena& arena) {
-  const int64_t m = dout.rows(), n = dout.cols(), chunk = std::max<int64_t>(rows_per_chunk(n), 64);
-  const int64_t chunks = (m + chunk - 1) / chunk;
-  const Tensor<T> partial = make_tensor<T>(arena, {std::max<int64_t>(chunks, 1), n});
+  const int64_t m = dout.rows(), n = dout.cols(), chunk = chunk_rows(m), chunks = (m + chunk - 1) / chunk;
+  const Tensor<T> partial = make_tensor<T>(arena, {chunks, n});
   partial.fill(T(0));
   parallel_for(0, m, chunk, [&](int64_t lo, int64_t hi) {
-    T* sum = partial.row(lo / chunk);
-    for (int64_t i = lo; i < hi; ++i)
-      for (int64_t j = 0; j < n; ++j) sum[j] += dout.row(i)[j];
+    add_column_sums(dout.data() + lo * n, hi - lo, n, partial.data() + lo / chunk * n);
   });
-  for (int64_t j = 0; j < n; ++j) {
-    T sum = 0;
-    for (int64_t c = 0; c < chunks; ++c) sum += partial.row(c)[j];
-    db.data[j] = (db.add ? db.data[j] : T(0)) + sum;
+  add_partials(db, partial.data(), chunks, n, n);
+}
+
+// y = activation(y + bias); bias may be null.
+template <class T>
+void bias_and_activation(T* y, int64_t rows, int64_t n, const T* bias, bool relu) {
+  for (int64_t i = 0; i < rows; ++i, y += n) {
+    if (bias)
+      for (int64_t j = 0; j < n; ++j) y[j] += bias[j];
+    if (relu)
+      for (int64_t j = 0; j < n; ++j) y[j] = y[j] > 0 ? y[j] : T(0);
   }
 }
 
@@ -93,47 +122,53 @@ Variable<T> linear(const Variable<T>* x, int count, Variable<T> w, Variable<T> b
 
   const Tensor<T> wv = w.value(), y = tape.make({m, n});
   const bool relu = activation == Activation::relu;
-  int64_t column = 0;
-  for (int i = 0; i < count; ++i) {
-    gemm<T>(false, true, m, n, x[i].cols(), 1, x[i].value().data(), x[i].cols(), wv.data() + column, k, i > 0, y.data(),
-            n);
-    column += x[i].cols();
-  }
-  if (b || relu) {
-    const T* bias = b ? b.value().data() : nullptr;
-    parallel_for(0, m, rows_per_chunk(n), [&](int64_t lo, int64_t hi) {
-      for (int64_t i = lo; i < hi; ++i) {
-        T* row = y.row(i);
-        if (bias)
-          for (int64_t j = 0; j < n; ++j) row[j] += bias[j];
-        if (relu)
-          for (int64_t j = 0; j < n; ++j) row[j] = row[j] > 0 ? row[j] : T(0);
+  const T* bias = b ? b.value().data() : nullptr;
+  parallel_for(0, m, kBlockRows, [&](int64_t lo, int64_t hi) {
+    T* out = y.data() + lo * n;
+    int64_t column = 0;
+    for (int i = 0; i < count; ++i) {
+      const int64_t width_i = x[i].cols();
+      gemm<T>(false, true, hi - lo, n, width_i, 1, x[i].value().data() + lo * width_i, width_i, wv.data() + column, k,
+              i > 0, out, n);
+      column += width_i;
+    }
+    bias_and_activation(out, hi - lo, n, bias, relu);
+  });
+
+  // One pass over dout: while a block of its rows is in the cache, it serves the activation, dx, dW and db.
+  return tape.record(kLinear, y, inputs, count + 2, [=](const Tensor<T>& dout) {
+    const int64_t chunk = chunk_rows(m), chunks = (m + chunk - 1) / chunk, weights = n * k, stride = weights + n;
+    const GradTarget<T> dw = w.requires_grad() ? w.grad_target() : GradTarget<T>{};
+    const GradTarget<T> db = b.requires_grad() ? b.grad_target() : GradTarget<T>{};
+    GradTarget<T> dx[kMaxParts] = {};
+    for (int i = 0; i < parts.count; ++i)
+      if (parts.x[i].requires_grad()) dx[i] = parts.x[i].grad_target();
+    const Tensor<T> partial = w.tape().make({chunks, stride});  // [dW | db] of each chunk
+    parallel_for(0, m, chunk, [&](int64_t first, int64_t last) {
+      T *dw_sum = partial.data() + first / chunk * stride, *db_sum = dw_sum + weights;
+      std::fill_n(db_sum, n, T(0));
+      for (int64_t lo = first; lo < last; lo += kBlockRows) {
+        const int64_t rows = std::min(kBlockRows, last - lo);
+        T* g = dout.data() + lo * n;
+        const T* out = y.data() + lo * n;
+        if (relu)  // y > 0 exactly where the gradient passes
+          for (int64_t i = 0; i < rows * n; ++i) g[i] = out[i] > 0 ? g[i] : T(0);
+        if (db.data) add_column_sums(g, rows, n, db_sum);
+        int64_t column = 0;
+        for (int i = 0; i < parts.count; ++i) {
+          const int64_t width_i = parts.x[i].cols();
+          if (dw.data)  // dW[:, block] += dout^T * x_i
+            gemm<T>(true, false, n, width_i, rows, 1, g, n, parts.x[i].value().data() + lo * width_i, width_i,
+                    lo > first, dw_sum + column, k);
+          if (dx[i].data)  // dx_i = dout * W[:, block]
+            gemm<T>(false, false, rows, width_i, n, 1, g, n, wv.data() + column, k, dx[i].beta(),
+                    dx[i].data + lo * width_i, width_i);
+          column += width_i;
+        }
       }
     });
-  }
-
-  return tape.record(kLinear, y, inputs, count + 2, [=](const Tensor<T>& dout) {
-    if (relu) {  // y > 0 exactly where the gradient passes
-      parallel_for(0, m * n, kGrain, [&](int64_t lo, int64_t hi) {
-        for (int64_t i = lo; i < hi; ++i) dout[i] = y[i] > 0 ? dout[i] : T(0);
-      });
-    }
-    GradTarget<T> dw{};
-    if (w.requires_grad()) dw = w.grad_target();
-    int64_t at = 0;
-    for (int i = 0; i < parts.count; ++i) {
-      const Variable<T>& part = parts.x[i];
-      const int64_t width_i = part.cols();
-      if (dw.data)  // dW[:, block] = dout^T * x_i
-        gemm<T>(true, false, n, width_i, m, 1, dout.data(), n, part.value().data(), width_i, dw.beta(), dw.data + at,
-                k);
-      if (part.requires_grad()) {  // dx_i = dout * W[:, block]
-        const GradTarget<T> dx = part.grad_target();
-        gemm<T>(false, false, m, width_i, n, 1, dout.data(), n, wv.data() + at, k, dx.beta(), dx.data, width_i);
-      }
-      at += width_i;
-    }
-    if (b.requires_grad()) column_sums(dout, b.grad_target(), w.tape().arena());
+    if (dw.data) add_partials(dw, partial.data(), chunks, stride, weights);
+    if (db.data) add_partials(db, partial.data() + weights, chunks, stride, n);
   });
 }
 
@@ -144,7 +179,8 @@ Variable<T> add_bias(Variable<T> x, Variable<T> b) {
   Tape<T>& tape = x.tape();
   const Tensor<T> xv = x.value(), y = tape.make(x.shape());
   const int64_t n = x.cols();
-  for (int64_t i = 0; i < y.numel(); ++i) y[i] = xv[i] + b.value()[i % n];
+  std::copy(xv.begin(), xv.end(), y.data());
+  bias_and_activation(y.data(), x.rows(), n, b.value().data(), false);
   return tape.record(kAddBias, y, {x, b}, [=](const Tensor<T>& dout) {
     if (x.requires_grad()) {
       const GradTarget<T> dx = x.grad_target();

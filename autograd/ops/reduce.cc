@@ -180,24 +180,26 @@ Variable<T> segment_mean(Variable<T> x, Tensor<const int64_t> offsets) {
   Tape<T>& tape = x.tape();
   const int64_t segments = offsets.numel() - 1, d = x.cols();
   const Tensor<T> xv = x.value(), y = tape.make({segments, d});
-  parallel_for(0, segments, 64, [&](int64_t lo, int64_t hi) {
+  parallel_for(0, segments, 16, [&](int64_t lo, int64_t hi) {
     for (int64_t s = lo; s < hi; ++s) {
-      std::fill_n(y.row(s), d, T(0));
-      for (int64_t r = offsets[s]; r < offsets[s + 1]; ++r) add_times(y.row(s), xv.row(r), T(1), d);
+      T* to = y.data() + s * d;
+      std::fill_n(to, d, T(0));
+      for (int64_t r = offsets[s]; r < offsets[s + 1]; ++r) add_times(to, xv.data() + r * d, T(1), d);
       const T factor = T(1) / static_cast<T>(std::max<int64_t>(offsets[s + 1] - offsets[s], 1));
-      for (int64_t j = 0; j < d; ++j) y.row(s)[j] *= factor;
+      for (int64_t j = 0; j < d; ++j) to[j] *= factor;
     }
   });
   return tape.record(kSegmentMean, y, {x}, [=](const Tensor<T>& dout) {
     const GradTarget<T> dx = x.grad_target();  // segments cover all rows
-    parallel_for(0, segments, 64, [&](int64_t lo, int64_t hi) {
+    parallel_for(0, segments, 16, [&](int64_t lo, int64_t hi) {
       for (int64_t s = lo; s < hi; ++s) {
+        T* share = dout.data() + s * d;
         const T factor = T(1) / static_cast<T>(std::max<int64_t>(offsets[s + 1] - offsets[s], 1));
-        for (int64_t r = offsets[s]; r < offsets[s + 1]; ++r)
-          for (int64_t j = 0; j < d; ++j) {
-            T& to = dx.data[r * d + j];
-            to = (dx.add ? to : T(0)) + factor * dout.row(s)[j];
-          }
+        for (int64_t j = 0; j < d; ++j) share[j] *= factor;
+        for (int64_t r = offsets[s]; r < offsets[s + 1]; ++r) {
+          if (dx.add) add_times(dx.data + r * d, share, T(1), d);
+          else std::copy_n(share, d, dx.data + r * d);
+        }
       }
     });
   });
