@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "tensor/kernels/gemm/gemm.h"
+#include "tensor/parallel.h"
 
 #if TWOTOWER_ONEDNN
 #include <dnnl.h>
@@ -16,6 +17,10 @@ namespace {
 
 bool own_gemm = false;
 
+// Multiply-adds that one thread does before two have met: a parallel region costs 1 to 10 us, and oneDNN opens one for
+// products far smaller than this.
+constexpr int64_t kSmall = 1 << 19;
+
 }  // namespace
 
 void use_own_gemm(bool own) { own_gemm = own; }
@@ -24,8 +29,13 @@ template <>
 void gemm<float>(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
                  const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
   if (m == 0 || n == 0) return;
+  if (m * n * k < kSmall) {
+    const SerialScope serial;
+    kernels::gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    return;
+  }
 #if TWOTOWER_ONEDNN
-  if (!own_gemm && k > 0) {
+  if (!own_gemm) {
     const auto status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     check(status == dnnl_success, "gemm", "oneDNN refused [", m, ", ", k, "] x [", k, ", ", n, "]: status ", status);
     return;

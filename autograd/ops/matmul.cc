@@ -32,7 +32,7 @@ void add_column_sums(const T* x, int64_t rows, int64_t n, T* sum) {
 // to (+)= partial[0] + partial[1] + ..., in this order. partial: [count, stride].
 template <class T>
 void add_partials(GradTarget<T> to, const T* partial, int64_t count, int64_t stride, int64_t n) {
-  parallel_for(0, n, 8192, [&](int64_t lo, int64_t hi) {
+  parallel_for(0, n, 32768, [&](int64_t lo, int64_t hi) {
     if (!to.add) std::fill(to.data + lo, to.data + hi, T(0));
     for (int64_t c = 0; c < count; ++c)
       for (int64_t j = lo; j < hi; ++j) to.data[j] += partial[c * stride + j];
