@@ -93,6 +93,8 @@ LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool align
     if (batch.negatives.id.numel() > 0) columns = concat_rows(columns, item_tower_(tape, batch.negatives));
     if (batch.queue.numel() > 0) columns = concat_rows(columns, tape.constant(batch.queue));
   }
+  const int64_t log_q = batch.candidates.log_q.numel();
+  check(log_q == 0 || log_q == columns.rows(), "model", "log_q has ", log_q, " entries for ", columns.rows(), " columns");
   const Variable<T> temperature_variable = tau(tape);
 
   const Variable<T> weight = weights(tape, batch, out.u, &out.debias);

@@ -150,6 +150,8 @@ TEST_CASE("training step: batches that do not fit the model are refused") {
         "[model] labels have shape [5, 1]; user_value_weights ask for [5, 2]");
   CHECK(refusal([](Batch<float>& b) { b.position = {}; }) ==
         "[debias] the model debiases by position, and the batch has no \"position\" column");
+  CHECK(refusal([](Batch<float>& b) { b.candidates.log_q = {b.candidates.log_q.data(), {4}}; }) ==
+        "[model] log_q has 4 entries for 5 columns");
   const int64_t far[] = {0, 1, 2, 0, 6};
   CHECK(refusal([&](Batch<float>& b) { b.user.id = {far, {5}}; }) != "");
 }

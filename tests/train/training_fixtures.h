@@ -20,8 +20,11 @@ inline std::vector<std::pair<std::string, ModelConfig>> training_configs() {
   for (const std::string& rung : rung_names()) all.emplace_back(rung, wider(rung_config(rung)));
   ModelConfig c = wider(rung_config("base"));
   c.normalize = c.learn_temperature = true, c.temperature = 0.2;
-  c.mixed_negatives = 50, c.negative_queue = 100, c.hard_negatives = 20;
+  c.mixed_negatives = 50, c.hard_negatives = 20;
   all.emplace_back("normalized, more negatives", c);
+  c.negative_queue = 100;
+  c.log_q = "none", c.mask_accidental_hits = false;  // those have a column for each vector of the queue, which fills up
+  all.emplace_back("queue", c);
   c = wider(rung_config("history"));
   c.full_softmax = c.transformer_blocks = true, c.history_actions = 3;
   all.emplace_back("full softmax, transformer blocks, actions", c);
