@@ -11,12 +11,13 @@ import pathlib
 import subprocess
 import sys
 
-# (title, what changes, its values, models, the exponent to be expected: 1 linear, 0 flat)
+# (title, what changes, its values, models, the exponent to be expected: -1 shared by all threads, 1 linear, 0 flat; the
+# softmax over all pairs of a batch and the attention over all pairs of a history grow with the square)
 SWEEPS = [
-    ("threads", "--threads", [1, 2], ["base", "history"], -1),
-    ("batch", "--batch", [256, 1024, 4096, 16384], ["base", "history"], 1),
-    ("history", "--history", [10, 20, 50, 100, 200], ["history"], 1),
-    ("table rows", "--rows", [10_000, 100_000, 1_000_000, 5_000_000], ["base", "history"], 0),
+    ("threads", "--threads", [1, 2], ["base", "history"], "-1"),
+    ("batch", "--batch", [256, 1024, 4096, 16384], ["base", "history"], "1 to 2"),
+    ("history", "--history", [10, 20, 50, 100, 200], ["history"], "1 to 2"),
+    ("table rows", "--rows", [10_000, 100_000, 1_000_000, 5_000_000], ["base", "history"], "0"),
 ]
 
 
