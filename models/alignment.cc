@@ -1,6 +1,7 @@
 #include "models/alignment.h"
 
 #include <cmath>
+#include <numeric>
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/losses.h"
@@ -11,7 +12,16 @@ namespace tt {
 template <class T>
 Alignment<T>::Alignment(ParameterSet<T>& parameters, const ModelConfig& config)
     : config_(config),
-      simple_ranker_(parameters, "simple_ranker", 2 * config.item_id_embedding_dim + 1, config.num_tasks()) {}
+      simple_ranker_(parameters, "simple_ranker", 2 * config.item_id_embedding_dim + 1, config.num_tasks()) {
+  // A trained u.v is already the log of a pair's value, up to the user: the proxy begins as that, and learns what the
+  // ranker sees beyond it. From a small random weight it would need a thousand steps to get there, and until then
+  // would pull retrieval towards scores that are nearly the same for all users.
+  // It must also follow u and v faster than they move towards it, or the two chase each other away from the data.
+  if (config.compat != "default") return;
+  for (int64_t t = 0; t < config.num_tasks(); ++t)
+    simple_ranker_.weight->value.row(t)[2 * config.item_id_embedding_dim] = T(1);
+  simple_ranker_.weight->learning_rate_scale = simple_ranker_.bias->learning_rate_scale = kEstimatorRate;
+}
 
 template <class T>
 Variable<T> Alignment<T>::fit_loss(Tape<T>& tape, Variable<T> u, Variable<T> v, const Batch<T>& batch) const {
@@ -29,8 +39,11 @@ PairValue<T> Alignment<T>::pair_value(Arena& arena, Tensor<const T> v, const Exc
   const Tensor<T> item_weight = make_tensor<T>(arena, {d}), column = make_tensor<T>(arena, {m});
   item_weight.fill(T(0));
   T dot_weight = 0;
+  const std::vector<double>& weights = config_.user_value_weights;
+  const double tau = config_.alignment_temperature > 0 ? config_.alignment_temperature
+                                                       : std::accumulate(weights.begin(), weights.end(), 0.0);
   for (int64_t t = 0; t < config_.num_tasks(); ++t) {
-    const T w = static_cast<T>(config_.user_value_weights[static_cast<size_t>(t)] / config_.alignment_temperature);
+    const T w = static_cast<T>(weights[static_cast<size_t>(t)] / tau);
     const T* row = simple_ranker_.weight->value.row(t);
     for (int64_t j = 0; j < d; ++j) item_weight[j] += w * row[d + j];
     dot_weight += w * row[2 * d];

@@ -67,6 +67,7 @@ void ModelConfig::apply_compat() {
   position_init = "normal";
   ranker_value = "logit";
   kd_weight = 1;
+  alignment_weight = 1;
   alignment_temperature = 1;
   alignment_fit_ranker = false;
 }
@@ -117,7 +118,8 @@ void ModelConfig::validate() const {
         "model.distill needs the light ranker, whose logits it trains; set light_ranker = true");
   check(kd_weight >= 0, "config", "model.kd_weight = ", kd_weight, "; it must not be negative");
   check(alignment_weight >= 0, "config", "model.alignment_weight = ", alignment_weight, "; it must not be negative");
-  check_positive("alignment_temperature", alignment_temperature);
+  check(alignment_temperature >= 0, "config", "model.alignment_temperature = ", alignment_temperature,
+        "; it must be positive, or 0 for the sum of user_value_weights");
   check(!(full_softmax && (mixed_negatives > 0 || negative_queue > 0)), "config",
         "model.full_softmax has every item as a column already; set mixed_negatives = 0 and negative_queue = 0");
 }

@@ -13,6 +13,9 @@ class table;
 
 namespace tt {
 
+// Learning rate of the small estimators beside the towers (examination curve, proxy ranker), relative to the rest.
+inline constexpr double kEstimatorRate = 10;
+
 struct ModelConfig {
   // Tables and features. A hash size is the number of rows of an embedding table.
   int64_t user_id_hash_size = 0, item_id_hash_size = 0;
@@ -61,7 +64,9 @@ struct ModelConfig {
 
   // Alignment with the main ranker.
   std::string alignment = "none";     // "kl" | "expected_reward" | "dpo"
-  double alignment_weight = 1.0, alignment_temperature = 1.0, alignment_beta = 0.1;
+  double alignment_weight = 0.1;       // lambda; [reference]: 1
+  double alignment_temperature = 0;    // tau_r; 0: the sum of user_value_weights, so that values are mean logits
+  double alignment_beta = 0.1;
   bool alignment_fit_ranker = true;   // fit the proxy ranker to ranker_scores too; false: [reference]
 
   int64_t num_tasks() const { return static_cast<int64_t>(user_value_weights.size()); }

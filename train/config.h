@@ -28,7 +28,7 @@ struct TrainConfig {
   std::string rows = "auto";       // "all" impressions, or only those with "positive" value; "auto": all of them if
                                    // some part of the model learns from rows without value
   double user_id_dropout = 0, item_id_dropout = 0;  // share of ids hidden, so that features learn to stand alone
-  int64_t alignment_start_epoch = 1;  // epochs before the alignment move starts; the anchor is frozen then
+  int64_t alignment_start_epoch = 3;  // epochs before the alignment move starts; the anchor is frozen then
   bool prefetch = true;            // a thread prepares the next batch while this one trains
 
   void validate() const;

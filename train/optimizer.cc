@@ -46,6 +46,7 @@ double Optimizer::step(double learning_rate) {
 
   for (const State& s : states_) {
     const Parameter<float>& p = *s.parameter;
+    adam.lr = adagrad.lr = static_cast<float>(learning_rate * p.learning_rate_scale);
     const int64_t* rows = p.row_grad.rows.data();
     const int64_t touched = p.row_grad.count(), d = p.value.cols();
     if (touched > 0) {

@@ -94,7 +94,8 @@ void Training::prepare_folder() {
 }
 
 TrainSummary Training::run() {
-  const TrainConfig& train = config_.train;
+  TrainConfig& train = config_.train;
+  train.alignment_start_epoch = std::min(train.alignment_start_epoch, train.epochs - 1);  // a short run aligns at its end
   lower_ = lower_is_better(train.monitor);
   summary_.monitor = train.monitor;
   summary_.best = std::numeric_limits<double>::quiet_NaN();
@@ -181,7 +182,11 @@ bool Training::finish_epoch(int64_t epoch) {
     line["valid"] = measures;
     const double value = result.measures[config_.train.monitor];
     text << "  " << config_.train.monitor << " (valid) " << value;
-    if (std::isnan(summary_.best) || better(value, summary_.best)) {
+    // An epoch before alignment began is no candidate: it would not be the model that was asked for.
+    const bool candidate = config_.model.alignment == "none" || last || epoch >= config_.train.alignment_start_epoch;
+    if (!candidate) {
+      text << "  (alignment begins with epoch " << config_.train.alignment_start_epoch + 1 << ")";
+    } else if (std::isnan(summary_.best) || better(value, summary_.best)) {
       summary_.best = value, summary_.best_epoch = epoch + 1, summary_.best_measures = result.measures;
       waited_ = 0;
       save_model(out_ + "/model.safetensors", model_);
