@@ -1,7 +1,6 @@
 #include "models/alignment.h"
 
 #include <cmath>
-#include <numeric>
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/losses.h"
@@ -40,10 +39,8 @@ PairValue<T> Alignment<T>::pair_value(Arena& arena, Tensor<const T> v, const Exc
   item_weight.fill(T(0));
   T dot_weight = 0;
   const std::vector<double>& weights = config_.user_value_weights;
-  const double tau = config_.alignment_temperature > 0 ? config_.alignment_temperature
-                                                       : std::accumulate(weights.begin(), weights.end(), 0.0);
   for (int64_t t = 0; t < config_.num_tasks(); ++t) {
-    const T w = static_cast<T>(weights[static_cast<size_t>(t)] / tau);
+    const T w = static_cast<T>(weights[static_cast<size_t>(t)] / config_.reward_temperature());
     const T* row = simple_ranker_.weight->value.row(t);
     for (int64_t j = 0; j < d; ++j) item_weight[j] += w * row[d + j];
     dot_weight += w * row[2 * d];

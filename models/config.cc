@@ -1,6 +1,7 @@
 #include "models/config.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "models/toml_fields.h"
 
@@ -51,6 +52,11 @@ void check_positive(const char* key, double value) {
 }
 
 }  // namespace
+
+double ModelConfig::reward_temperature() const {
+  if (alignment_temperature > 0) return alignment_temperature;
+  return std::accumulate(user_value_weights.begin(), user_value_weights.end(), 0.0);
+}
 
 void ModelConfig::apply_compat() {
   if (compat != "reference") return;

@@ -72,6 +72,7 @@ struct ModelConfig {
   int64_t num_tasks() const { return static_cast<int64_t>(user_value_weights.size()); }
   bool debias_position() const { return debias == "position" || debias == "position+user"; }
   bool debias_user() const { return debias == "user" || debias == "position+user"; }
+  double reward_temperature() const;  // alignment_temperature, or what its 0 stands for
   bool needs_ranker_scores() const { return distill; }
 
   // Sets the options that compat = "reference" stands for.

@@ -155,7 +155,7 @@ inline double pair_value(const TwoTower<double>& model, const std::vector<double
   const std::vector<double> logits = apply(model, "simple_ranker", x), base = apply(model, "simple_ranker", user_only);
   double value = 0;
   for (size_t t = 0; t < logits.size(); ++t) value += model.config().user_value_weights[t] * (logits[t] - base[t]);
-  return value / model.config().alignment_temperature;
+  return value / model.config().reward_temperature();
 }
 
 inline double alignment_loss(const TwoTower<double>& frozen, const Batch<double>& batch, const Forward& f,

@@ -9,7 +9,6 @@
 #include <cstddef>
 
 #include "tensor/gemm.h"
-#include "tensor/parallel.h"
 #include "tests/train/serving_fixtures.h"
 #include "tests/train/training_fixtures.h"
 #include "train/loader.h"
@@ -79,7 +78,7 @@ int64_t allocations_of_steps(const ModelConfig& config) {
   train.clip_norm = 1;
   TrainingStep step(model, train);
   step.watch_expected_value(config.alignment != "none");
-  const testing::TinyBatch<float> tiny(config, 600);
+  const testing::TinyBatch<float> tiny(config, 400);
   const int more = config.negative_queue > 0 ? 1 : 0;  // the step that fills the queue widens those after it
   for (int i = 0; i < 2 + more; ++i) step.run(tiny.batch, 1e-3);
   return allocations_of([&] {
@@ -99,9 +98,8 @@ TEST_CASE("the counter counts") {
 
 TEST_CASE("after two warm-up steps a training step allocates nothing") {
   if (!kCounts) return;
-  const int before = num_threads();
   for (const int threads : {1, 2}) {
-    set_num_threads(threads);
+    const testing::Threads scope(threads);
     for (const auto& [name, config] : testing::training_configs()) {
       INFO("model ", name, ", threads ", threads);
       use_own_gemm(true);
@@ -111,7 +109,6 @@ TEST_CASE("after two warm-up steps a training step allocates nothing") {
       if (left > 0) MESSAGE(std::string(gemm_backend()), " allocates ", left, " times in 3 steps of ", name, " on ", threads, " threads");
     }
   }
-  set_num_threads(before);
 }
 
 TEST_CASE("a loader that has warmed up makes batches without allocating") {

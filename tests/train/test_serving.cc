@@ -13,8 +13,7 @@ namespace {
 // One user through the model without tiles, and all items.
 struct Plain {
   Plain(const TwoTower<float>& m, const Dataset& data) : model(m), tape(arena, false) {
-    const int64_t* learnt = m.light_ranker() ? data.train_counts() : data.train_positives();
-    for (int64_t i = 0; i < data.num_items(); ++i) ids.push_back(learnt[i] > 0 ? i : -1);  // others go without an id
+    for (int64_t i = 0; i < data.num_items(); ++i) ids.push_back(i);
     ItemInputs<float> items;
     items.id = {ids.data(), {data.num_items()}};
     items.features = {data.item_features(), {data.num_items(), data.item_features_size()}};

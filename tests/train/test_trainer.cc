@@ -6,6 +6,7 @@
 
 #include "tensor/atomic_file.h"
 #include "tests/train/fixtures.h"
+#include "tests/train/training_fixtures.h"
 #include "train/checkpoint.h"
 #include "train/run.h"
 #include "train/simulator.h"
@@ -22,7 +23,7 @@ const Dataset& simulated() {
   static const TempFolder folder;
   static const Dataset data = [] {
     SimulatorOptions options;
-    options.users = 200, options.items = 120, options.impressions = 12000;
+    options.users = 150, options.items = 120, options.impressions = 8000;
     simulate(folder.path() + "/data", options);
     return Dataset::open(folder.path() + "/data");
   }();
@@ -50,6 +51,7 @@ std::vector<nlohmann::json> log_of(const std::string& run) {
 }  // namespace
 
 TEST_CASE("trainer: learns more than chance, and leaves a run that opens") {
+  const testing::Threads one(1);
   const TempFolder folder;
   const RunConfig config = config_for("base", 6);
   std::vector<std::string> lines;
@@ -84,6 +86,7 @@ TEST_CASE("trainer: learns more than chance, and leaves a run that opens") {
 }
 
 TEST_CASE("trainer: every rung trains, and says of each of its parts what it costs") {
+  const testing::Threads one(1);
   for (const std::string& rung : rung_names()) {
     INFO("rung ", rung);
     const TempFolder folder;
@@ -101,6 +104,7 @@ TEST_CASE("trainer: every rung trains, and says of each of its parts what it cos
 }
 
 TEST_CASE("trainer: stops when the measure has not got better for long enough") {
+  const testing::Threads one(1);
   const TempFolder folder;
   RunConfig config = config_for("base", 50);
   config.train.learning_rate = 1e-20;  // never better than the first epoch
@@ -120,6 +124,7 @@ TEST_CASE("trainer: stops when the measure has not got better for long enough") 
 }
 
 TEST_CASE("trainer: a resumed training ends with the bits of one that was never stopped") {
+  const testing::Threads one(1);
   for (const char* rung : {"base", "reward"}) {
     INFO("rung ", rung);
     const TempFolder folder;

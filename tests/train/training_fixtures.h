@@ -5,9 +5,22 @@
 #include <utility>
 #include <vector>
 
+#include "tensor/parallel.h"
 #include "tests/models/fixtures.h"
 
 namespace tt::testing {
+
+// So many threads while it lives. Small models train fastest on one, above all where tests run beside each other.
+class Threads {
+ public:
+  explicit Threads(int n) : before_(num_threads()) { set_num_threads(n); }
+  ~Threads() { set_num_threads(before_); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+
+ private:
+  int before_;
+};
 
 inline std::vector<std::pair<std::string, ModelConfig>> training_configs() {
   std::vector<std::pair<std::string, ModelConfig>> all;
