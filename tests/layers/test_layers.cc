@@ -25,7 +25,8 @@ Moments moments(const Tensor<float>& x) {
   Moments m;
   const auto n = static_cast<double>(x.numel());
   for (const float v : x) {
-    m.lowest = std::min(m.lowest, static_cast<double>(v)), m.highest = std::max(m.highest, static_cast<double>(v));
+    m.lowest = std::min(m.lowest, static_cast<double>(v)),
+    m.highest = std::max(m.highest, static_cast<double>(v));
     m.mean += static_cast<double>(v) / n;
   }
   for (const float v : x) m.deviation += std::pow(static_cast<double>(v) - m.mean, 2) / n;
@@ -85,9 +86,11 @@ TEST_CASE("initial values have the ranges they should") {
 
 TEST_CASE("initial values depend on seed and name alone: not on order, on other parameters or on threads") {
   ParameterSet<float> ab(7), ba(7), other(8);
-  const Parameter<float>*a1 = ab.add("a", {300, 300}, Initializer::normal(1)), *b1 = ab.add("b", {50}, Initializer::normal(1));
+  const Parameter<float>*a1 = ab.add("a", {300, 300}, Initializer::normal(1)),
+        *b1 = ab.add("b", {50}, Initializer::normal(1));
   set_num_threads(1);
-  const Parameter<float>*b2 = ba.add("b", {50}, Initializer::normal(1)), *a2 = ba.add("a", {300, 300}, Initializer::normal(1));
+  const Parameter<float>*b2 = ba.add("b", {50}, Initializer::normal(1)),
+        *a2 = ba.add("a", {300, 300}, Initializer::normal(1));
   set_num_threads(2);
   CHECK(values(a1) == values(a2));
   CHECK(values(b1) == values(b2));
@@ -110,7 +113,8 @@ TEST_CASE("a set keeps the order, finds by name and refuses a name twice") {
   CHECK(!set.find("b")->is_table);
   CHECK(set.find("c") == nullptr);
   CHECK(set.element_count() == 10);
-  CHECK(error_of([&] { set.add("b", {1}, Initializer::constant(0)); }) == "[model] two parameters are named \"b\"");
+  CHECK(error_of([&] { set.add("b", {1}, Initializer::constant(0)); }) ==
+        "[model] two parameters are named \"b\"");
 }
 
 TEST_CASE("positional encodings follow their formulas") {
@@ -120,7 +124,9 @@ TEST_CASE("positional encodings follow their formulas") {
   const Tensor<double> doubled = positional_encoding<double>(pool, 10, d, PositionalFormula::doubled);
   for (int64_t p = 0; p < 10; ++p)
     for (int64_t i = 0; i < d / 2; ++i) {
-      const auto angle = [&](double exponent) { return static_cast<double>(p) / std::pow(10000.0, exponent / static_cast<double>(d)); };
+      const auto angle = [&](double exponent) {
+        return static_cast<double>(p) / std::pow(10000.0, exponent / static_cast<double>(d));
+      };
       const auto even = static_cast<double>(2 * i), odd = even + 1;
       CHECK(standard.row(p)[2 * i] == doctest::Approx(std::sin(angle(even))).epsilon(1e-12));
       CHECK(standard.row(p)[2 * i + 1] == doctest::Approx(std::cos(angle(even))).epsilon(1e-12));
@@ -134,10 +140,13 @@ TEST_CASE("positional encodings follow their formulas") {
 TEST_CASE("multi-head attention starts as PyTorch's does") {
   ParameterSet<float> set(2);
   const MultiheadAttention<float> layer(set, "m", 32, 4);
-  CHECK(shapes(set) == std::map<std::string, std::string>{{"m.in_proj_weight", "[96, 32]"}, {"m.in_proj_bias", "[96]"},
-                                                          {"m.out_proj.weight", "[32, 32]"}, {"m.out_proj.bias", "[32]"}});
+  CHECK(shapes(set) == std::map<std::string, std::string>{{"m.in_proj_weight", "[96, 32]"},
+                                                          {"m.in_proj_bias", "[96]"},
+                                                          {"m.out_proj.weight", "[32, 32]"},
+                                                          {"m.out_proj.bias", "[32]"}});
   const double xavier = std::sqrt(6.0 / 128), fan_in = 1 / std::sqrt(32.0);
-  const Moments in = moments(set.find("m.in_proj_weight")->value), out = moments(set.find("m.out_proj.weight")->value);
+  const Moments in = moments(set.find("m.in_proj_weight")->value),
+                out = moments(set.find("m.out_proj.weight")->value);
   CHECK(in.highest <= xavier);
   CHECK(in.highest > 0.98 * xavier);
   CHECK(out.highest <= fan_in);
@@ -151,12 +160,18 @@ TEST_CASE("multi-head attention starts as PyTorch's does") {
 TEST_CASE("a transformer block's parameters") {
   ParameterSet<float> set(2);
   const TransformerBlock<float> block(set, "t", 4, 2);
-  CHECK(shapes(set) == std::map<std::string, std::string>{
-                           {"t.norm1.weight", "[4]"}, {"t.norm1.bias", "[4]"}, {"t.norm2.weight", "[4]"}, {"t.norm2.bias", "[4]"},
-                           {"t.attention.in_proj_weight", "[12, 4]"}, {"t.attention.in_proj_bias", "[12]"},
-                           {"t.attention.out_proj.weight", "[4, 4]"}, {"t.attention.out_proj.bias", "[4]"},
-                           {"t.ffn.0.weight", "[16, 4]"}, {"t.ffn.0.bias", "[16]"},
-                           {"t.ffn.2.weight", "[4, 16]"}, {"t.ffn.2.bias", "[4]"}});
+  CHECK(shapes(set) == std::map<std::string, std::string>{{"t.norm1.weight", "[4]"},
+                                                          {"t.norm1.bias", "[4]"},
+                                                          {"t.norm2.weight", "[4]"},
+                                                          {"t.norm2.bias", "[4]"},
+                                                          {"t.attention.in_proj_weight", "[12, 4]"},
+                                                          {"t.attention.in_proj_bias", "[12]"},
+                                                          {"t.attention.out_proj.weight", "[4, 4]"},
+                                                          {"t.attention.out_proj.bias", "[4]"},
+                                                          {"t.ffn.0.weight", "[16, 4]"},
+                                                          {"t.ffn.0.bias", "[16]"},
+                                                          {"t.ffn.2.weight", "[4, 16]"},
+                                                          {"t.ffn.2.bias", "[4]"}});
   for (const float gain : values(set.find("t.norm1.weight"))) CHECK(gain == 1);
 }
 
@@ -165,23 +180,36 @@ TEST_CASE("a whole model has the names and shapes of the parameter table") {
   c.user_id_hash_size = 7, c.item_id_hash_size = 9, c.user_id_embedding_dim = 3, c.item_id_embedding_dim = 4;
   c.user_features_size = 5, c.item_features_size = 6, c.hidden_size = 8, c.user_value_weights = {1, 1};
   c.history = true, c.attention_heads = 2, c.attention_layers = 2, c.history_actions = 3;
-  c.debias = "position+user", c.light_ranker = c.distill = true, c.num_ranker_user_embeddings = 2, c.alignment = "kl";
+  c.debias = "position+user", c.light_ranker = c.distill = true, c.num_ranker_user_embeddings = 2,
+  c.alignment = "kl";
   c.learn_temperature = true;
-  std::map<std::string, std::string> expected = {
-      {"user_id_embedding_arch.weight", "[7, 3]"}, {"item_id_embedding_arch.weight", "[9, 4]"},
-      {"user_features_arch.0.weight", "[8, 5]"}, {"user_features_arch.0.bias", "[8]"},
-      {"user_features_arch.2.weight", "[3, 8]"}, {"user_features_arch.2.bias", "[3]"},
-      {"item_features_arch.0.weight", "[8, 6]"}, {"item_features_arch.0.bias", "[8]"},
-      {"item_features_arch.2.weight", "[4, 8]"}, {"item_features_arch.2.bias", "[4]"},
-      {"user_tower_arch.weight", "[4, 14]"}, {"user_tower_arch.bias", "[4]"},  // 2 DU + 2 DI
-      {"item_tower_arch.weight", "[4, 8]"}, {"item_tower_arch.bias", "[4]"},
-      {"user_history_encoder.fuse.weight", "[4, 8]"}, {"user_history_encoder.fuse.bias", "[4]"},
-      {"user_history_encoder.action_embedding.weight", "[3, 4]"},
-      {"position_bias_net_user_value.weight", "[100, 1]"},
-      {"user_debias_net_user_value.0.weight", "[1, 5]"}, {"user_debias_net_user_value.0.bias", "[1]"},
-      {"ranker_user_tower.weight", "[8, 14]"}, {"ranker_user_tower.bias", "[8]"},
-      {"light_ranker.weight", "[4, 11]"}, {"light_ranker.bias", "[4]"},  // [2T, 2 DI + NU + 1]
-      {"simple_ranker.weight", "[2, 9]"}, {"simple_ranker.bias", "[2]"}, {"log_temperature", "[1]"}};
+  std::map<std::string, std::string> expected = {{"user_id_embedding_arch.weight", "[7, 3]"},
+                                                 {"item_id_embedding_arch.weight", "[9, 4]"},
+                                                 {"user_features_arch.0.weight", "[8, 5]"},
+                                                 {"user_features_arch.0.bias", "[8]"},
+                                                 {"user_features_arch.2.weight", "[3, 8]"},
+                                                 {"user_features_arch.2.bias", "[3]"},
+                                                 {"item_features_arch.0.weight", "[8, 6]"},
+                                                 {"item_features_arch.0.bias", "[8]"},
+                                                 {"item_features_arch.2.weight", "[4, 8]"},
+                                                 {"item_features_arch.2.bias", "[4]"},
+                                                 {"user_tower_arch.weight", "[4, 14]"},
+                                                 {"user_tower_arch.bias", "[4]"},  // 2 DU + 2 DI
+                                                 {"item_tower_arch.weight", "[4, 8]"},
+                                                 {"item_tower_arch.bias", "[4]"},
+                                                 {"user_history_encoder.fuse.weight", "[4, 8]"},
+                                                 {"user_history_encoder.fuse.bias", "[4]"},
+                                                 {"user_history_encoder.action_embedding.weight", "[3, 4]"},
+                                                 {"position_bias_net_user_value.weight", "[100, 1]"},
+                                                 {"user_debias_net_user_value.0.weight", "[1, 5]"},
+                                                 {"user_debias_net_user_value.0.bias", "[1]"},
+                                                 {"ranker_user_tower.weight", "[8, 14]"},
+                                                 {"ranker_user_tower.bias", "[8]"},
+                                                 {"light_ranker.weight", "[4, 11]"},
+                                                 {"light_ranker.bias", "[4]"},  // [2T, 2 DI + NU + 1]
+                                                 {"simple_ranker.weight", "[2, 9]"},
+                                                 {"simple_ranker.bias", "[2]"},
+                                                 {"log_temperature", "[1]"}};
   for (const char* layer : {"0", "1"}) {
     const std::string name = std::string("user_history_encoder.multihead_attn_layers.") + layer;
     expected[name + ".in_proj_weight"] = "[12, 4]", expected[name + ".in_proj_bias"] = "[12]";
@@ -191,7 +219,8 @@ TEST_CASE("a whole model has the names and shapes of the parameter table") {
   CHECK(shapes(model.parameters()) == expected);
   for (const float p : values(model.parameters().find("position_bias_net_user_value.weight"))) CHECK(p == 1);
   for (const Parameter<float>* p : model.parameters().all())
-    CHECK(p->is_table == (p->name == "user_id_embedding_arch.weight" || p->name == "item_id_embedding_arch.weight"));
+    CHECK(p->is_table ==
+          (p->name == "user_id_embedding_arch.weight" || p->name == "item_id_embedding_arch.weight"));
 
   c.debias = "user", c.distill = false;
   const TwoTower<float> other(c);

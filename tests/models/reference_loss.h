@@ -1,10 +1,10 @@
 #pragma once
-// What spec.md says the losses are, in plain loops over plain arrays: no tape, no fused kernels. Only the towers' vectors
-// come from the model.
+// What spec.md says the losses are, in plain loops over plain arrays: no tape, no fused kernels. Only the
+// towers' vectors come from the model.
 //
-// What is a constant to the gradient is computed from `frozen`, a second model: with both models at the same parameters
-// this is the model's loss, and its numeric gradient with respect to the first model's parameters alone is what the
-// tape's gradient must be.
+// What is a constant to the gradient is computed from `frozen`, a second model: with both models at the same
+// parameters this is the model's loss, and its numeric gradient with respect to the first model's parameters
+// alone is what the tape's gradient must be.
 
 #include <algorithm>
 #include <cmath>
@@ -45,9 +45,11 @@ inline Forward forward(const TwoTower<double>& model, const Batch<double>& batch
   if (served.ranker) f.ranker = to_matrix(served.ranker.value());
   f.v = to_matrix(model.items(tape, batch.item).value());
   if (!batch.candidates.target) f.columns = f.v;
-  if (batch.negatives.id.numel() > 0) append(f.columns, to_matrix(model.items(tape, batch.negatives).value()));
+  if (batch.negatives.id.numel() > 0)
+    append(f.columns, to_matrix(model.items(tape, batch.negatives).value()));
   if (batch.candidates.target)
-    for (size_t i = 0; i < f.v.size(); ++i) f.v[i] = f.columns[static_cast<size_t>(batch.candidates.target[static_cast<int64_t>(i)])];
+    for (size_t i = 0; i < f.v.size(); ++i)
+      f.v[i] = f.columns[static_cast<size_t>(batch.candidates.target[static_cast<int64_t>(i)])];
   append(f.columns, to_matrix(batch.queue));
   f.tau = model.temperature();
   return f;
@@ -73,8 +75,10 @@ inline double bce(double logit, double target) {
 }
 
 // y = W x + b with a layer of the model.
-inline std::vector<double> apply(const TwoTower<double>& model, const std::string& layer, const std::vector<double>& x) {
-  const Tensor<double> w = model.parameters().find(layer + ".weight")->value, b = model.parameters().find(layer + ".bias")->value;
+inline std::vector<double> apply(const TwoTower<double>& model, const std::string& layer,
+                                 const std::vector<double>& x) {
+  const Tensor<double> w = model.parameters().find(layer + ".weight")->value,
+                       b = model.parameters().find(layer + ".bias")->value;
   std::vector<double> y(b.begin(), b.end());
   for (size_t o = 0; o < y.size(); ++o)
     for (size_t i = 0; i < x.size(); ++i) y[o] += w.row(static_cast<int64_t>(o))[i] * x[i];
@@ -87,7 +91,8 @@ inline bool excluded(const Batch<double>& batch, size_t row, size_t column) {
   const Exclusions& e = batch.candidates.exclude;
   if (e.offsets.numel() == 0) return false;
   const auto i = static_cast<int64_t>(row);
-  return std::count(e.columns.data() + e.offsets[i], e.columns.data() + e.offsets[i + 1], static_cast<int32_t>(column)) > 0;
+  return std::count(e.columns.data() + e.offsets[i], e.columns.data() + e.offsets[i + 1],
+                    static_cast<int32_t>(column)) > 0;
 }
 
 // u.v / tau of row i with all columns, those left out at minus infinity.
@@ -98,7 +103,8 @@ inline std::vector<double> policy_scores(const Batch<double>& batch, const Forwa
   return s;
 }
 
-inline double retrieval_loss(const Batch<double>& batch, const Forward& f, const std::vector<double>& weight) {
+inline double retrieval_loss(const Batch<double>& batch, const Forward& f,
+                             const std::vector<double>& weight) {
   double total = 0;
   for (size_t i = 0; i < f.u.size(); ++i) {
     const Candidates<double>& c = batch.candidates;
@@ -133,7 +139,9 @@ inline Estimate estimate_of(const TwoTower<double>& model, const Batch<double>& 
   double ep = 0;
   const ModelConfig& config = model.config();
   if (config.debias_position()) {
-    ep = model.parameters().find("position_bias_net_user_value.weight")->value[std::min<int64_t>(batch.position[i], 99)];
+    ep = model.parameters()
+             .find("position_bias_net_user_value.weight")
+             ->value[std::min<int64_t>(batch.position[i], 99)];
     e = {ep, (ep - value) * (ep - value)};
   }
   if (config.debias_user()) {
@@ -147,14 +155,17 @@ inline Estimate estimate_of(const TwoTower<double>& model, const Batch<double>& 
 }
 
 // value_ij of the proxy ranker, without what depends on the user alone.
-inline double pair_value(const TwoTower<double>& model, const std::vector<double>& u, const std::vector<double>& v) {
+inline double pair_value(const TwoTower<double>& model, const std::vector<double>& u,
+                         const std::vector<double>& v) {
   std::vector<double> x = u, user_only = u;
   x.insert(x.end(), v.begin(), v.end());
   x.push_back(dot(u, v));
   user_only.resize(x.size(), 0.0);
-  const std::vector<double> logits = apply(model, "simple_ranker", x), base = apply(model, "simple_ranker", user_only);
+  const std::vector<double> logits = apply(model, "simple_ranker", x),
+                            base = apply(model, "simple_ranker", user_only);
   double value = 0;
-  for (size_t t = 0; t < logits.size(); ++t) value += model.config().user_value_weights[t] * (logits[t] - base[t]);
+  for (size_t t = 0; t < logits.size(); ++t)
+    value += model.config().user_value_weights[t] * (logits[t] - base[t]);
   return value / model.config().reward_temperature();
 }
 
@@ -165,7 +176,8 @@ inline double alignment_loss(const TwoTower<double>& frozen, const Batch<double>
   for (size_t i = 0; i < f.u.size(); ++i) {
     const size_t m = f.columns.size();
     std::vector<double> value(m);
-    for (size_t j = 0; j < m; ++j) value[j] = excluded(batch, i, j) ? kOut : pair_value(frozen, f0.u[i], f0.columns[j]);
+    for (size_t j = 0; j < m; ++j)
+      value[j] = excluded(batch, i, j) ? kOut : pair_value(frozen, f0.u[i], f0.columns[j]);
     const std::vector<double> s = policy_scores(batch, f, i), s0 = policy_scores(batch, anchor, i);
     const std::vector<double> log_pi = log_softmax(s), log_pi0 = log_softmax(s0);
     const double beta = config.alignment_beta;
@@ -190,14 +202,18 @@ inline double alignment_loss(const TwoTower<double>& frozen, const Batch<double>
   return config.alignment_weight * total / static_cast<double>(f.u.size());
 }
 
-inline void ranker_losses(const TwoTower<double>& model, const Batch<double>& batch, const Forward& f, ReferenceLoss& out) {
+inline void ranker_losses(const TwoTower<double>& model, const Batch<double>& batch, const Forward& f,
+                          ReferenceLoss& out) {
   const ModelConfig& config = model.config();
-  const auto tasks = static_cast<size_t>(config.num_tasks()), d = static_cast<size_t>(config.item_id_embedding_dim);
+  const auto tasks = static_cast<size_t>(config.num_tasks()),
+             d = static_cast<size_t>(config.item_id_embedding_dim);
   const double n = static_cast<double>(f.u.size() * tasks);
   for (size_t i = 0; i < f.u.size(); ++i) {
     const Matrix blocks = [&] {
       Matrix b;
-      for (size_t k = 0; k < f.ranker[i].size(); k += d) b.emplace_back(f.ranker[i].begin() + static_cast<long>(k), f.ranker[i].begin() + static_cast<long>(k + d));
+      for (size_t k = 0; k < f.ranker[i].size(); k += d)
+        b.emplace_back(f.ranker[i].begin() + static_cast<long>(k),
+                       f.ranker[i].begin() + static_cast<long>(k + d));
       return b;
     }();
     std::vector<double> r, aware(d, 0.0);
@@ -213,14 +229,15 @@ inline void ranker_losses(const TwoTower<double>& model, const Batch<double>& ba
     const auto row = static_cast<int64_t>(i);
     for (size_t t = 0; t < tasks; ++t) {
       out.ranker += bce(logits[t], batch.labels.row(row)[t]) / n;
-      if (config.distill) out.distillation += config.kd_weight * bce(logits[tasks + t], batch.ranker_scores.row(row)[t]) / n;
+      if (config.distill)
+        out.distillation += config.kd_weight * bce(logits[tasks + t], batch.ranker_scores.row(row)[t]) / n;
     }
   }
 }
 
 // f0: forward(frozen, batch). anchor: the same of the policy to stay near, as it was when it was frozen.
-inline ReferenceLoss reference_loss(const TwoTower<double>& model, const TwoTower<double>& frozen, const Forward& f0,
-                                    const Forward& anchor, const Batch<double>& batch) {
+inline ReferenceLoss reference_loss(const TwoTower<double>& model, const TwoTower<double>& frozen,
+                                    const Forward& f0, const Forward& anchor, const Batch<double>& batch) {
   const ModelConfig& config = model.config();
   const Forward f = forward(model, batch);
   const size_t b = f.u.size();
@@ -234,8 +251,10 @@ inline ReferenceLoss reference_loss(const TwoTower<double>& model, const TwoTowe
     double debiased = value;
     if (config.debias != "none") {
       const bool through = config.debias_gradient;
-      out.debias += estimate_of(model, batch, row, through ? f.u[i] : f0.u[i], value).error / (config.debias_reduction == "sum" ? 1.0 : static_cast<double>(b));
-      const double e = through ? estimate_of(model, batch, row, f.u[i], value).estimate : estimate_of(frozen, batch, row, f0.u[i], value).estimate;
+      out.debias += estimate_of(model, batch, row, through ? f.u[i] : f0.u[i], value).error /
+                    (config.debias_reduction == "sum" ? 1.0 : static_cast<double>(b));
+      const double e = through ? estimate_of(model, batch, row, f.u[i], value).estimate
+                               : estimate_of(frozen, batch, row, f0.u[i], value).estimate;
       debiased = value / std::max(e, config.debias_position() ? 1e-3 : 0.1);
     }
     weight.push_back(std::max(debiased, 1e-6));

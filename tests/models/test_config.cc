@@ -23,11 +23,13 @@ std::string model_error(const std::string& line) {
 std::string run_error(const std::string& text) {
   const TempFolder folder;
   const std::string path = folder.file("c.toml", text);
-  return error_of([&] {
-    RunConfig config;
-    read_config_file(path, config);
-    config.train.validate();
-  }, path);
+  return error_of(
+      [&] {
+        RunConfig config;
+        read_config_file(path, config);
+        config.train.validate();
+      },
+      path);
 }
 
 std::string set_error(const std::string& assignment) {
@@ -40,57 +42,76 @@ std::string set_error(const std::string& assignment) {
 }  // namespace
 
 TEST_CASE("config: an unknown key names the nearest known one") {
-  CHECK(model_error("temprature = 0.1") == "[config FILE] unknown key \"model.temprature\"; did you mean \"model.temperature\"?");
-  CHECK(model_error("light_rank = true") == "[config FILE] unknown key \"model.light_rank\"; did you mean \"model.light_ranker\"?");
-  CHECK(model_error("zzzzzzzzzzzzzzzz = 1") == "[config FILE] unknown key \"model.zzzzzzzzzzzzzzzz\"; see docs/config.md for the known ones");
+  CHECK(model_error("temprature = 0.1") ==
+        "[config FILE] unknown key \"model.temprature\"; did you mean \"model.temperature\"?");
+  CHECK(model_error("light_rank = true") ==
+        "[config FILE] unknown key \"model.light_rank\"; did you mean \"model.light_ranker\"?");
+  CHECK(model_error("zzzzzzzzzzzzzzzz = 1") ==
+        "[config FILE] unknown key \"model.zzzzzzzzzzzzzzzz\"; see docs/config.md for the known ones");
   CHECK(run_error("[train]\nlearning_rat = 0.1\n") ==
         "[config FILE] unknown key \"train.learning_rat\"; did you mean \"train.learning_rate\"?");
-  CHECK(run_error("[trian]\nepochs = 1\n") == "[config FILE] unknown table or key \"trian\"; the tables are [model] and [train]");
+  CHECK(run_error("[trian]\nepochs = 1\n") ==
+        "[config FILE] unknown table or key \"trian\"; the tables are [model] and [train]");
 }
 
 TEST_CASE("config: a value of the wrong type says what it must be") {
   CHECK(model_error("history = 1") == "[config FILE] key \"model.history\" is 1; it must be true or false");
-  CHECK(model_error("history = \"yes\"") == "[config FILE] key \"model.history\" is 'yes'; it must be true or false");
-  CHECK(model_error("num_items = 1.5") == "[config FILE] key \"model.num_items\" is 1.5; it must be a whole number");
-  CHECK(model_error("temperature = \"warm\"") == "[config FILE] key \"model.temperature\" is 'warm'; it must be a number");
+  CHECK(model_error("history = \"yes\"") ==
+        "[config FILE] key \"model.history\" is 'yes'; it must be true or false");
+  CHECK(model_error("num_items = 1.5") ==
+        "[config FILE] key \"model.num_items\" is 1.5; it must be a whole number");
+  CHECK(model_error("temperature = \"warm\"") ==
+        "[config FILE] key \"model.temperature\" is 'warm'; it must be a number");
   CHECK(model_error("debias = 3") == "[config FILE] key \"model.debias\" is 3; it must be a text in quotes");
-  CHECK(model_error("user_value_weights = 1") ==
-        "[config FILE] key \"model.user_value_weights\" is 1; it must be a list of numbers such as [1.0, 0.5]");
+  CHECK(
+      model_error("user_value_weights = 1") ==
+      "[config FILE] key \"model.user_value_weights\" is 1; it must be a list of numbers such as [1.0, 0.5]");
   CHECK(model_error("user_value_weights = [1, \"a\"]") ==
-        "[config FILE] key \"model.user_value_weights\" is [ 1, 'a' ]; it must be a list of numbers such as [1.0, 0.5]");
+        "[config FILE] key \"model.user_value_weights\" is [ 1, 'a' ]; it must be a list of numbers such as "
+        "[1.0, 0.5]");
   CHECK(model_error("temperature = 1") == "");  // a whole number is a number
 }
 
 TEST_CASE("config: a bad choice lists the good ones") {
   CHECK(model_error("debias = \"positon\"") ==
-        "[config] model.debias = \"positon\"; choose one of \"none\", \"position\", \"user\", \"position+user\" (did you mean "
+        "[config] model.debias = \"positon\"; choose one of \"none\", \"position\", \"user\", "
+        "\"position+user\" (did you mean "
         "\"position\"?)");
   CHECK(model_error("compat = \"reverence\"") ==
-        "[config] model.compat = \"reverence\"; choose one of \"default\", \"reference\" (did you mean \"reference\"?)");
+        "[config] model.compat = \"reverence\"; choose one of \"default\", \"reference\" (did you mean "
+        "\"reference\"?)");
   CHECK(model_error("alignment = \"something else\"") ==
-        "[config] model.alignment = \"something else\"; choose one of \"none\", \"kl\", \"expected_reward\", \"dpo\"");
-  CHECK(run_error("[train]\noptimizer = \"sgd\"\n") == "[config] train.optimizer = \"sgd\"; choose one of \"adam\", \"adagrad\"");
+        "[config] model.alignment = \"something else\"; choose one of \"none\", \"kl\", \"expected_reward\", "
+        "\"dpo\"");
+  CHECK(run_error("[train]\noptimizer = \"sgd\"\n") ==
+        "[config] train.optimizer = \"sgd\"; choose one of \"adam\", \"adagrad\"");
 }
 
 TEST_CASE("config: values that no model can have") {
   CHECK(model_error("temperature = 0") == "[config] model.temperature = 0; it must be positive");
   CHECK(model_error("temperature = nan") == "[config] model.temperature = nan; it must be positive");
-  CHECK(model_error("item_id_embedding_dim = 0") == "[config] model.item_id_embedding_dim = 0; it must be at least 1");
-  CHECK(model_error("user_value_weights = []") == "[config] model.user_value_weights is empty; give one weight a label");
+  CHECK(model_error("item_id_embedding_dim = 0") ==
+        "[config] model.item_id_embedding_dim = 0; it must be at least 1");
+  CHECK(model_error("user_value_weights = []") ==
+        "[config] model.user_value_weights is empty; give one weight a label");
   CHECK(model_error("user_value_weights = [0.0, 0]") ==
         "[config] model.user_value_weights are all zero; at least one label must count");
   CHECK(model_error("user_value_weights = [1, -1]") ==
         "[config] model.user_value_weights holds -1; weights must not be negative");
   CHECK(model_error("history = true\nattention_heads = 5") ==
-        "[config] model.attention_heads = 5 does not divide model.item_id_embedding_dim = 64; choose a divisor of it");
+        "[config] model.attention_heads = 5 does not divide model.item_id_embedding_dim = 64; choose a "
+        "divisor of it");
   CHECK(model_error("attention_heads = 5") == "");  // no history, no heads
   CHECK(model_error("distill = true") ==
         "[config] model.distill needs the light ranker, whose logits it trains; set light_ranker = true");
   CHECK(model_error("full_softmax = true\nmixed_negatives = 5") ==
-        "[config] model.full_softmax has every item as a column already; set mixed_negatives = 0 and negative_queue = 0");
-  CHECK(load_error("[model]\nitem_id_hash_size = 5\n") == "[config] model.user_id_hash_size = 0; it must be at least 1");
+        "[config] model.full_softmax has every item as a column already; set mixed_negatives = 0 and "
+        "negative_queue = 0");
+  CHECK(load_error("[model]\nitem_id_hash_size = 5\n") ==
+        "[config] model.user_id_hash_size = 0; it must be at least 1");
   CHECK(run_error("[train]\nbatch_size = 0\n") == "[config] train.batch_size = 0; it must be at least 1");
-  CHECK(run_error("[train]\nlearning_rate = -1\n") == "[config] train.learning_rate = -1; it must be positive");
+  CHECK(run_error("[train]\nlearning_rate = -1\n") ==
+        "[config] train.learning_rate = -1; it must be positive");
   CHECK(run_error("[train]\nbeta2 = 1\n") == "[config] train.beta2 = 1; it must be at least 0 and below 1");
 }
 
@@ -99,24 +120,30 @@ TEST_CASE("config: a file that cannot be read as TOML, or is not one of ours") {
   CHECK(broken.starts_with("[config FILE:2] "));
   CHECK(broken.find('\n') == std::string::npos);
   CHECK(load_error("") == "[config FILE] there is no [model] table; begin one with a line [model]");
-  CHECK(error_of([] { load_model_config("/nowhere/c.toml"); }).starts_with("[config /nowhere/c.toml] cannot be read: "));
+  CHECK(error_of([] {
+          load_model_config("/nowhere/c.toml");
+        }).starts_with("[config /nowhere/c.toml] cannot be read: "));
 }
 
 TEST_CASE("config: the rungs of the ladder") {
-  CHECK(rung_names() == std::vector<std::string>{"base", "history", "position", "user", "debias", "light", "kd", "reward"});
+  CHECK(rung_names() ==
+        std::vector<std::string>{"base", "history", "position", "user", "debias", "light", "kd", "reward"});
   ModelConfig c;
   CHECK(error_of([&] { apply_rung(c, "lite"); }) ==
-        "[config] there is no model \"lite\"; choose one of base, history, position, user, debias, light, kd, reward");
+        "[config] there is no model \"lite\"; choose one of base, history, position, user, debias, light, "
+        "kd, reward");
   struct Row {
     const char *name, *debias, *alignment;
     bool history, light, distill;
   };
-  for (const Row& r : {Row{"base", "none", "none", false, false, false}, Row{"history", "none", "none", true, false, false},
-                       Row{"position", "position", "none", true, false, false}, Row{"user", "user", "none", true, false, false},
-                       Row{"debias", "position+user", "none", true, false, false},
-                       Row{"light", "position+user", "none", true, true, false},
-                       Row{"kd", "position+user", "none", true, true, true},
-                       Row{"reward", "position+user", "kl", true, false, false}}) {
+  for (const Row& r :
+       {Row{"base", "none", "none", false, false, false}, Row{"history", "none", "none", true, false, false},
+        Row{"position", "position", "none", true, false, false},
+        Row{"user", "user", "none", true, false, false},
+        Row{"debias", "position+user", "none", true, false, false},
+        Row{"light", "position+user", "none", true, true, false},
+        Row{"kd", "position+user", "none", true, true, true},
+        Row{"reward", "position+user", "kl", true, false, false}}) {
     INFO("rung ", r.name);
     apply_rung(c, r.name);  // on top of the one before: nothing of it may stay
     CHECK(c.debias == r.debias);
@@ -130,7 +157,8 @@ TEST_CASE("config: the rungs of the ladder") {
 TEST_CASE("config: compat = \"reference\" stands for every reference rule, and single keys may differ") {
   const TempFolder folder;
   const std::string sizes = "user_id_hash_size = 5\nitem_id_hash_size = 5\n";
-  const ModelConfig c = load_model_config(folder.file("c.toml", "[model]\nlog_q = \"counts\"\ncompat = \"reference\"\n" + sizes));
+  const ModelConfig c = load_model_config(
+      folder.file("c.toml", "[model]\nlog_q = \"counts\"\ncompat = \"reference\"\n" + sizes));
   CHECK(c.log_q == "counts");  // its own key wins, wherever it stands
   CHECK(c.embedding_init == 1);
   CHECK(c.positional_encoding == "doubled");
@@ -186,5 +214,6 @@ TEST_CASE("config: --set") {
   CHECK(set_error("model.epochs=3").starts_with("[--set] unknown key \"model.epochs\""));
   CHECK(set_error("train.epoch=3") == "[--set] unknown key \"train.epoch\"; did you mean \"train.epochs\"?");
   CHECK(set_error("epochs=many") == "[--set] key \"train.epochs\" is 'many'; it must be a whole number");
-  CHECK(set_error("model.history=maybe") == "[--set] key \"model.history\" is 'maybe'; it must be true or false");
+  CHECK(set_error("model.history=maybe") ==
+        "[--set] key \"model.history\" is 'maybe'; it must be true or false");
 }

@@ -1,5 +1,5 @@
-// The fused losses over all pairs of a batch, against the same from unfused ops or plain loops; shapes of several
-// panels, in float and double.
+// The fused losses over all pairs of a batch, against the same from unfused ops or plain loops; shapes of
+// several panels, in float and double.
 
 #include <doctest/doctest.h>
 
@@ -12,8 +12,8 @@
 #include "autograd/ops/reduce.h"
 #include "autograd/ops/retrieval_losses.h"
 #include "models/batch.h"
-#include "tests/models/reference_loss.h"
 #include "tensor/random.h"
+#include "tests/models/reference_loss.h"
 
 using namespace tt;
 
@@ -51,7 +51,8 @@ struct Problem {
     exclude_offsets.push_back(static_cast<int64_t>(exclude_columns.size()));
   }
   Exclusions exclusions() const {
-    return {{exclude_offsets.data(), {kRows + 1}}, {exclude_columns.data(), {static_cast<int64_t>(exclude_columns.size())}}};
+    return {{exclude_offsets.data(), {kRows + 1}},
+            {exclude_columns.data(), {static_cast<int64_t>(exclude_columns.size())}}};
   }
   Pool pool;
   Tensor<T> u, v, tau, weight, log_q, column_value, u0, v0;
@@ -80,7 +81,8 @@ template <class T, class Loss>
 std::vector<double> run(const Problem<T>& p, Loss loss) {
   Arena arena;
   Tape<T> tape(arena);
-  const Variable<T> inputs[] = {tape.variable(p.u), tape.variable(p.v), tape.variable(p.tau), tape.variable(p.weight)};
+  const Variable<T> inputs[] = {tape.variable(p.u), tape.variable(p.v), tape.variable(p.tau),
+                                tape.variable(p.weight)};
   const Variable<T> y = loss(tape, inputs);
   tape.backward(scale(y, T(1.3)));
   std::vector<double> numbers = {static_cast<double>(y.item())};
@@ -93,7 +95,9 @@ std::vector<double> run(const Problem<T>& p, Loss loss) {
 
 template <class T>
 std::vector<double> fused(const Problem<T>& p, const Options& o) {
-  return run<T>(p, [&](Tape<T>&, const Variable<T>* x) { return in_batch_softmax(x[0], x[1], x[2], x[3], candidates(p, o)); });
+  return run<T>(p, [&](Tape<T>&, const Variable<T>* x) {
+    return in_batch_softmax(x[0], x[1], x[2], x[3], candidates(p, o));
+  });
 }
 
 template <class T>
@@ -125,16 +129,19 @@ double kl_divergence(const std::vector<double>& log_p, const std::vector<double>
 }
 
 // The three alignment losses by their definitions, each row's scores and values in full.
-double brute_alignment(const Problem<double>& p, const std::string& kind, double beta, int64_t strides, bool exclude) {
+double brute_alignment(const Problem<double>& p, const std::string& kind, double beta, int64_t strides,
+                       bool exclude) {
   double total = 0;
   for (int64_t i = 0; i < kRows; ++i) {
     std::set<int64_t> out;
-    for (int64_t e = p.exclude_offsets[static_cast<size_t>(i)]; exclude && e < p.exclude_offsets[static_cast<size_t>(i) + 1]; ++e)
+    for (int64_t e = p.exclude_offsets[static_cast<size_t>(i)];
+         exclude && e < p.exclude_offsets[static_cast<size_t>(i) + 1]; ++e)
       out.insert(p.exclude_columns[static_cast<size_t>(e)]);
     std::vector<double> s, s0, value;
     for (int64_t j = 0; j < kColumns; ++j) {
       double dot = 0, dot0 = 0;
-      for (int64_t k = 0; k < kWidth; ++k) dot += p.u.row(i)[k] * p.v.row(j)[k], dot0 += p.u0.row(i)[k] * p.v0.row(j)[k];
+      for (int64_t k = 0; k < kWidth; ++k)
+        dot += p.u.row(i)[k] * p.v.row(j)[k], dot0 += p.u0.row(i)[k] * p.v0.row(j)[k];
       const bool in = out.count(j) == 0;
       s.push_back(in ? dot / p.tau[0] : testing::kOut);
       s0.push_back(in ? dot0 / 1.2 : testing::kOut);
@@ -165,7 +172,8 @@ double brute_alignment(const Problem<double>& p, const std::string& kind, double
 }
 
 template <class T>
-std::vector<double> alignment(const Problem<T>& p, const std::string& kind, T beta, int64_t strides, bool exclude) {
+std::vector<double> alignment(const Problem<T>& p, const std::string& kind, T beta, int64_t strides,
+                              bool exclude) {
   const PairValue<T> value{p.column_value, T(0.8), exclude ? p.exclusions() : Exclusions{}};
   const Anchor<T> anchor{p.u0, p.v0, T(1.2)};
   return run<T>(p, [&](Tape<T>&, const Variable<T>* x) {
@@ -187,7 +195,8 @@ TEST_CASE("in-batch softmax: fused equals unfused, in float and double") {
           for (const int64_t hard : {0, 1, 7, 1000}) {
             if (exclude && targets) continue;  // the exclusions here may name such a target
             const Options o{log_q, uncorrected, exclude, targets, hard};
-            INFO("log_q ", log_q, ", uncorrected ", uncorrected, ", exclude ", exclude, ", targets ", targets, ", hard ", hard);
+            INFO("log_q ", log_q, ", uncorrected ", uncorrected, ", exclude ", exclude, ", targets ", targets,
+                 ", hard ", hard);
             const auto reference = unfused(exact, o);
             CHECK(worst_difference(fused(exact, o), reference) < 1e-12);
             CHECK(worst_difference(fused(single, o), reference) < 2e-5);
@@ -213,7 +222,8 @@ TEST_CASE("in-batch softmax: a row whose negatives are all left out costs nothin
   for (const double g : x.grad()) CHECK(g == 0);
 }
 
-// What the log Q correction is for: with columns drawn by Q, the sampled gradient is the full softmax's on average.
+// What the log Q correction is for: with columns drawn by Q, the sampled gradient is the full softmax's on
+// average.
 TEST_CASE("log Q: the sampled softmax's normaliser is the corpus's on average") {
   constexpr int64_t corpus = 20, draws = 20000;
   const Philox random(4);
@@ -236,22 +246,27 @@ TEST_CASE("log Q: the sampled softmax's normaliser is the corpus's on average") 
   Tape<double> tape(arena);
   Candidates<double> c;
   c.log_q = log_q;
-  const double loss = in_batch_softmax(tape.constant(u), tape.constant(v), tape.scalar(1), tape.constant(one), c).item();
+  const double loss =
+      in_batch_softmax(tape.constant(u), tape.constant(v), tape.scalar(1), tape.constant(one), c).item();
   CHECK(loss - 40 == doctest::Approx(std::log(full) - score[7]).epsilon(0.02));
 }
 
 TEST_CASE("accidental hits: as a search through all pairs finds them") {
   const Philox random(6);
   for (uint64_t trial = 0; trial < 60; ++trial) {
-    const auto b = static_cast<int64_t>(1 + random.below(trial * 1000, 40)), further = static_cast<int64_t>(random.below(trial * 1000 + 1, 20));
+    const auto b = static_cast<int64_t>(1 + random.below(trial * 1000, 40)),
+               further = static_cast<int64_t>(random.below(trial * 1000 + 1, 20));
     std::vector<int64_t> users, items;
     for (int64_t i = 0; i < b + further; ++i) {
       const auto at = trial * 1000 + 2 * static_cast<uint64_t>(i) + 10;
-      if (i < b) users.push_back(static_cast<int64_t>(random.below(at, 12)) - 1);  // -1: unknown, and never the same user
+      if (i < b)
+        users.push_back(static_cast<int64_t>(random.below(at, 12)) -
+                        1);  // -1: unknown, and never the same user
       items.push_back(static_cast<int64_t>(random.below(at + 1, 15)));
     }
     Arena arena;
-    const Exclusions found = accidental_hits({users.data(), {b}}, {items.data(), {b}}, {items.data() + b, {further}}, arena);
+    const Exclusions found =
+        accidental_hits({users.data(), {b}}, {items.data(), {b}}, {items.data() + b, {further}}, arena);
     REQUIRE(found.offsets.numel() == b + 1);
     for (int64_t i = 0; i < b; ++i) {
       std::multiset<int64_t> expected, got;
@@ -278,7 +293,8 @@ TEST_CASE("alignment losses: as their definitions have them, in float and double
       for (const int64_t strides : {int64_t{1}, int64_t{8}, kColumns - 1}) {
         INFO(kind, ", exclude ", exclude, ", strides ", strides);
         const auto found = alignment<double>(exact, kind, 0.4, strides, exclude);
-        CHECK(found[0] == doctest::Approx(brute_alignment(exact, kind, 0.4, strides, exclude)).epsilon(1e-10));
+        CHECK(found[0] ==
+              doctest::Approx(brute_alignment(exact, kind, 0.4, strides, exclude)).epsilon(1e-10));
         CHECK(worst_difference(alignment<float>(single, kind, 0.4f, strides, exclude), found) < 2e-5);
       }
 }
@@ -299,7 +315,9 @@ TEST_CASE("in-batch softmax: sizes that do not fit are refused") {
   Pool pool;
   Arena arena;
   Tape<double> tape(arena);
-  const auto m = [&](int64_t rows, int64_t cols) { return tape.constant(normals<double>(pool, {rows, cols}, 1)); };
+  const auto m = [&](int64_t rows, int64_t cols) {
+    return tape.constant(normals<double>(pool, {rows, cols}, 1));
+  };
   const auto message = [&](Variable<double> u, Variable<double> v, double tau, Variable<double> w) {
     try {
       in_batch_softmax(u, v, tape.scalar(tau), w, Candidates<double>{});
@@ -312,5 +330,6 @@ TEST_CASE("in-batch softmax: sizes that do not fit are refused") {
         "[in_batch_softmax] user vectors [2, 3] and item vectors [2, 4] must have the same width");
   CHECK(message(m(3, 3), m(2, 3), 1, m(3, 1)) == "[in_batch_softmax] 2 item columns for 3 users");
   CHECK(message(m(2, 3), m(2, 3), 1, m(3, 1)) == "[in_batch_softmax] 3 weights for 2 rows");
-  CHECK(message(m(2, 3), m(2, 3), 0, m(2, 1)) == "[in_batch_softmax] the temperature is 0; it must be positive");
+  CHECK(message(m(2, 3), m(2, 3), 0, m(2, 1)) ==
+        "[in_batch_softmax] the temperature is 0; it must be positive");
 }

@@ -1,6 +1,6 @@
-// After two warm-up steps a training step allocates nothing: this program counts every allocation of the process, on
-// all its threads. oneDNN allocates on its own account, so the count is zero with our own GEMM, and with oneDNN what is
-// left is printed.
+// After two warm-up steps a training step allocates nothing: this program counts every allocation of the
+// process, on all its threads. oneDNN allocates on its own account, so the count is zero with our own GEMM,
+// and with oneDNN what is left is printed.
 
 #include <doctest/doctest.h>
 
@@ -34,7 +34,8 @@ inline void count() {
 }  // namespace
 
 #if defined(__GLIBC__) && !defined(TT_SANITIZED)
-// glibc's own allocator, under the names it keeps for replacements. operator new ends in malloc or aligned_alloc.
+// glibc's own allocator, under the names it keeps for replacements. operator new ends in malloc or
+// aligned_alloc.
 extern "C" {
 void* __libc_malloc(std::size_t);
 void* __libc_calloc(std::size_t, std::size_t);
@@ -92,7 +93,10 @@ TEST_CASE("the counter counts") {
   if (!kCounts) return;
   CHECK(allocations_of([] { std::vector<int> x(100); }) == 1);
   CHECK(allocations_of([] { AlignedBlock block(1000); }) == 1);
-  CHECK(allocations_of([] { Pool pool; pool.allocate<float>(10); }) == 2);
+  CHECK(allocations_of([] {
+          Pool pool;
+          pool.allocate<float>(10);
+        }) == 2);
   CHECK(allocations_of([] {}) == 0);
 }
 
@@ -100,13 +104,17 @@ TEST_CASE("after two warm-up steps a training step allocates nothing") {
   if (!kCounts) return;
   for (const int threads : {1, 2}) {
     const testing::Threads scope(threads);
-    for (const auto& [name, config] : testing::training_configs()) {
+    for (const auto& entry : testing::training_configs()) {
+      const std::string& name = entry.first;
+      const ModelConfig& config = entry.second;
       INFO("model ", name, ", threads ", threads);
       use_own_gemm(true);
       CHECK(allocations_of_steps(config) == 0);
       use_own_gemm(false);
       const int64_t left = allocations_of_steps(config);
-      if (left > 0) MESSAGE(std::string(gemm_backend()), " allocates ", left, " times in 3 steps of ", name, " on ", threads, " threads");
+      if (left > 0)
+        MESSAGE(std::string(gemm_backend()), " allocates ", left, " times in 3 steps of ", name, " on ",
+                threads, " threads");
     }
   }
 }

@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 
 bool same_bits(const ParameterSet<float>& a, const ParameterSet<float>& b) {
   for (const Parameter<float>* p : a.all())
-    if (std::memcmp(p->value.data(), b.find(p->name)->value.data(), static_cast<size_t>(p->value.numel()) * sizeof(float)) != 0)
+    if (std::memcmp(p->value.data(), b.find(p->name)->value.data(),
+                    static_cast<size_t>(p->value.numel()) * sizeof(float)) != 0)
       return false;
   return a.all().size() == b.all().size();
 }
@@ -82,7 +83,8 @@ TEST_CASE("checkpoint: a frozen anchor comes back with it, its temperature too")
 
 TEST_CASE("checkpoint: what is missing, left over or of another shape is named") {
   const ModelConfig base = testing::rung_config("base");
-  CHECK(load_error([](const std::string&) {}) == "[safetensors FILE] cannot be opened: No such file or directory; check the path");
+  CHECK(load_error([](const std::string&) {}) ==
+        "[safetensors FILE] cannot be opened: No such file or directory; check the path");
 
   CHECK(load_error([&](const std::string& path) {
           SafetensorsWriter writer;
@@ -90,10 +92,15 @@ TEST_CASE("checkpoint: what is missing, left over or of another shape is named")
           const Parameter<float>* table = model.parameters().find("item_id_embedding_arch.weight");
           writer.add(table->name, table->value.data(), {9, 4});
           writer.write(path);
-        }) == "[checkpoint FILE] parameter \"item_features_arch.0.weight\" is missing; the file belongs to another model config");
+        }) ==
+        "[checkpoint FILE] parameter \"item_features_arch.0.weight\" is missing; the file belongs to another "
+        "model config");
 
-  CHECK(load_error([&](const std::string& path) { save_model(path, TwoTower<float>(testing::rung_config("position"))); }) ==
-        "[checkpoint FILE] parameter \"user_tower_arch.weight\" has shape [4, 14], the model expects [4, 6]; use the config it "
+  CHECK(load_error([&](const std::string& path) {
+          save_model(path, TwoTower<float>(testing::rung_config("position")));
+        }) ==
+        "[checkpoint FILE] parameter \"user_tower_arch.weight\" has shape [4, 14], the model expects [4, 6]; "
+        "use the config it "
         "was trained with");
 
   CHECK(load_error([&](const std::string& path) {
@@ -101,7 +108,8 @@ TEST_CASE("checkpoint: what is missing, left over or of another shape is named")
           wider.debias = "position";
           save_model(path, TwoTower<float>(wider));
         }) ==
-        "[checkpoint FILE] parameter \"position_bias_net_user_value.weight\" is not one of the model's; the file belongs to "
+        "[checkpoint FILE] parameter \"position_bias_net_user_value.weight\" is not one of the model's; the "
+        "file belongs to "
         "another model config");
 
   CHECK(load_error([&](const std::string& path) {
@@ -109,7 +117,8 @@ TEST_CASE("checkpoint: what is missing, left over or of another shape is named")
           wider.user_id_hash_size = 7;
           save_model(path, TwoTower<float>(wider));
         }) ==
-        "[checkpoint FILE] parameter \"user_id_embedding_arch.weight\" has shape [7, 3], the model expects [6, 3]; use the "
+        "[checkpoint FILE] parameter \"user_id_embedding_arch.weight\" has shape [7, 3], the model expects "
+        "[6, 3]; use the "
         "config it was trained with");
 }
 
@@ -128,8 +137,9 @@ TEST_CASE("checkpoint: a truncated file, a file of another type and one that is 
     CHECK(message.find('\n') == std::string::npos);
     CHECK(message.find(';') != std::string::npos);  // there is a mend
   }
-  CHECK(load_error([](const std::string& path) { std::ofstream(path) << "not a checkpoint at all, but long enough"; })
-            .starts_with("[safetensors FILE]"));
+  CHECK(load_error([](const std::string& path) {
+          std::ofstream(path) << "not a checkpoint at all, but long enough";
+        }).starts_with("[safetensors FILE]"));
   const std::string typed = load_error([&](const std::string& path) {
     SafetensorsWriter writer;
     const TwoTower<float> model(base);
@@ -137,8 +147,10 @@ TEST_CASE("checkpoint: a truncated file, a file of another type and one that is 
     for (const Parameter<float>* p : model.parameters().all()) {
       std::vector<int64_t> dims;
       for (int i = 0; i < p->value.shape().rank(); ++i) dims.push_back(p->value.shape()[i]);
-      if (p->name == "item_id_embedding_arch.weight") writer.add(p->name, wide.data(), dims);
-      else writer.add(p->name, p->value.data(), dims);
+      if (p->name == "item_id_embedding_arch.weight")
+        writer.add(p->name, wide.data(), dims);
+      else
+        writer.add(p->name, p->value.data(), dims);
     }
     writer.write(path);
   });
@@ -146,7 +158,9 @@ TEST_CASE("checkpoint: a truncated file, a file of another type and one that is 
   CHECK(typed.find("F64") != std::string::npos);
 }
 
-TEST_CASE("checkpoint: a model that was refused is not used half loaded by mistake: the error comes before any use") {
+TEST_CASE(
+    "checkpoint: a model that was refused is not used half loaded by mistake: the error comes before any "
+    "use") {
   const TempFolder folder;
   const std::string path = folder.path() + "/model.safetensors";
   save_model(path, TwoTower<float>(testing::rung_config("position")));
@@ -157,7 +171,8 @@ TEST_CASE("checkpoint: a model that was refused is not used half loaded by mista
 TEST_CASE("checkpoint: when the disk is full nothing is left behind, and the old file stays") {
   const TempFolder folder;
   const std::string path = folder.path() + "/model.safetensors";
-  const TwoTower<float> old_model(testing::rung_config("base"), 1), new_model(testing::rung_config("base"), 2);
+  const TwoTower<float> old_model(testing::rung_config("base"), 1),
+      new_model(testing::rung_config("base"), 2);
   save_model(path, old_model);
   const std::string before = read_whole_file(path);
 
@@ -171,7 +186,9 @@ TEST_CASE("checkpoint: when the disk is full nothing is left behind, and the old
   setrlimit(RLIMIT_FSIZE, &kept);
   signal(SIGXFSZ, handler);
 
-  CHECK(message == "[FILE] writing failed: File too large; nothing was written, the file size limit (ulimit -f) is too small for it");
+  CHECK(message ==
+        "[FILE] writing failed: File too large; nothing was written, the file size limit (ulimit -f) is too "
+        "small for it");
   CHECK(fresh.substr(0, 12) == "[FILE/fresh]");
   CHECK(read_whole_file(path) == before);
   CHECK(files_in(folder.path()) == 1);
@@ -179,6 +196,8 @@ TEST_CASE("checkpoint: when the disk is full nothing is left behind, and the old
 
 TEST_CASE("checkpoint: a folder that is not there") {
   const TempFolder folder;
-  CHECK(error_of([&] { save_model(folder.path() + "/none/m", TwoTower<float>(testing::rung_config("base"))); }, folder.path()) ==
-        "[FILE/none/m] cannot be created: No such file or directory; make its folder first, or choose another");
+  CHECK(
+      error_of([&] { save_model(folder.path() + "/none/m", TwoTower<float>(testing::rung_config("base"))); },
+               folder.path()) ==
+      "[FILE/none/m] cannot be created: No such file or directory; make its folder first, or choose another");
 }

@@ -1,4 +1,5 @@
-// Batches: each impression once an epoch, the same whoever makes them, and nothing of the future in a history.
+// Batches: each impression once an epoch, the same whoever makes them, and nothing of the future in a
+// history.
 
 #include <doctest/doctest.h>
 
@@ -103,7 +104,8 @@ TEST_CASE("loader: a row's columns are those of its impression, its history the 
       REQUIRE(count == std::min<int64_t>(end, 4));
       full += count == 4, empty += count == 0;
       for (int64_t j = 0; j < count; ++j) {
-        CHECK(b->user.history_items[begin + j] == f.data.user_actions(user)[static_cast<size_t>(end - 1 - j)]);
+        CHECK(b->user.history_items[begin + j] ==
+              f.data.user_actions(user)[static_cast<size_t>(end - 1 - j)]);
         const int64_t action = f.data.history_offsets()[user] + end - 1 - j;
         CHECK(f.data.history_times()[action] < log.time[r]);
         for (int64_t a = 0; a < 2; ++a)
@@ -170,7 +172,8 @@ TEST_CASE("loader: mixed negatives are drawn evenly from the corpus, with the mi
   std::vector<int64_t> drawn(23, 0);
   const Impressions& log = f.data.split(Split::train);
   std::vector<double> share(23, 0);
-  for (int64_t i = 0; i < log.size; ++i) share[static_cast<size_t>(log.item[i])] += 1.0 / static_cast<double>(log.size);
+  for (int64_t i = 0; i < log.size; ++i)
+    share[static_cast<size_t>(log.item[i])] += 1.0 / static_cast<double>(log.size);
   for (int64_t epoch = 0; epoch < 20; ++epoch) {
     loader.start_epoch(epoch);
     while (const Batch<float>* b = loader.next()) {

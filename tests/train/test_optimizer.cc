@@ -42,7 +42,8 @@ struct Problem {
   Optimizer optimizer;
 };
 
-// The same in double, element by element. A table's rows move only when looked up, with the step count of all steps.
+// The same in double, element by element. A table's rows move only when looked up, with the step count of all
+// steps.
 struct Formula {
   Formula(const ParameterSet<float>& set, const TrainConfig& c) : config(c) {
     for (const char* name : {"table", "dense"})
@@ -57,7 +58,8 @@ struct Formula {
         const auto at = static_cast<size_t>(row * kWidth + j);
         grad[at] += x[at], touched[at] = true;
       }
-    for (auto at = static_cast<size_t>(kRows * kWidth); at < x.size(); ++at) grad[at] = x[at], touched[at] = true;
+    for (auto at = static_cast<size_t>(kRows * kWidth); at < x.size(); ++at)
+      grad[at] = x[at], touched[at] = true;
     double norm = 0;
     for (const double g : grad) norm += g * g;
     norm = std::sqrt(norm);
@@ -70,7 +72,8 @@ struct Formula {
       if (config.optimizer == "adam") {
         first[i] = config.beta1 * first[i] + (1 - config.beta1) * g;
         second[i] = config.beta2 * second[i] + (1 - config.beta2) * g * g;
-        const double m = first[i] / (1 - std::pow(config.beta1, steps)), v = second[i] / (1 - std::pow(config.beta2, steps));
+        const double m = first[i] / (1 - std::pow(config.beta1, steps)),
+                     v = second[i] / (1 - std::pow(config.beta2, steps));
         x[i] -= rate * m / (std::sqrt(v) + config.epsilon);
       } else {
         first[i] += g * g;
@@ -87,16 +90,19 @@ struct Formula {
 void compare(const TrainConfig& config) {
   INFO(config.optimizer, ", clip ", config.clip_norm, ", decay ", config.weight_decay);
   Problem problem(config);
-  const std::vector<float> before(problem.set.find("table")->value.begin(), problem.set.find("table")->value.end());
+  const std::vector<float> before(problem.set.find("table")->value.begin(),
+                                  problem.set.find("table")->value.end());
   Formula formula(problem.set, config);
   for (int64_t i = 0; i < 25; ++i) {
-    const double rate = 0.05 / static_cast<double>(1 + i), norm = problem.step(i, rate), expected = formula.step(i, rate);
+    const double rate = 0.05 / static_cast<double>(1 + i), norm = problem.step(i, rate),
+                 expected = formula.step(i, rate);
     CHECK(norm == doctest::Approx(config.clip_norm > 0 ? expected : 0).epsilon(1e-5));
   }
   CHECK(problem.optimizer.steps() == 25);
   size_t at = 0;
   for (const char* name : {"table", "dense"})
-    for (const float v : problem.set.find(name)->value) CHECK(v == doctest::Approx(formula.x[at++]).epsilon(2e-5).scale(1));
+    for (const float v : problem.set.find(name)->value)
+      CHECK(v == doctest::Approx(formula.x[at++]).epsilon(2e-5).scale(1));
   for (int64_t row = 0; row < kRows; ++row) {
     if (row < 5 || (row >= 10 && row < 13) || row == 49) continue;
     for (int64_t j = 0; j < kWidth; ++j)  // never looked up: not a bit has changed
@@ -126,8 +132,9 @@ TEST_CASE("optimizer: other betas and epsilon") {
 
 TEST_CASE("optimizer: what cannot be trained, or was not reached, stays") {
   ParameterSet<float> set;
-  Parameter<float>*frozen = set.add("frozen", {3}, Initializer::constant(1)), *unused = set.add("unused", {3}, Initializer::constant(1)),
-                   *used = set.add("used", {3}, Initializer::constant(1));
+  Parameter<float>*frozen = set.add("frozen", {3}, Initializer::constant(1)),
+  *unused = set.add("unused", {3}, Initializer::constant(1)),
+  *used = set.add("used", {3}, Initializer::constant(1));
   frozen->trainable = false;
   Optimizer optimizer(set, with("adam", 0, 0.1));
   Arena arena;
@@ -151,7 +158,8 @@ TEST_CASE("optimizer: state saved and loaded goes on with the same bits") {
     whole.optimizer.add_state(writer);
     writer.write(folder.path() + "/state");
     for (const char* p : {"table", "dense"})
-      std::copy(whole.set.find(p)->value.begin(), whole.set.find(p)->value.end(), resumed.set.find(p)->value.begin());
+      std::copy(whole.set.find(p)->value.begin(), whole.set.find(p)->value.end(),
+                resumed.set.find(p)->value.begin());
     resumed.optimizer.load_state(SafetensorsFile::open(folder.path() + "/state"));
     CHECK(resumed.optimizer.steps() == 5);
     for (int64_t i = 5; i < 9; ++i) whole.step(i, 0.01), resumed.step(i, 0.01);

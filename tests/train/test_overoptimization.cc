@@ -9,7 +9,8 @@ TEST_CASE("over-optimisation: a warning once the proxy's value rose and the meas
   CHECK(monitor.see(1.0, 0.50, "recall@20", false) == "");
   CHECK(monitor.see(1.1, 0.49, "recall@20", false) == "");
   CHECK(monitor.see(1.25, 0.4, "recall@20", false) ==
-        "over-optimisation: the proxy ranker's value rose twice in a row to 1.250000 while recall@20 on held-out data got worse "
+        "over-optimisation: the proxy ranker's value rose twice in a row to 1.250000 while recall@20 on "
+        "held-out data got worse "
         "twice, to 0.400000; lower model.alignment_weight or stop earlier");
   CHECK(monitor.see(1.3, 0.3, "recall@20", false) != "");  // and goes on
   CHECK(monitor.see(1.2, 0.2, "recall@20", false) == "");  // both fall: not gamed

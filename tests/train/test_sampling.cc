@@ -29,7 +29,8 @@ class Draws {
     for (const double x : p) cumulative_.push_back(sum += x);
   }
   int64_t operator()(uint64_t index) const {
-    const auto at = std::upper_bound(cumulative_.begin(), cumulative_.end(), random_.uniform(index) * cumulative_.back());
+    const auto at =
+        std::upper_bound(cumulative_.begin(), cumulative_.end(), random_.uniform(index) * cumulative_.back());
     return std::min(at - cumulative_.begin(), static_cast<std::ptrdiff_t>(cumulative_.size()) - 1);
   }
 
@@ -66,7 +67,8 @@ TEST_CASE("frequency estimation follows a change") {
   CHECK(estimator.probability(49) > 10 * estimator.probability(0));
 }
 
-TEST_CASE("frequency estimation: what two items share makes them look more frequent, several arrays less so") {
+TEST_CASE(
+    "frequency estimation: what two items share makes them look more frequent, several arrays less so") {
   const std::vector<double> p = zipf(2000, 0.5);
   const Draws draws(p, 3);
   const auto error = [&](int arrays, int64_t slots) {
@@ -79,13 +81,13 @@ TEST_CASE("frequency estimation: what two items share makes them look more frequ
   const double one = error(1, 2000), two = error(2, 2000), four = error(4, 2000);
   CHECK(one > two);
   CHECK(two > four);
-  CHECK(one > 0.3);                 // crowded: overestimated
-  CHECK(error(2, 40000) < 0.1);     // roomy: right
+  CHECK(one > 0.3);              // crowded: overestimated
+  CHECK(error(2, 40000) < 0.1);  // roomy: right
 }
 
 TEST_CASE("frequency estimation: any id, bounded memory, sane probabilities") {
   FrequencyEstimator tiny(3, 0.5, 10);
-  CHECK(tiny.probability(12345) == doctest::Approx(0.1));  // never seen: the gap that was assumed
+  CHECK(tiny.probability(12345) == doctest::Approx(0.1));         // never seen: the gap that was assumed
   for (int64_t i = 0; i < 10000; ++i) tiny.observe(i * 1000003);  // far more items than slots
   for (int64_t i = 0; i < 100; ++i) {
     CHECK(tiny.probability(i) > 0);
@@ -95,5 +97,6 @@ TEST_CASE("frequency estimation: any id, bounded memory, sane probabilities") {
   for (int i = 0; i < 50; ++i) same.observe(4);
   CHECK(same.probability(4) == doctest::Approx(1));
   CHECK(error_of([] { FrequencyEstimator(0, 0.5, 10); }) ==
-        "[sampling] a frequency estimator needs at least one slot, a rate in (0, 1] and an initial gap of at least 1");
+        "[sampling] a frequency estimator needs at least one slot, a rate in (0, 1] and an initial gap of at "
+        "least 1");
 }

@@ -79,8 +79,10 @@ TEST_CASE("trainer: learns more than chance, and leaves a run that opens") {
   Run run = open_run(folder.path() + "/run");  // the best epoch, measured again
   Retriever retriever(*run.model, run.data);
   EvaluateOptions evaluate_options;
-  evaluate_options.split = Split::valid, evaluate_options.baselines = false, evaluate_options.max_users = 2000;
-  CHECK(evaluate(retriever, run.data, evaluate_options).measures["recall@20"] == doctest::Approx(summary.best));
+  evaluate_options.split = Split::valid, evaluate_options.baselines = false,
+  evaluate_options.max_users = 2000;
+  CHECK(evaluate(retriever, run.data, evaluate_options).measures["recall@20"] ==
+        doctest::Approx(summary.best));
   for (const auto& entry : fs::directory_iterator(folder.path() + "/run"))
     CHECK(entry.path().string().find(".tmp") == std::string::npos);
 }
@@ -91,6 +93,7 @@ TEST_CASE("trainer: every rung trains, and says of each of its parts what it cos
     INFO("rung ", rung);
     const TempFolder folder;
     RunConfig config = config_for(rung, 2);
+    config.model.log_q = "counts";  // an estimate that is still finding its level would move the loss's
     const TrainSummary summary = train(config, simulated(), folder.path() + "/run");
     const auto log = log_of(folder.path() + "/run");
     REQUIRE(log.size() == 2);
@@ -99,7 +102,8 @@ TEST_CASE("trainer: every rung trains, and says of each of its parts what it cos
     CHECK(log[0]["loss"].contains("distillation") == config.model.distill);
     CHECK(log[0].contains("position_curve") == config.model.debias_position());
     CHECK(log[0].contains("proxy_value") == (rung == "reward"));
-    CHECK(open_run(folder.path() + "/run").model->has_anchor() == (rung == "reward" && summary.best_epoch == 2));
+    CHECK(open_run(folder.path() + "/run").model->has_anchor() ==
+          (rung == "reward" && summary.best_epoch == 2));
   }
 }
 
@@ -125,10 +129,10 @@ TEST_CASE("trainer: stops when the measure has not got better for long enough") 
 
 TEST_CASE("trainer: a resumed training ends with the bits of one that was never stopped") {
   const testing::Threads one(1);
-  for (const char* rung : {"base", "reward"}) {
-    INFO("rung ", rung);
+  for (const std::string rung : {"base", "reward"}) {
     const TempFolder folder;
     RunConfig config = config_for(rung, 4);
+    config.train.alignment_start_epoch = 1;  // by default a shorter training begins earlier
     if (config.model.alignment != "none") {
       config.model.alignment = "expected_reward", config.model.learn_temperature = true;
     }
@@ -148,8 +152,13 @@ TEST_CASE("trainer: a resumed training ends with the bits of one that was never 
     CHECK(resumed.steps == whole.steps);
     CHECK(resumed.best_epoch == whole.best_epoch);
     CHECK(resumed.best == whole.best);
-    for (const char* file : {"/last.safetensors", "/model.safetensors", "/state.safetensors", "/config.toml"})
-      CHECK(read_whole_file(folder.path() + "/whole" + file) == read_whole_file(folder.path() + "/parts" + file));
+    for (const std::string file :
+         {"/last.safetensors", "/model.safetensors", "/state.safetensors", "/config.toml"}) {
+      INFO(rung, file);
+      const bool same = read_whole_file(folder.path() + "/whole" + file) ==
+                        read_whole_file(folder.path() + "/parts" + file);
+      CHECK(same);
+    }
     CHECK(log_of(folder.path() + "/parts").size() == 4);
   }
 }
@@ -171,10 +180,14 @@ TEST_CASE("trainer: what it refuses, it refuses before anything is written") {
     CHECK(!fs::exists(out));
     return message;
   };
-  CHECK(refusal([](RunConfig& c) { c.train.monitor = "recal@20"; }) ==
-        "[config] train.monitor = \"recal@20\" is not a measure of this dataset; did you mean \"recall@20\"?");
-  CHECK(refusal([](RunConfig& c) { c.train.epochs = 0; }) == "[config] train.epochs = 0; it must be at least 1");
-  CHECK(refusal([](RunConfig& c) { c.model.debias = "gender"; }).starts_with("[config] model.debias = \"gender\"; choose one of "));
+  CHECK(
+      refusal([](RunConfig& c) { c.train.monitor = "recal@20"; }) ==
+      "[config] train.monitor = \"recal@20\" is not a measure of this dataset; did you mean \"recall@20\"?");
+  CHECK(refusal([](RunConfig& c) { c.train.epochs = 0; }) ==
+        "[config] train.epochs = 0; it must be at least 1");
+  CHECK(refusal([](RunConfig& c) {
+          c.model.debias = "gender";
+        }).starts_with("[config] model.debias = \"gender\"; choose one of "));
 
   fs::create_directories(out);
   std::ofstream(out + "/thesis.txt") << "years of work";
@@ -184,7 +197,7 @@ TEST_CASE("trainer: what it refuses, it refuses before anything is written") {
   CHECK(!fs::exists(out + "/config.toml"));
 }
 
-TEST_CASE("trainer: a run of another training is replaced, one cut short leaves the run as it was") {
+TEST_CASE("trainer: a run of another training is replaced") {
   const TempFolder folder;
   const std::string out = folder.path() + "/run";
   train(config_for("history", 1), simulated(), out);
@@ -208,12 +221,14 @@ TEST_CASE("trainer: what the data does not have is said before training starts")
   CHECK(message("base") == "");
   CHECK(message("user") == "");
   CHECK(message("position") ==
-        "[dataset FILE/data] it has no positions, which debias = \"position\" needs; use debias = \"user\" or \"none\", or import "
+        "[dataset FILE/data] it has no positions, which debias = \"position\" needs; use debias = \"user\" "
+        "or \"none\", or import "
         "a position column");
   ModelConfig distilled;
   distilled.light_ranker = distilled.distill = true;
   CHECK(error_of([&] { fit_config_to_data(distilled, data); }, folder.path()) ==
-        "[dataset FILE/data] it has no ranker scores, which distillation needs; set distill = false, or import them with --ranker");
+        "[dataset FILE/data] it has no ranker scores, which distillation needs; set distill = false, or "
+        "import them with --ranker");
   ModelConfig small;
   small.user_id_hash_size = 3;
   CHECK(error_of([&] { fit_config_to_data(small, data); }, folder.path()) ==

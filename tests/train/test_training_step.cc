@@ -24,10 +24,13 @@ std::vector<float> run_steps(const ModelConfig& config, int threads) {
   TrainConfig train;
   train.clip_norm = 1;
   TrainingStep step(model, train);
-  const testing::TinyBatch<float> batches[] = {testing::TinyBatch<float>(config, 700, 1), testing::TinyBatch<float>(config, 650, 2)};
+  const testing::TinyBatch<float> batches[] = {testing::TinyBatch<float>(config, 700, 1),
+                                               testing::TinyBatch<float>(config, 650, 2)};
   std::vector<float> numbers;
-  for (int i = 0; i < 4; ++i) numbers.push_back(static_cast<float>(step.run(batches[i % 2].batch, 1e-2).total));
-  for (const Parameter<float>* p : model.parameters().all()) numbers.insert(numbers.end(), p->value.begin(), p->value.end());
+  for (int i = 0; i < 4; ++i)
+    numbers.push_back(static_cast<float>(step.run(batches[i % 2].batch, 1e-2).total));
+  for (const Parameter<float>* p : model.parameters().all())
+    numbers.insert(numbers.end(), p->value.begin(), p->value.end());
   return numbers;
 }
 
@@ -37,7 +40,8 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 
 std::vector<float> parameters_of(const TwoTower<float>& model) {
   std::vector<float> all;
-  for (const Parameter<float>* p : model.parameters().all()) all.insert(all.end(), p->value.begin(), p->value.end());
+  for (const Parameter<float>* p : model.parameters().all())
+    all.insert(all.end(), p->value.begin(), p->value.end());
   return all;
 }
 
@@ -45,9 +49,12 @@ std::vector<float> parameters_of(const TwoTower<float>& model) {
 
 TEST_CASE("training step: the same bits on 1 and 2 threads, every rung and option") {
   use_own_gemm(true);
-  for (const auto& [name, config] : testing::training_configs()) {
+  for (const auto& entry : testing::training_configs()) {
+    const std::string& name = entry.first;
+    const ModelConfig& config = entry.second;
     INFO("model ", name);
-    const std::vector<float> one = run_steps(config, 1), two = run_steps(config, 2), three = run_steps(config, 3);
+    const std::vector<float> one = run_steps(config, 1), two = run_steps(config, 2),
+                             three = run_steps(config, 3);
     for (int i = 0; i < 4; ++i) CHECK(one[static_cast<size_t>(i)] == two[static_cast<size_t>(i)]);
     CHECK(std::isfinite(one[0]));
     CHECK(one[0] != one[2]);  // it trains
@@ -59,7 +66,9 @@ TEST_CASE("training step: the same bits on 1 and 2 threads, every rung and optio
 
 TEST_CASE("training step: on one batch the loss goes down, and its parts make up the total") {
   const testing::Threads one(1);
-  for (const auto& [name, config] : testing::training_configs()) {
+  for (const auto& entry : testing::training_configs()) {
+    const std::string& name = entry.first;
+    const ModelConfig& config = entry.second;
     INFO("model ", name);
     if (config.negative_queue > 0) continue;  // another loss each step
     TwoTower<float> model(config, 4);
@@ -70,8 +79,8 @@ TEST_CASE("training step: on one batch the loss goes down, and its parts make up
     StepLosses last;
     for (int i = 0; i < 60; ++i) last = step.run(tiny.batch, 5e-3);
     CHECK(last.total < first.total);
-    CHECK(first.total == doctest::Approx(first.retrieval + first.debias + first.ranker + first.distillation + first.proxy +
-                                         first.alignment));
+    CHECK(first.total == doctest::Approx(first.retrieval + first.debias + first.ranker + first.distillation +
+                                         first.proxy + first.alignment));
     CHECK((first.debias != 0) == (config.debias != "none"));
     CHECK((first.ranker != 0) == config.light_ranker);
     CHECK((first.distillation != 0) == config.distill);
@@ -115,7 +124,8 @@ TEST_CASE("training step: a queue of item vectors fills up to its size and no fu
     step.run(tiny.batch, 1e-3);
     int64_t found = 0;  // columns that the softmax met: the second input of its node
     for (const Node<float>* node : step.tape().nodes())
-      if (node->op && std::string(node->op->name) == "in_batch_softmax") found = node->inputs[1]->value.rows();
+      if (node->op && std::string(node->op->name) == "in_batch_softmax")
+        found = node->inputs[1]->value.rows();
     CHECK(found == columns);
   }
 }
@@ -143,13 +153,17 @@ TEST_CASE("training step: batches that do not fit the model are refused") {
     return error_of([&] { step.run(batch, 1e-3); });
   };
   CHECK(refusal([](Batch<float>& b) { b.user.id = {}; }) == "[model] the batch is empty");
-  CHECK(refusal([](Batch<float>& b) { b.item.id = {b.item.id.data(), {3}}; }) == "[model] item_id has 3 rows, user_id has 5");
-  CHECK(refusal([](Batch<float>& b) { b.labels = {b.labels.data(), {5, 1}}; }) ==
-        "[model] labels have shape [5, 1]; user_value_weights ask for [5, 2]");
+  CHECK(refusal([](Batch<float>& b) {
+          b.item.id = {b.item.id.data(), {3}};
+        }) == "[model] item_id has 3 rows, user_id has 5");
+  CHECK(refusal([](Batch<float>& b) {
+          b.labels = {b.labels.data(), {5, 1}};
+        }) == "[model] labels have shape [5, 1]; user_value_weights ask for [5, 2]");
   CHECK(refusal([](Batch<float>& b) { b.position = {}; }) ==
         "[debias] the model debiases by position, and the batch has no \"position\" column");
-  CHECK(refusal([](Batch<float>& b) { b.candidates.log_q = {b.candidates.log_q.data(), {4}}; }) ==
-        "[model] log_q has 4 entries for 5 columns");
+  CHECK(refusal([](Batch<float>& b) {
+          b.candidates.log_q = {b.candidates.log_q.data(), {4}};
+        }) == "[model] log_q has 4 entries for 5 columns");
   const int64_t far[] = {0, 1, 2, 0, 6};
   CHECK(refusal([&](Batch<float>& b) { b.user.id = {far, {5}}; }) != "");
 }
