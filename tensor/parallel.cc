@@ -15,6 +15,21 @@ namespace {
 std::atomic<int> thread_count{0};  // 0: not set, take OpenMP's own default
 thread_local bool serial = false;
 
+constexpr int kScratchSlots = 8;
+thread_local AlignedBlock scratch[kScratchSlots];
+std::atomic<std::size_t> scratch_size[kScratchSlots];  // the most that any thread has needed
+
+// Gives a thread of the team the scratch that others have found necessary, so that which thread happens to take which
+// chunk does not decide when memory is allocated. Slots in use by the thread that opened the region are left alone.
+void match_scratch(bool opener) {
+  for (int slot = 0; slot < kScratchSlots; ++slot) {
+    const std::size_t size = scratch_size[slot].load(std::memory_order_relaxed);
+    if (scratch[slot].size() >= size || (opener && scratch[slot].size() > 0)) continue;
+    scratch[slot] = AlignedBlock();
+    scratch[slot] = AlignedBlock(size);
+  }
+}
+
 }  // namespace
 
 int num_threads() {
@@ -34,11 +49,13 @@ SerialScope::SerialScope() : before_(serial) { serial = true; }
 SerialScope::~SerialScope() { serial = before_; }
 
 void* thread_scratch(int slot, std::size_t bytes) {
-  thread_local AlignedBlock blocks[8];
-  AlignedBlock& block = blocks[slot];
+  AlignedBlock& block = scratch[slot];
   if (block.size() < bytes) {
     block = AlignedBlock();  // release first: the old content is not needed
     block = AlignedBlock(bytes + bytes / 2);
+    std::size_t most = scratch_size[slot].load(std::memory_order_relaxed);
+    while (most < block.size() && !scratch_size[slot].compare_exchange_weak(most, block.size())) {
+    }
   }
   return block.data();
 }
@@ -54,13 +71,20 @@ void run_chunks(int64_t chunks, ChunkFunction run, void* context) {
   std::exception_ptr error;
   int64_t error_chunk = chunks;
   std::mutex error_lock;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast<int>(threads))
-  for (int64_t c = 0; c < chunks; ++c) {
+#pragma omp parallel num_threads(static_cast<int>(threads))
+  {
     try {
-      run(context, c);
-    } catch (...) {
-      const std::lock_guard<std::mutex> hold(error_lock);
-      if (c < error_chunk) error_chunk = c, error = std::current_exception();
+      match_scratch(omp_get_thread_num() == 0);
+    } catch (...) {  // no memory: whoever needs it will say so
+    }
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t c = 0; c < chunks; ++c) {
+      try {
+        run(context, c);
+      } catch (...) {
+        const std::lock_guard<std::mutex> hold(error_lock);
+        if (c < error_chunk) error_chunk = c, error = std::current_exception();
+      }
     }
   }
   if (error) std::rethrow_exception(error);
