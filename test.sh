@@ -13,7 +13,7 @@ for onednn in enabled disabled; do
   [ -f "$build/build.ninja" ] || meson setup "$build" -Dwerror=true -Donednn=$onednn >/dev/null
   echo "== build with oneDNN $onednn"
   ninja -C "$build" | tail -n 1
-  meson test -C "$build" --no-rebuild --verbose 2>&1 | tee -a "$log" | grep -vE '^$' || status=1
+  meson test -C "$build" --no-rebuild --verbose --num-processes 1 --timeout-multiplier 4 2>&1 | tee -a "$log" | grep -vE '^$' || status=1
   [ "${PIPESTATUS[0]}" = 0 ] || status=1
 done
 

@@ -166,6 +166,12 @@ void set_model_key(ModelConfig& config, const std::string& key, const std::strin
   read_model_table(parse_assignment(key, value), "--set", config);
 }
 
+std::vector<std::string> model_keys() {
+  std::vector<std::string> keys;
+  for (const Field& field : fields()) keys.emplace_back(field.key);
+  return keys;
+}
+
 std::string to_toml(const ModelConfig& config) { return "[model]\n" + write_toml_fields(fields(), config); }
 
 ModelConfig load_model_config(const std::string& path) {

@@ -91,6 +91,8 @@ const std::vector<std::string>& rung_names();
 void read_model_table(const toml::table& table, const std::string& where, ModelConfig& config);
 // One key of the table from text, as `--set model.key=value` has it.
 void set_model_key(ModelConfig& config, const std::string& key, const std::string& value);
+// The names of all keys of the table.
+std::vector<std::string> model_keys();
 // The config as a [model] table in TOML.
 std::string to_toml(const ModelConfig& config);
 // A file whose [model] table is read; other tables are ignored.

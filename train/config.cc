@@ -1,5 +1,7 @@
 #include "train/config.h"
 
+#include <algorithm>
+
 #include "models/toml_fields.h"
 
 namespace tt {
@@ -20,10 +22,20 @@ const std::vector<Field>& fields() {
 }
 #undef TT_FIELD
 
-bool is_train_key(const std::string& key) {
-  for (const Field& f : fields())
-    if (key == f.key) return true;
-  return false;
+// "model.KEY" or "train.KEY" for a bare key; throws Error with the nearest of both tables if neither has it.
+std::string qualified(const std::string& key) {
+  std::vector<std::string> bare, full;
+  for (const Field& f : fields()) bare.emplace_back(f.key), full.push_back("train." + bare.back());
+  for (const std::string& k : model_keys()) bare.push_back(k), full.push_back("model." + k);
+  const auto full_name = [&](const std::string& name) {
+    const auto at = std::find(bare.begin(), bare.end(), name);
+    return at == bare.end() ? std::string() : full[static_cast<size_t>(at - bare.begin())];
+  };
+  const std::string found = full_name(key);
+  if (!found.empty()) return found;
+  const std::string nearest = full_name(nearest_name(key, bare));
+  fail("--set", "unknown key \"", key, "\"",
+       nearest.empty() ? std::string("; see docs/config.md for the known ones") : "; did you mean \"" + nearest + "\"?");
 }
 
 }  // namespace
@@ -83,12 +95,11 @@ void set_config_key(RunConfig& config, const std::string& assignment) {
   check(equals != std::string::npos && equals > 0, "--set", "\"", assignment, "\" is not of the form key=value");
   std::string key = assignment.substr(0, equals);
   const std::string value = assignment.substr(equals + 1);
-  const bool model = key.starts_with("model."), train = key.starts_with("train.");
-  if (model || train) key = key.substr(6);
-  if (train || (!model && is_train_key(key)))
-    read_toml_fields(parse_assignment(key, value), "--set", "train.", fields(), config.train);
-  else
-    set_model_key(config.model, key, value);
+  if (!key.starts_with("model.") && !key.starts_with("train.")) key = qualified(key);
+  const bool model = key.starts_with("model.");
+  key = key.substr(6);
+  if (model) set_model_key(config.model, key, value);
+  else read_toml_fields(parse_assignment(key, value), "--set", "train.", fields(), config.train);
 }
 
 std::string to_toml(const RunConfig& config) {

@@ -8,6 +8,23 @@
 #include "tensor/error.h"
 #include "train/commands/commands.h"
 
+namespace {
+
+// CLI11 only says that a command is required.
+void check_command(const CLI::App& app, const std::string& word) {
+  if (word.empty() || word[0] == '-') return;
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (command->get_name() == word) return;
+    names.push_back(command->get_name());
+  }
+  const std::string nearest = tt::nearest_name(word, names);
+  tt::fail("command line", "there is no command \"", word, "\"",
+           nearest.empty() ? std::string("; see twotower --help") : "; did you mean \"" + nearest + "\"?");
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   CLI::App app("twotower trains and serves two-tower retrieval models.\nExample: twotower demo --out /tmp/demo");
   app.require_subcommand(1);
@@ -22,6 +39,7 @@ int main(int argc, char** argv) {
   tt::register_inspect(app);
   tt::register_demo(app);
   try {
+    check_command(app, argc > 1 ? argv[1] : "");
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::Success& e) {  // --help, --version

@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -45,12 +46,11 @@ void run_train(const TrainArguments& a) {
   RunConfig config;
   apply_rung(config.model, a.rung);
   config.rung = a.rung;
-  config.data = a.data;
   if (!a.config.empty()) read_config_file(a.config, config);
   for (const std::string& assignment : a.set) set_config_key(config, assignment);
   if (a.seed >= 0) config.train.seed = a.seed;
   config.train.validate();
-  config.data = a.data;
+  config.data = std::filesystem::absolute(a.data).lexically_normal().string();  // evaluate may run elsewhere
   const Dataset data = Dataset::open(a.data);
   fit_config_to_data(config.model, data);
   config.model.validate();
