@@ -98,7 +98,10 @@ int64_t allocations_of_steps(const ModelConfig& config) {
 TEST_CASE("the counter counts") {
   if (!kCounts) return;
   static char* volatile kept;  // or the compiler leaves the allocation out
-  CHECK(allocations_of([] { delete[](kept = new char[100]); }) == 1);
+  CHECK(allocations_of([] {
+          kept = new char[100];
+          delete[] kept;
+        }) == 1);
   CHECK(allocations_of([] { AlignedBlock block(1000); }) == 1);
   CHECK(allocations_of([] {
           Pool pool;
