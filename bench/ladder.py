@@ -61,7 +61,7 @@ def main():
     parser.add_argument("--seeds", default="1,2,3,4,5")
     parser.add_argument("--out", default="out/ladder")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--impressions", type=int, default=50000)
     arguments = parser.parse_args()
     os.makedirs(arguments.out, exist_ok=True)

@@ -29,7 +29,7 @@ struct DemoArguments {
   std::string out = "twotower-demo";
   std::vector<std::string> rungs = rung_names(), set;
   SimulatorOptions world = small_world();
-  int64_t epochs = 20;  // at most: each model stops when it gets no better
+  int64_t epochs = 8;  // at most: each model stops when it gets no better
   int threads = 0;
   bool json = false, quiet = false;
 };
