@@ -23,6 +23,15 @@ void check_sizes(const Op& op, const Shape& u, const Shape& v) {
         " must have the same width");
 }
 
+// A column that does not exist would be written outside its row.
+void check_exclusions(const Op& op, const Exclusions& exclude, int64_t rows, int64_t columns) {
+  if (exclude.offsets.numel() == 0) return;
+  check(exclude.offsets.numel() == rows + 1, op.name, "exclusions for ", exclude.offsets.numel() - 1, " rows, the batch has ", rows);
+  for (int64_t k = 0; k < exclude.offsets[rows]; ++k)
+    check(exclude.columns[k] >= 0 && exclude.columns[k] < columns, op.name, "excluded column ", exclude.columns[k],
+          "; the columns are 0 to ", columns - 1);
+}
+
 // The shape of all four losses: for each row i, a function of its dots with all columns gives the row's loss and
 // replaces the dots by dL_i/ds_ij; the driver turns those into du, dv and dtau.
 template <class T>
@@ -258,6 +267,7 @@ Variable<T> in_batch_softmax(Variable<T> u, Variable<T> v, Variable<T> tau, Vari
   const int64_t b = u.rows();
   check(weight.value().numel() == b, kInBatch.name, weight.value().numel(), " weights for ", b, " rows");
   check(b > 0 && (candidates.target || v.rows() >= b), kInBatch.name, v.rows(), " item columns for ", b, " users");
+  check_exclusions(kInBatch, candidates.exclude, b, v.rows());
   check(tau.item() > 0, kInBatch.name, "the temperature is ", tau.item(), "; it must be positive");
   Tape<T>& tape = u.tape();
   ScoreGradients<T>* grads = make_gradients(tape, u, v, tau);
@@ -298,6 +308,7 @@ Variable<T> candidate_scores(Variable<T> dots, Variable<T> tau, const Candidates
 template <class T>
 Variable<T> alignment_kl(Variable<T> u, Variable<T> v, Variable<T> tau, const PairValue<T>& value) {
   check_sizes(kKl, u.shape(), v.shape());
+  check_exclusions(kKl, value.exclude, u.rows(), v.rows());
   Tape<T>& tape = u.tape();
   ScoreGradients<T>* grads = make_gradients(tape, u, v, tau);
   const Tensor<T> y = tape.make({1});
@@ -310,6 +321,7 @@ template <class T>
 Variable<T> alignment_reward(Variable<T> u, Variable<T> v, Variable<T> tau, const PairValue<T>& value,
                              const Anchor<T>& anchor, T beta) {
   check_sizes(kReward, u.shape(), v.shape());
+  check_exclusions(kReward, value.exclude, u.rows(), v.rows());
   Tape<T>& tape = u.tape();
   ScoreGradients<T>* grads = make_gradients(tape, u, v, tau);
   const Tensor<T> y = tape.make({1});
@@ -344,6 +356,7 @@ template <class T>
 Variable<T> alignment_dpo(Variable<T> u, Variable<T> v, Variable<T> tau, const PairValue<T>& value,
                           const Anchor<T>& anchor, T beta, int64_t strides) {
   check_sizes(kDpo, u.shape(), v.shape());
+  check_exclusions(kDpo, value.exclude, u.rows(), v.rows());
   Tape<T>& tape = u.tape();
   ScoreGradients<T>* grads = make_gradients(tape, u, v, tau);
   const Tensor<T> y = tape.make({1});

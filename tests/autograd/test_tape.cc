@@ -6,6 +6,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/matmul.h"
 #include "autograd/ops/reduce.h"
+#include "autograd/ops/retrieval_losses.h"
 
 using namespace tt;
 
@@ -61,4 +62,19 @@ TEST_CASE("the graph names parameters, ops and shapes") {
   const std::string dot = out.str();
   for (const char* part : {"digraph", "tower.weight\\n[4, 2]", "matmul\\n[3, 2]", "relu\\n[3, 2]", "n2 -> n3"})
     CHECK(dot.find(part) != std::string::npos);
+}
+
+TEST_CASE("an excluded column that does not exist is refused") {
+  Pool pool;
+  Arena arena;
+  Tape<float> tape(arena);
+  const auto u = tape.constant(make_tensor<float>(pool, {2, 4})), v = tape.constant(make_tensor<float>(pool, {2, 4}));
+  const Tensor<float> ones = make_tensor<float>(pool, {2});
+  ones.fill(1);
+  const int64_t offsets[] = {0, 1, 1};
+  const int32_t columns[] = {2};
+  Candidates<float> candidates;
+  candidates.exclude = {{offsets, {3}}, {columns, {1}}};
+  CHECK_THROWS_WITH_AS(in_batch_softmax(u, v, tape.scalar(1), tape.constant(ones), candidates),
+                       "[in_batch_softmax] excluded column 2; the columns are 0 to 1", Error);
 }
