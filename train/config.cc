@@ -14,7 +14,7 @@ const std::vector<Field>& fields() {
   static const std::vector<Field> list = {
       TT_FIELD(batch_size), TT_FIELD(epochs), TT_FIELD(seed), TT_FIELD(optimizer), TT_FIELD(learning_rate),
       TT_FIELD(beta1), TT_FIELD(beta2), TT_FIELD(epsilon), TT_FIELD(weight_decay), TT_FIELD(warmup_steps),
-      TT_FIELD(decay), TT_FIELD(clip_norm), TT_FIELD(monitor), TT_FIELD(patience), TT_FIELD(evaluate_every),
+      TT_FIELD(decay), TT_FIELD(clip_norm), TT_FIELD(ema), TT_FIELD(monitor), TT_FIELD(patience), TT_FIELD(evaluate_every),
       TT_FIELD(rows), TT_FIELD(user_id_dropout), TT_FIELD(item_id_dropout), TT_FIELD(alignment_start_epoch),
       TT_FIELD(prefetch),
   };
@@ -67,6 +67,7 @@ void TrainConfig::validate() const {
   check(epsilon > 0, "config", "train.epsilon = ", epsilon, "; it must be positive");
   share("beta1", beta1);
   share("beta2", beta2);
+  share("ema", ema);
   share("user_id_dropout", user_id_dropout);
   share("item_id_dropout", item_id_dropout);
   choice("optimizer", optimizer, {"adam", "adagrad"});

@@ -20,6 +20,8 @@ struct TrainConfig {
   int64_t warmup_steps = 0;        // the learning rate rises linearly over so many steps
   std::string decay = "none";      // "linear" | "cosine": to zero at the last step
   double clip_norm = 0;            // > 0: the gradient's length is scaled down to at most this
+  double ema = 0;                  // > 0: what is evaluated and saved is the moving average of the weights, each step
+                                   // weighing so much times what the one after it weighs
 
   std::string monitor = "recall@20";  // the validation measure that picks the best epoch
   int64_t patience = 5;               // stop after so many epochs without a better one; 0: never

@@ -8,6 +8,7 @@
 #include <iomanip>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 
 #include "tensor/atomic_file.h"
@@ -133,7 +134,10 @@ TrainSummary Training::run() {
     summary_.epochs = epoch + 1;
     if (finish_epoch(epoch)) break;
   }
-  if (!fs::exists(out_ + "/model.safetensors")) save_model(out_ + "/model.safetensors", model_);
+  if (!fs::exists(out_ + "/model.safetensors")) {
+    const AveragedWeights averaged(step_->average(), step_->optimizer().steps());
+    save_model(out_ + "/model.safetensors", model_);
+  }
   summary_.steps = step_->optimizer().steps();
   summary_.seconds = seconds_since(start_);
   return summary_;
@@ -172,6 +176,7 @@ bool Training::finish_epoch(int64_t epoch) {
   const bool last = epoch + 1 == config_.train.epochs;
   const bool evaluates = evaluator_ && (last || (epoch + 1) % config_.train.evaluate_every == 0);
   bool stop = false;
+  std::optional<AveragedWeights> averaged(std::in_place, step_->average(), step_->optimizer().steps());
   std::ostringstream text;
   text << "epoch " << epoch + 1 << "  loss " << std::fixed << std::setprecision(4) << losses_.total / batches;
   if (evaluates) {
@@ -203,6 +208,7 @@ bool Training::finish_epoch(int64_t epoch) {
     save_model(out_ + "/model.safetensors", model_);
     summary_.best_epoch = epoch + 1;
   }
+  averaged.reset();  // training goes on from the weights themselves
   std::ofstream log(out_ + "/metrics.jsonl", std::ios::app);
   log << line.dump() << '\n';
   log.flush();
@@ -218,6 +224,7 @@ void Training::save_state(int64_t epoch) const {
   save_model(out_ + "/last.safetensors", model_);
   SafetensorsWriter writer;
   step_->optimizer().add_state(writer);
+  if (step_->average()) step_->average()->add_state(writer);
   const int64_t counters[] = {epoch + 1, summary_.best_epoch, waited_};
   writer.add("trainer.counters", counters, {3});
   writer.add("trainer.best", &summary_.best, {1});
@@ -229,6 +236,7 @@ bool Training::resume() {
   load_model(out_ + "/last.safetensors", model_);
   const SafetensorsFile state = SafetensorsFile::open(out_ + "/state.safetensors");
   step_->optimizer().load_state(state);
+  if (step_->average()) step_->average()->load_state(state);
   const int64_t* counters = state.data<int64_t>("trainer.counters", {3});
   first_epoch_ = counters[0], summary_.best_epoch = counters[1], waited_ = counters[2];
   summary_.epochs = first_epoch_;

@@ -5,7 +5,9 @@
 namespace tt {
 
 TrainingStep::TrainingStep(TwoTower<float>& model, const TrainConfig& config)
-    : model_(model), optimizer_(model.parameters(), config), tape_(arena_) {}
+    : model_(model), optimizer_(model.parameters(), config), tape_(arena_) {
+  if (config.ema > 0) average_.emplace(model.parameters(), config.ema);
+}
 
 StepLosses TrainingStep::run(const Batch<float>& batch, double learning_rate, bool alignment_on) {
   tape_.reset();
@@ -23,6 +25,7 @@ StepLosses TrainingStep::run(const Batch<float>& batch, double learning_rate, bo
         model_.alignment()->expected_value(tape_, loss.u.value(), loss.v.value(), model_.temperature()));
   tape_.backward(loss.total);
   if (model_.config().negative_queue > 0) remember_items(loss.v.value());
+  if (average_) average_->before_step(optimizer_.steps());
   optimizer_.step(learning_rate);
   return losses;
 }

@@ -2,8 +2,11 @@
 // One step of training: forward, backward, update. It owns what a step needs beside the model (tape, memory, optimizer
 // state, the queue of earlier item vectors), so a steady run of steps allocates nothing.
 
+#include <optional>
+
 #include "models/two_tower.h"
 #include "train/optimizer.h"
+#include "train/weight_average.h"
 
 namespace tt {
 
@@ -24,6 +27,7 @@ class TrainingStep {
   void watch_expected_value(bool watch) { watch_ = watch; }
 
   Optimizer& optimizer() { return optimizer_; }
+  WeightAverage* average() { return average_ ? &*average_ : nullptr; }  // null with ema = 0
   const Tape<float>& tape() const { return tape_; }
 
  private:
@@ -31,6 +35,7 @@ class TrainingStep {
 
   TwoTower<float>& model_;
   Optimizer optimizer_;
+  std::optional<WeightAverage> average_;
   Arena arena_;
   Tape<float> tape_;
   std::vector<float> queue_;  // [<= negative_queue, DI], oldest first

@@ -82,7 +82,7 @@ int64_t allocations_of_steps(const ModelConfig& config) {
   TwoTower<float> model(config, 4);
   if (config.alignment != "none") model.set_anchor();
   TrainConfig train;
-  train.clip_norm = 1;
+  train.clip_norm = 1, train.ema = 0.999;
   TrainingStep step(model, train);
   step.watch_expected_value(config.alignment != "none");
   const testing::TinyBatch<float> tiny(config, 400);

@@ -135,6 +135,7 @@ TEST_CASE("trainer: a resumed training ends with the bits of one that was never 
     config.train.alignment_start_epoch = 1;  // by default a shorter training begins earlier
     if (config.model.alignment != "none") {
       config.model.alignment = "expected_reward", config.model.learn_temperature = true;
+      config.train.ema = 0.98;
     }
     const TrainSummary whole = train(config, simulated(), folder.path() + "/whole");
     config.train.epochs = 2;
