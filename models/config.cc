@@ -67,6 +67,7 @@ void ModelConfig::apply_compat() {
   positional_encoding = "doubled";
   transformer_blocks = false;
   log_q = "none";
+  log_q_correct_positive = true;  // as goes with no mask
   mask_accidental_hits = false;
   debias_gradient = true;
   debias_reduction = "sum";
@@ -126,6 +127,9 @@ void ModelConfig::validate() const {
   check(alignment_weight >= 0, "config", "model.alignment_weight = ", alignment_weight, "; it must not be negative");
   check(alignment_temperature >= 0, "config", "model.alignment_temperature = ", alignment_temperature,
         "; it must be positive, or 0 for the sum of user_value_weights");
+  check(log_q == "none" || full_softmax || mask_accidental_hits || log_q_correct_positive, "config",
+        "model.mask_accidental_hits = false leaves the positive's item among the negatives, too, where an uncorrected "
+        "positive would count twice; set log_q_correct_positive = true");
   check(!(full_softmax && (mixed_negatives > 0 || negative_queue > 0)), "config",
         "model.full_softmax has every item as a column already; set mixed_negatives = 0 and negative_queue = 0");
 }

@@ -42,7 +42,7 @@ struct ModelConfig {
 
   // Negatives and their correction.
   std::string log_q = "stream";       // estimated as the data streams by; "counts": from the training data; "none"
-  bool log_q_correct_positive = true; // false: leave the correction out of the positive's own logit
+  bool log_q_correct_positive = false; // true: correct the positive's own logit too, as if it had been drawn
   bool mask_accidental_hits = true;
   int64_t mixed_negatives = 0;        // N': uniform negatives added to the batch's own
   int64_t negative_queue = 0;         // item vectors of earlier batches kept as negatives

@@ -225,20 +225,19 @@ void Loader::add_negatives(Batch<float>& batch, int64_t index, Arena& arena) {
     batch.candidates.exclude = accidental_hits(batch.user.id, batch.item.id, further, arena);
 }
 
-// log Q of each column: an item's expected share of the columns, which come from the log (the batch, the queue) and
-// from uniform draws (Yang et al. 2020, "Mixed negative sampling").
+// log Q of each column: how often its item is expected among a row's negatives, which come from the log (the batch's
+// other rows, the queue) and from uniform draws. sampling.h has the reasons.
 void Loader::add_log_q(Batch<float>& batch, const int64_t* items, Arena& arena) {
   const int64_t b = batch.size(), mixed = batch.negatives.id.numel(), queued = static_cast<int64_t>(queue_.size());
   if (estimator_)
     for (int64_t i = 0; i < b; ++i) estimator_->observe(items[i]);
   if (model_.log_q != "none" && !model_.full_softmax) {
     const Tensor<float> log_q = make_tensor<float>(arena, {b + mixed + queued});
-    const double logged = static_cast<double>(b + queued), uniform = static_cast<double>(mixed);
-    const double each = 1.0 / static_cast<double>(data_.num_items());
+    const auto logged = static_cast<double>(b - 1 + queued), uniform = static_cast<double>(mixed);
     for (int64_t j = 0; j < log_q.numel(); ++j) {
       const int64_t item = j < b ? items[j] : j < b + mixed ? batch.negatives.id[j - b] : queue_[static_cast<size_t>(j - b - mixed)];
       const double p = estimator_ ? estimator_->probability(item) : share_[static_cast<size_t>(item)];
-      log_q[j] = static_cast<float>(std::log((logged * p + uniform * each) / (logged + uniform)));
+      log_q[j] = static_cast<float>(log_expected_count(logged, p, uniform, static_cast<double>(data_.num_items())));
     }
     batch.candidates.log_q = log_q;
     batch.candidates.positive_uncorrected = !model_.log_q_correct_positive;

@@ -1,10 +1,16 @@
 #include "train/sampling.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "tensor/error.h"
 
 namespace tt {
+
+double log_expected_count(double logged, double probability, double uniform, double items) {
+  constexpr double kLeast = 1e-30;  // a row without any negative has no Q at all
+  return std::log(std::max(logged * probability + uniform / items, kLeast));
+}
 
 FrequencyEstimator::FrequencyEstimator(int64_t slots, double rate, double initial_gap, int arrays)
     : slots_(slots), rate_(rate), arrays_(arrays),

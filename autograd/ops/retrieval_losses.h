@@ -22,7 +22,7 @@ struct Exclusions {
 
 template <class T>
 struct Candidates {
-  Tensor<const T> log_q;                // [M] or empty: log of each column's sampling probability
+  Tensor<const T> log_q;                // [M] or empty: log of how often each column's item is expected
   bool positive_uncorrected = false;    // leave log Q out of the target's own logit
   Tensor<const int64_t> target;         // [B] or empty: the positive column of each row; empty: row i's is i
   Exclusions exclude;
