@@ -19,7 +19,7 @@ Philox stream(const TrainConfig& train, Stream purpose, int64_t epoch) {
   return Philox(static_cast<uint64_t>(train.seed), purpose + (static_cast<uint64_t>(epoch) << 32));
 }
 
-constexpr double kFrequencyRate = 0.05;
+constexpr double kFrequencyRate = 0.01;  // an average over about 200 occurrences
 
 }  // namespace
 
@@ -84,7 +84,7 @@ Loader::Loader(const Dataset& data, const ModelConfig& model, const TrainConfig&
     share_.assign(static_cast<size_t>(data.num_items()), 0);
     for (const int64_t r : rows_) share_[static_cast<size_t>(log.item[r])] += 1.0 / static_cast<double>(rows());
   } else if (model.log_q == "stream") {
-    const int64_t slots = std::clamp<int64_t>(4 * data.num_items(), 1 << 10, 1 << 22);
+    const int64_t slots = std::clamp<int64_t>(data.num_items(), 1 << 10, 1 << 22);
     estimator_ = std::make_unique<FrequencyEstimator>(slots, kFrequencyRate, static_cast<double>(data.num_items()));
   }
   if (train.prefetch) thread_ = std::thread([this] { prefetch(); });

@@ -13,33 +13,40 @@ double log_expected_count(double logged, double probability, double uniform, dou
 }
 
 FrequencyEstimator::FrequencyEstimator(int64_t slots, double rate, double initial_gap, int arrays)
-    : slots_(slots), rate_(rate), arrays_(arrays),
-      table_(static_cast<size_t>(slots * arrays), Slot{initial_gap, -1}) {
+    : slots_(slots), rate_(rate), initial_gap_(initial_gap), arrays_(arrays) {
   check(slots >= 1 && arrays >= 1 && rate > 0 && rate <= 1 && initial_gap >= 1, "sampling",
         "a frequency estimator needs at least one slot, a rate in (0, 1] and an initial gap of at least 1");
+  table_.resize(static_cast<size_t>(slots * arrays));
 }
 
 std::size_t FrequencyEstimator::slot(int array, int64_t item) const {
-  // splitmix64's finisher, another constant for each array
-  uint64_t h = static_cast<uint64_t>(item) + 0x9e3779b97f4a7c15ull * static_cast<uint64_t>(array + 1);
-  h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9ull;
-  h = (h ^ (h >> 27)) * 0x94d049bb133111ebull;
-  h ^= h >> 31;
+  uint64_t h = static_cast<uint64_t>(item);
+  if (array > 0) {  // splitmix64's finisher, another constant for each array
+    h += 0x9e3779b97f4a7c15ull * static_cast<uint64_t>(array);
+    h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9ull;
+    h = (h ^ (h >> 27)) * 0x94d049bb133111ebull;
+    h ^= h >> 31;
+  }
   return static_cast<size_t>(static_cast<int64_t>(h % static_cast<uint64_t>(slots_)) + array * slots_);
 }
 
 void FrequencyEstimator::observe(int64_t item) {
+  ++time_;
   for (int a = 0; a < arrays_; ++a) {
     Slot& s = table_[slot(a, item)];
-    if (s.last >= 0) s.gap = (1 - rate_) * s.gap + rate_ * static_cast<double>(time_ - s.last);
+    const double gap = s.hits > 0 ? static_cast<double>(time_ - s.last) : static_cast<double>(time_) + initial_gap_;
+    ++s.hits;
+    s.gap += std::max(rate_, 1 / static_cast<double>(s.hits)) * (gap - s.gap);
     s.last = time_;
   }
-  ++time_;
 }
 
 double FrequencyEstimator::probability(int64_t item) const {
   double gap = 1;
-  for (int a = 0; a < arrays_; ++a) gap = std::max(gap, table_[slot(a, item)].gap);
+  for (int a = 0; a < arrays_; ++a) {
+    const Slot& s = table_[slot(a, item)];
+    gap = std::max(gap, s.hits > 0 ? s.gap : static_cast<double>(time_) + initial_gap_);
+  }
   return 1 / gap;
 }
 

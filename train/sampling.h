@@ -27,11 +27,22 @@ namespace tt {
 double log_expected_count(double logged, double probability, double uniform, double items);
 
 // Streaming frequency estimation (the same paper, algorithm 2): for each item the average gap between its occurrences
-// in the stream of examples, kept in hash arrays, so memory is bounded whatever the number of items. Two items that
-// share a slot look more frequent than they are; with several arrays the largest gap is the one least disturbed.
+// in the stream of examples, kept in hash arrays, so memory is bounded whatever the number of items.
+//
+// Three things are ours. The clock counts examples, so an item may come many times in a batch. The stream is taken to
+// have begun `initial_gap` examples before the first one, and the weight of a new gap is 1 / (number of gaps) until
+// that falls below `rate`: an item met n times in t examples is estimated at n / (t + initial_gap), not at a guess that
+// takes 1 / rate occurrences to forget, and one never met at 1 / (t + initial_gap). And the first array's hash is the
+// id itself: with as many slots as items nothing is shared.
+//
+// Bias: the logarithm of an average of about 2 / rate gaps is low by rate / 4, and spreads by sqrt(rate / 2), so log Q
+// is right within a few hundredths once an item has come 1 / rate times; in the n-th occurrence it is high by about
+// 1 / (2n). With fewer slots than items, two that share one look more frequent than they are; of several arrays the
+// largest gap counts, the one least disturbed.
 class FrequencyEstimator {
  public:
-  // slots: of each hash array; rate: alpha, the weight of a new gap; initial_gap: assumed before the first one.
+  // slots: of each hash array; rate: alpha, the least weight of a new gap; initial_gap: examples that are taken to
+  // have gone before, without any of the items: what an unmet item's gap starts from, such as the number of items.
   FrequencyEstimator(int64_t slots, double rate, double initial_gap, int arrays = 2);
 
   void observe(int64_t item);              // one example with this item
@@ -39,13 +50,14 @@ class FrequencyEstimator {
 
  private:
   struct Slot {
-    double gap;
-    int64_t last;  // when the slot was last hit; -1: never
+    double gap = 0;
+    int64_t last = -1;  // when the slot was last hit; -1: never
+    int64_t hits = 0;
   };
   std::size_t slot(int array, int64_t item) const;
 
   int64_t slots_, time_ = 0;
-  double rate_;
+  double rate_, initial_gap_;
   int arrays_;
   std::vector<Slot> table_;
 };
