@@ -149,13 +149,13 @@ void attentions(const Bench& b) {
   for (int64_t i = 0; i <= n; ++i) offsets.push_back(i * length);
   const float *qkv = x.floats(rows * 3 * d), *dout = x.floats(rows * d), *qk = x.floats(n * heads * d);
   float *out = x.floats(rows * d), *dqkv = x.floats(rows * 3 * d), *pooled = x.floats(n * heads * d);
-  float* dqk = x.floats(n * heads * d);
+  float *dqk = x.floats(n * heads * d), *stats = x.floats(rows * 2 * heads);
   const auto pairs = static_cast<double>(rows * length * d), row = 4.0 * static_cast<double>(rows * d);
   const auto one = 2.0 * static_cast<double>(rows * d * heads);
   b.run("attention forward 1024x50x64 h4", 4 * pairs, 4 * row,
-        [&] { attention_forward(qkv, offsets.data(), n, d, heads, out); });
+        [&] { attention_forward(qkv, offsets.data(), n, d, heads, out, stats); });
   b.run("attention backward 1024x50x64 h4", 10 * pairs, 7 * row,
-        [&] { attention_backward(qkv, offsets.data(), n, d, heads, dout, dqkv); });
+        [&] { attention_backward(qkv, stats, offsets.data(), n, d, heads, dout, dqkv); });
   b.run("attention_last forward 1024x50x64 h4", 2 * one, row,
         [&] { attention_last_forward(qk, dout, offsets.data(), n, d, heads, pooled); });
   b.run("attention_last backward 1024x50x64 h4", 6 * one, 2 * row,

@@ -20,8 +20,8 @@ MultiheadAttention<T>::MultiheadAttention(ParameterSet<T>& parameters, const std
 
 template <class T>
 Variable<T> MultiheadAttention<T>::operator()(Tape<T>& tape, Variable<T> x, Tensor<const int64_t> offsets) const {
-  const Variable<T> qkv = linear({x}, tape.parameter(*in_weight_), tape.parameter(*in_bias_));
-  return out_(tape, {attention(qkv, offsets, heads_)});
+  return multihead_attention(x, tape.parameter(*in_weight_), tape.parameter(*in_bias_),
+                             tape.parameter(*out_.weight), tape.parameter(*out_.bias), offsets, heads_);
 }
 
 template <class T>

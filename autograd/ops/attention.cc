@@ -1,159 +1,16 @@
 #include "autograd/ops/attention.h"
 
-#include <cmath>
-
+#include "autograd/ops/attention_loops.h"
+#include "autograd/ops/linear_blocks.h"
 #include "tensor/gemm.h"
-#include "tensor/kernels/attention/attention.h"
-#include "tensor/parallel.h"
 
 namespace tt {
 namespace {
 
-const Op kPositional("add_positional"), kAttention("attention"), kAttentionReference("attention_reference"),
-    kNewest("newest_attention"), kZeroIfEmpty("zero_if_empty");
+const Op kPositional("add_positional"), kAttention("multihead_attention"),
+    kAttentionReference("attention_reference"), kNewest("newest_attention"), kZeroIfEmpty("zero_if_empty");
 
-// The double versions of the two fused kernels: plain loops, one sequence and head at a time. Float has SIMD ones
-// (tensor/kernels/attention) with the same contracts.
-
-template <class T>
-T dot(const T* a, const T* b, int64_t n) {
-  T s = 0;
-  for (int64_t i = 0; i < n; ++i) s += a[i] * b[i];
-  return s;
-}
-
-// p = softmax of p[0..n), in place.
-template <class T>
-void softmax(T* p, int64_t n) {
-  const T top = *std::max_element(p, p + n);
-  T total = 0;
-  for (int64_t j = 0; j < n; ++j) total += p[j] = std::exp(p[j] - top);
-  for (int64_t j = 0; j < n; ++j) p[j] /= total;
-}
-
-// Row i of one head's probabilities: softmax_j(q_i . k_j / sqrt(d)).
-template <class T>
-void probabilities(const T* q, const T* k, int64_t stride, int64_t n, int64_t d, T* p) {
-  for (int64_t j = 0; j < n; ++j) p[j] = dot(q, k + j * stride, d) / std::sqrt(static_cast<T>(d));
-  softmax(p, n);
-}
-
-template <class T>
-void attention_forward(const T* qkv, const int64_t* offsets, int64_t sequences, int64_t dim, int64_t heads, T* out) {
-  const int64_t d = dim / heads, stride = 3 * dim;
-  parallel_for(0, sequences, 8, [&](int64_t lo, int64_t hi) {
-    for (int64_t s = lo; s < hi; ++s) {
-      const int64_t n = offsets[s + 1] - offsets[s];
-      T* p = static_cast<T*>(thread_scratch(0, static_cast<size_t>(n) * sizeof(T)));
-      for (int64_t h = 0; h < heads; ++h) {
-        const T* base = qkv + offsets[s] * stride + h * d;
-        for (int64_t i = 0; i < n; ++i) {
-          probabilities(base + i * stride, base + dim, stride, n, d, p);
-          T* o = out + (offsets[s] + i) * dim + h * d;
-          std::fill_n(o, d, T(0));
-          for (int64_t j = 0; j < n; ++j)
-            for (int64_t c = 0; c < d; ++c) o[c] += p[j] * base[j * stride + 2 * dim + c];
-        }
-      }
-    }
-  });
-}
-
-template <class T>
-void attention_backward(const T* qkv, const int64_t* offsets, int64_t sequences, int64_t dim, int64_t heads,
-                        const T* dout, T* dqkv) {
-  const int64_t d = dim / heads, stride = 3 * dim;
-  const T factor = 1 / std::sqrt(static_cast<T>(d));
-  std::fill_n(dqkv, offsets[sequences] * stride, T(0));
-  parallel_for(0, sequences, 8, [&](int64_t lo, int64_t hi) {
-    for (int64_t s = lo; s < hi; ++s) {
-      const int64_t n = offsets[s + 1] - offsets[s];
-      T* p = static_cast<T*>(thread_scratch(0, 2 * static_cast<size_t>(n) * sizeof(T)));
-      T* dp = p + n;
-      for (int64_t h = 0; h < heads; ++h) {
-        const T *q = qkv + offsets[s] * stride + h * d, *k = q + dim, *v = k + dim;
-        T *dq = dqkv + offsets[s] * stride + h * d, *dk = dq + dim, *dv = dk + dim;
-        for (int64_t i = 0; i < n; ++i) {
-          probabilities(q + i * stride, k, stride, n, d, p);
-          const T* g = dout + (offsets[s] + i) * dim + h * d;
-          for (int64_t j = 0; j < n; ++j) dp[j] = dot(g, v + j * stride, d);
-          const T inner = dot(p, dp, n);
-          for (int64_t j = 0; j < n; ++j) {
-            const T ds = p[j] * (dp[j] - inner) * factor;
-            for (int64_t c = 0; c < d; ++c) {
-              dv[j * stride + c] += p[j] * g[c];
-              dq[i * stride + c] += ds * k[j * stride + c];
-              dk[j * stride + c] += ds * q[i * stride + c];
-            }
-          }
-        }
-      }
-    }
-  });
-}
-
-template <class T>
-void attention_last_forward(const T* qk, const T* x, const int64_t* offsets, int64_t sequences, int64_t dim,
-                            int64_t heads, T* pooled) {
-  const T factor = 1 / std::sqrt(static_cast<T>(dim / heads));
-  parallel_for(0, sequences, 8, [&](int64_t lo, int64_t hi) {
-    for (int64_t s = lo; s < hi; ++s) {
-      const int64_t n = offsets[s + 1] - offsets[s];
-      T* p = static_cast<T*>(thread_scratch(0, static_cast<size_t>(n) * sizeof(T)));
-      for (int64_t h = 0; h < heads; ++h) {
-        const T* query = qk + (s * heads + h) * dim;
-        T* o = pooled + (s * heads + h) * dim;
-        std::fill_n(o, dim, T(0));
-        if (n == 0) continue;
-        for (int64_t j = 0; j < n; ++j) p[j] = dot(query, x + (offsets[s] + j) * dim, dim) * factor;
-        softmax(p, n);
-        for (int64_t j = 0; j < n; ++j)
-          for (int64_t c = 0; c < dim; ++c) o[c] += p[j] * x[(offsets[s] + j) * dim + c];
-      }
-    }
-  });
-}
-
-template <class T>
-void attention_last_backward(const T* qk, const T* x, const int64_t* offsets, int64_t sequences, int64_t dim,
-                             int64_t heads, const T* dpooled, T* dqk, T* dx, bool accumulate_dx) {
-  const T factor = 1 / std::sqrt(static_cast<T>(dim / heads));
-  if (!accumulate_dx) std::fill_n(dx, offsets[sequences] * dim, T(0));
-  std::fill_n(dqk, sequences * heads * dim, T(0));
-  parallel_for(0, sequences, 8, [&](int64_t lo, int64_t hi) {
-    for (int64_t s = lo; s < hi; ++s) {
-      const int64_t n = offsets[s + 1] - offsets[s];
-      if (n == 0) continue;
-      T* p = static_cast<T*>(thread_scratch(0, 2 * static_cast<size_t>(n) * sizeof(T)));
-      T* dp = p + n;
-      for (int64_t h = 0; h < heads; ++h) {
-        const T *query = qk + (s * heads + h) * dim, *g = dpooled + (s * heads + h) * dim;
-        T* dquery = dqk + (s * heads + h) * dim;
-        for (int64_t j = 0; j < n; ++j) {
-          p[j] = dot(query, x + (offsets[s] + j) * dim, dim) * factor;
-          dp[j] = dot(g, x + (offsets[s] + j) * dim, dim);
-        }
-        softmax(p, n);
-        const T inner = dot(p, dp, n);
-        for (int64_t j = 0; j < n; ++j) {
-          const T ds = p[j] * (dp[j] - inner) * factor;
-          const T* row = x + (offsets[s] + j) * dim;
-          T* drow = dx + (offsets[s] + j) * dim;
-          for (int64_t c = 0; c < dim; ++c) {
-            drow[c] += p[j] * g[c] + ds * query[c];
-            dquery[c] += ds * row[c];
-          }
-        }
-      }
-    }
-  });
-}
-
-// For float, overload resolution prefers the non-template kernels.
-using kernels::attention_backward;
-using kernels::attention_forward;
-using kernels::attention_last_backward;
-using kernels::attention_last_forward;
+using namespace attention_loops;
 
 template <class T>
 void check_sequences(const Op& op, int64_t rows, int64_t dim, Tensor<const int64_t> offsets, int64_t heads) {
@@ -190,22 +47,102 @@ Variable<T> add_positional(Variable<T> x, Tensor<const int64_t> offsets, Tensor<
   });
 }
 
+namespace {
+
+// Whole sequences that pass through a layer together: their rows, times the eleven widths of what the
+// backward pass keeps of them, fill most of the L2 cache.
+struct Groups {
+  static constexpr int64_t kSequences = 64;
+  const int64_t* offsets;
+  const int64_t* first;  // group g: sequences first[g] .. first[g + 1]
+  int64_t count;
+
+  Groups(Tensor<const int64_t> all, int64_t dim, Arena& arena) : offsets(all.data()), count(0) {
+    const int64_t sequences = all.numel() - 1, most = std::clamp<int64_t>(16384 / dim, 64, 256);
+    auto* starts = arena.allocate<int64_t>(sequences + 1);
+    for (int64_t s = 0; s < sequences;) {
+      starts[count++] = s;
+      const int64_t start = s++;
+      while (s < sequences && s - start < kSequences && all[s + 1] - all[start] <= most) ++s;
+    }
+    starts[count] = sequences;
+    first = starts;
+  }
+};
+
+// One of them, with its offsets counted from its own first row.
+struct Group {
+  int64_t row, rows, sequences;
+  int64_t offsets[Groups::kSequences + 1];
+
+  Group(const Groups& all, int64_t g) : sequences(all.first[g + 1] - all.first[g]) {
+    const int64_t* from = all.offsets + all.first[g];
+    row = from[0], rows = from[sequences] - row;
+    for (int64_t s = 0; s <= sequences; ++s) offsets[s] = from[s] - row;
+  }
+};
+
+}  // namespace
+
 template <class T>
-Variable<T> attention(Variable<T> qkv, Tensor<const int64_t> offsets, int64_t heads) {
-  const int64_t n = qkv.rows(), dim = qkv.cols() / 3, sequences = offsets.numel() - 1;
-  check(qkv.cols() == 3 * dim, kAttention.name, "the input must be [N, 3D], it is ", qkv.shape());
+Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_in, Variable<T> w_out,
+                                Variable<T> b_out, Tensor<const int64_t> offsets, int64_t heads) {
+  const int64_t n = x.rows(), dim = x.cols(), wide = 3 * dim;
   check_sequences<T>(kAttention, n, dim, offsets, heads);
-  Tape<T>& tape = qkv.tape();
-  const Tensor<T> in = qkv.value(), y = tape.make({n, dim});
-  attention_forward(in.data(), offsets.data(), sequences, dim, heads, y.data());
-  return tape.record(kAttention, y, {qkv}, [=](const Tensor<T>& dout) {
-    const GradTarget<T> target = qkv.grad_target();
-    const Tensor<T> dqkv = target.add ? qkv.tape().make({n, 3 * dim}) : Tensor<T>(target.data, {n, 3 * dim});
-    attention_backward(in.data(), offsets.data(), sequences, dim, heads, dout.data(), dqkv.data());
-    if (!target.add) return;
-    parallel_for(0, dqkv.numel(), 32768, [&](int64_t lo, int64_t hi) {
-      for (int64_t i = lo; i < hi; ++i) target.data[i] += dqkv[i];
+  check(w_in.shape() == Shape{wide, dim} && b_in.value().numel() == wide, kAttention.name, "the projection ",
+        w_in.shape(), " must be [3D, D] with D = ", dim);
+  check(w_out.shape() == Shape{dim, dim} && b_out.value().numel() == dim, kAttention.name,
+        "the output projection ", w_out.shape(), " must be [D, D] with D = ", dim);
+  Tape<T>& tape = x.tape();
+  const Tensor<T> xv = x.value(), y = tape.make({n, dim}), wi = w_in.value(), wo = w_out.value(),
+                  bi = b_in.value(), bo = b_out.value();
+  const Tensor<T> qkv = tape.make({n, wide}), mixed = tape.make({n, dim}), stats = tape.make({n, 2 * heads});
+  const Groups groups(offsets, dim, tape.arena());
+  parallel_for(0, groups.count, 1, [&](int64_t lo, int64_t) {
+    const Group g(groups, lo);
+    T *in = qkv.data() + g.row * wide, *mix = mixed.data() + g.row * dim, *out = y.data() + g.row * dim;
+    gemm<T>(false, true, g.rows, wide, dim, 1, xv.data() + g.row * dim, dim, wi.data(), dim, 0, in, wide);
+    bias_and_activation(in, g.rows, wide, bi.data(), false);
+    attention_forward(in, g.offsets, g.sequences, dim, heads, mix, stats.data() + g.row * 2 * heads);
+    gemm<T>(false, true, g.rows, dim, dim, 1, mix, dim, wo.data(), dim, 0, out, dim);
+    bias_and_activation(out, g.rows, dim, bo.data(), false);
+  });
+
+  return tape.record(kAttention, y, {x, w_in, b_in, w_out, b_out}, [=](const Tensor<T>& dout) {
+    // Sums of their own for the parameters' gradients of each chunk of groups: [dW_in | dW_out | db_in |
+    // db_out].
+    const int64_t per_chunk = (groups.count + kMaxChunks - 1) / kMaxChunks;
+    const int64_t chunks = groups.count == 0 ? 0 : (groups.count + per_chunk - 1) / per_chunk;
+    const int64_t matrices = (wide + dim) * dim, stride = matrices + wide + dim;
+    const Tensor<T> partial = x.tape().make({chunks, stride});
+    const GradTarget<T> dx = x.requires_grad() ? x.grad_target() : GradTarget<T>{};
+    parallel_for(0, groups.count, per_chunk, [&](int64_t lo, int64_t hi) {
+      T *dw_in = partial.data() + lo / per_chunk * stride, *dw_out = dw_in + wide * dim;
+      T *db_in = dw_in + matrices, *db_out = db_in + wide;
+      std::fill_n(db_in, wide + dim, T(0));
+      for (int64_t i = lo; i < hi; ++i) {
+        const Group g(groups, i);
+        auto* dmix = static_cast<T*>(thread_scratch(3, static_cast<size_t>(g.rows * 4 * dim) * sizeof(T)));
+        T *dqkv = dmix + g.rows * dim, *dy = dout.data() + g.row * dim;
+        const T *in = xv.data() + g.row * dim, *mix = mixed.data() + g.row * dim;
+        const T beta = i > lo ? T(1) : T(0);
+        add_column_sums(dy, g.rows, dim, db_out);
+        gemm<T>(true, false, dim, dim, g.rows, 1, dy, dim, mix, dim, beta, dw_out, dim);
+        gemm<T>(false, false, g.rows, dim, dim, 1, dy, dim, wo.data(), dim, 0, dmix, dim);
+        attention_backward(qkv.data() + g.row * wide, stats.data() + g.row * 2 * heads, g.offsets,
+                           g.sequences, dim, heads, dmix, dqkv);
+        add_column_sums(dqkv, g.rows, wide, db_in);
+        gemm<T>(true, false, wide, dim, g.rows, 1, dqkv, wide, in, dim, beta, dw_in, dim);
+        if (dx.data)
+          gemm<T>(false, false, g.rows, dim, wide, 1, dqkv, wide, wi.data(), dim, dx.beta(),
+                  dx.data + g.row * dim, dim);
+      }
     });
+    const auto add_up = [&](Variable<T> to, int64_t at) {
+      if (to.requires_grad())
+        add_partials(to.grad_target(), partial.data() + at, chunks, stride, to.value().numel());
+    };
+    add_up(w_in, 0), add_up(w_out, wide * dim), add_up(b_in, matrices), add_up(b_out, matrices + wide);
   });
 }
 
@@ -335,12 +272,13 @@ Variable<T> zero_if_empty(Variable<T> x, Tensor<const int64_t> offsets) {
   });
 }
 
-#define TT_INSTANTIATE(T)                                                                         \
-  template Variable<T> add_positional(Variable<T>, Tensor<const int64_t>, Tensor<const T>);       \
-  template Variable<T> attention(Variable<T>, Tensor<const int64_t>, int64_t);                    \
-  template Variable<T> attention_reference(Variable<T>, Tensor<const int64_t>, int64_t);          \
-  template Variable<T> newest_attention(Variable<T>, Variable<T>, Variable<T>, Variable<T>,       \
-                                        Tensor<const int64_t>, int64_t);                          \
+#define TT_INSTANTIATE(T)                                                                                   \
+  template Variable<T> add_positional(Variable<T>, Tensor<const int64_t>, Tensor<const T>);                 \
+  template Variable<T> multihead_attention(Variable<T>, Variable<T>, Variable<T>, Variable<T>, Variable<T>, \
+                                           Tensor<const int64_t>, int64_t);                                 \
+  template Variable<T> attention_reference(Variable<T>, Tensor<const int64_t>, int64_t);                    \
+  template Variable<T> newest_attention(Variable<T>, Variable<T>, Variable<T>, Variable<T>,                 \
+                                        Tensor<const int64_t>, int64_t);                                    \
   template Variable<T> zero_if_empty(Variable<T>, Tensor<const int64_t>);
 TT_INSTANTIATE(float)
 TT_INSTANTIATE(double)

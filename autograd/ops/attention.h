@@ -11,10 +11,14 @@ namespace tt {
 template <class T>
 Variable<T> add_positional(Variable<T> x, Tensor<const int64_t> offsets, Tensor<const T> encoding);
 
-// qkv: [N, 3D], columns Q | K | V -> [N, D]. Fused: scores are never stored, the backward pass makes them again.
+// A whole layer, [N, D] -> [N, D]: y = attention(x W_in^T + b_in) W_out^T + b_out with w_in: [3D, D] (Q | K |
+// V) and w_out: [D, D]. A group of sequences goes through all three while it is in the cache, and scores are
+// never stored: the backward pass makes them again.
 template <class T>
-Variable<T> attention(Variable<T> qkv, Tensor<const int64_t> offsets, int64_t heads);
-// The same, one head of one sequence at a time by plain loops that keep all probabilities: the reference.
+Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_in, Variable<T> w_out,
+                                Variable<T> b_out, Tensor<const int64_t> offsets, int64_t heads);
+// Its middle, qkv: [N, 3D] -> [N, D], one head of one sequence at a time by plain loops that keep all
+// probabilities: the reference.
 template <class T>
 Variable<T> attention_reference(Variable<T> qkv, Tensor<const int64_t> offsets, int64_t heads);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "autograd/ops/linear_blocks.h"
 #include "tensor/gemm.h"
 #include "tensor/parallel.h"
 
@@ -14,29 +15,9 @@ const Op kMatmul("matmul"), kLinear("linear"), kAddBias("add_bias"), kConcat("co
 // Rows that pass through a layer together: few enough that their inputs, outputs and gradients wait in the L2 cache from
 // one use to the next, many enough for a matrix product to run at full speed.
 constexpr int64_t kBlockRows = 256;
-// Chunks of whole blocks, each with a sum of its own for the weight gradient; they are added up in order.
-constexpr int64_t kMaxChunks = 32;
-
 int64_t chunk_rows(int64_t m) {
   const int64_t blocks = (m + kBlockRows - 1) / kBlockRows;
   return std::max<int64_t>((blocks + kMaxChunks - 1) / kMaxChunks, 1) * kBlockRows;
-}
-
-// sum[j] += x[:, j]
-template <class T>
-void add_column_sums(const T* x, int64_t rows, int64_t n, T* sum) {
-  for (int64_t i = 0; i < rows; ++i, x += n)
-    for (int64_t j = 0; j < n; ++j) sum[j] += x[j];
-}
-
-// to (+)= partial[0] + partial[1] + ..., in this order. partial: [count, stride].
-template <class T>
-void add_partials(GradTarget<T> to, const T* partial, int64_t count, int64_t stride, int64_t n) {
-  parallel_for(0, n, 32768, [&](int64_t lo, int64_t hi) {
-    if (!to.add) std::fill(to.data + lo, to.data + hi, T(0));
-    for (int64_t c = 0; c < count; ++c)
-      for (int64_t j = lo; j < hi; ++j) to.data[j] += partial[c * stride + j];
-  });
 }
 
 template <class T>
@@ -48,17 +29,6 @@ void column_sums(const Tensor<T>& dout, GradTarget<T> db, Arena& arena) {
     add_column_sums(dout.data() + lo * n, hi - lo, n, partial.data() + lo / chunk * n);
   });
   add_partials(db, partial.data(), chunks, n, n);
-}
-
-// y = activation(y + bias); bias may be null.
-template <class T>
-void bias_and_activation(T* y, int64_t rows, int64_t n, const T* bias, bool relu) {
-  for (int64_t i = 0; i < rows; ++i, y += n) {
-    if (bias)
-      for (int64_t j = 0; j < n; ++j) y[j] += bias[j];
-    if (relu)
-      for (int64_t j = 0; j < n; ++j) y[j] = y[j] > 0 ? y[j] : T(0);
-  }
 }
 
 template <class T>

@@ -8,13 +8,14 @@
 namespace tt::kernels {
 
 // qkv: [N, 3 * dim], a row holds q | k | v; out: [N, dim].   out_h = softmax(q_h k_h^T / sqrt(d)) v_h
-void attention_forward(const float* qkv, const int64_t* offsets, int64_t sequences, int64_t dim, int64_t heads,
-                       float* out);
+// stats: N * 2 * heads floats for the backward pass (each softmax's maximum and inverse sum), or null.
+void attention_forward(const float* qkv, const int64_t* offsets, int64_t sequences, int64_t dim,
+                       int64_t heads, float* out, float* stats);
 
 // dout: [N, dim] -> dqkv: [N, 3 * dim], written.
 //   dp = dout v^T, ds = p * (dp - rowsum(p * dp)), dq = ds k / sqrt(d), dk = ds^T q / sqrt(d), dv = p^T dout
-void attention_backward(const float* qkv, const int64_t* offsets, int64_t sequences, int64_t dim, int64_t heads,
-                        const float* dout, float* dqkv);
+void attention_backward(const float* qkv, const float* stats, const int64_t* offsets, int64_t sequences,
+                        int64_t dim, int64_t heads, const float* dout, float* dqkv);
 
 // One query a sequence, with the key projection folded into the query and the value projection left to the caller:
 //   qk[s, h] = W_k,h^T q_h (b_k cancels in the softmax), score_j = qk[s, h] . x_j / sqrt(d),

@@ -25,11 +25,16 @@ __attribute__((noinline)) void finish(const float* tile, int rows, int64_t cols,
   }
 }
 
-// kByRow: A's row-to-row stride is stride_a and its step is 1; otherwise the other way round.
-template <int MR, int NV, bool kByRow, bool kMask>
+// MR rows by NV vectors and, with kHalfToo, half a vector. kByRow: A's row-to-row stride is stride_a and its
+// step is 1; otherwise the other way round. kMask: the last vector has t.tail lanes.
+template <int MR, int NV, bool kHalfToo, bool kByRow, bool kMask>
 void tile(const Tile& t, const GemmBlock& g, int64_t cols, const float* bias, bool plain) {
-  vf acc[MR][NV];
-  TT_UNROLL for (int r = 0; r < MR; ++r) TT_UNROLL for (int v = 0; v < NV; ++v) acc[r][v] = vf{};
+  vf acc[MR][NV > 0 ? NV : 1];
+  vh half[MR];
+  TT_UNROLL for (int r = 0; r < MR; ++r) {
+    TT_UNROLL for (int v = 0; v < NV; ++v) acc[r][v] = vf{};
+    half[r] = vh{};
+  }
   const float* b = t.b;
   const int64_t stride = t.stride_a, row_b = t.row_b;
   // One base pointer for every three rows: x86 addresses base, base + stride and base + 2 * stride without arithmetic.
@@ -37,43 +42,45 @@ void tile(const Tile& t, const GemmBlock& g, int64_t cols, const float* bias, bo
   const float* base[kBases];
   TT_UNROLL for (int q = 0; q < kBases; ++q) base[q] = t.a + (kByRow ? 3 * q * stride : 0);
   for (int64_t p = 0; p < t.k; ++p) {
-    vf bv[NV];
-    TT_UNROLL for (int v = 0; v < NV; ++v) bv[v] = kMask ? load_n(b + v * W, t.tail) : load(b + v * W);
+    vf bv[NV > 0 ? NV : 1];
+    vh bh = {};
+    TT_UNROLL for (int v = 0; v < NV; ++v) bv[v] =
+        kMask && !kHalfToo && v == NV - 1 ? load_n(b + v * W, t.tail) : load(b + v * W);
+    if constexpr (kHalfToo) bh = kMask ? load_half_n(b + NV * W, t.tail) : load_half(b + NV * W);
     b += row_b;
+    TT_UNROLL for (int r = 0; r < MR; ++r) {
+      const vf av = broadcast(kByRow ? base[r / 3][r % 3 * stride] : base[0][r]);
+      TT_UNROLL for (int v = 0; v < NV; ++v) acc[r][v] = fma(av, bv[v], acc[r][v]);
+      if constexpr (kHalfToo) half[r] = fma(low(av), bh, half[r]);
+    }
     if constexpr (kByRow) {
-      TT_UNROLL for (int r = 0; r < MR; ++r) {
-        const vf av = broadcast(base[r / 3][r % 3 * stride]);
-        TT_UNROLL for (int v = 0; v < NV; ++v) acc[r][v] = fma(av, bv[v], acc[r][v]);
-      }
       TT_UNROLL for (int q = 0; q < kBases; ++q) ++base[q];
     } else {
-      TT_UNROLL for (int r = 0; r < MR; ++r) {
-        const vf av = broadcast(base[0][r]);
-        TT_UNROLL for (int v = 0; v < NV; ++v) acc[r][v] = fma(av, bv[v], acc[r][v]);
-      }
       base[0] += stride;
     }
   }
-  float* c = t.c;
-  if (plain && g.beta == 0) {
-    TT_UNROLL for (int r = 0; r < MR; ++r) TT_UNROLL for (int v = 0; v < NV; ++v) store(c + r * t.ldc + v * W, acc[r][v]);
-  } else if (plain) {
-    TT_UNROLL for (int r = 0; r < MR; ++r) TT_UNROLL for (int v = 0; v < NV; ++v) {
-      float* to = c + r * t.ldc + v * W;
-      store(to, load(to) + acc[r][v]);
+  const auto put = [&](float* c, int64_t ldc, bool add) __attribute__((always_inline)) {
+    TT_UNROLL for (int r = 0; r < MR; ++r, c += ldc) {
+      TT_UNROLL for (int v = 0; v < NV; ++v) store(c + v * W, add ? load(c + v * W) + acc[r][v] : acc[r][v]);
+      if constexpr (kHalfToo) store(c + NV * W, add ? load_half(c + NV * W) + half[r] : half[r]);
     }
+  };
+  if (plain && g.beta == 0) {
+    put(t.c, t.ldc, false);
+  } else if (plain) {
+    put(t.c, t.ldc, true);
   } else {
     alignas(64) float spill[MR * kNr];
-    TT_UNROLL for (int r = 0; r < MR; ++r) TT_UNROLL for (int v = 0; v < NV; ++v) store(spill + r * kNr + v * W, acc[r][v]);
-    finish(spill, MR, cols, c, bias, g);
+    put(spill, kNr, false);
+    finish(spill, MR, cols, t.c, bias, g);
   }
 }
 
 using TileFunction = void (*)(const Tile&, const GemmBlock&, int64_t, const float*, bool);
 
-template <int NV, bool kByRow, bool kMask>
+template <int NV, bool kHalfToo, bool kByRow, bool kMask>
 struct Tiles {
-#define TT_TILE(MR) tile<MR, NV, kByRow, kMask>
+#define TT_TILE(MR) tile<MR, NV, kHalfToo, kByRow, kMask>
 #if TT_ISA_LEVEL == 2
   static constexpr TileFunction of[] = {nullptr,    TT_TILE(1), TT_TILE(2),  TT_TILE(3),  TT_TILE(4),
                                         TT_TILE(5), TT_TILE(6), TT_TILE(7),  TT_TILE(8),  TT_TILE(9),
@@ -86,14 +93,18 @@ struct Tiles {
 #endif
 };
 
-// All rows of A against NV vectors of columns. Rows are dealt out evenly: 16 rows are 8 + 8, not 14 + 2.
-template <int NV, bool kMask>
+// All rows of A against NV vectors of columns, or NV and a half. Rows are dealt out evenly: 16 rows are 8 +
+// 8, not 14 + 2.
+template <int NV, bool kHalfToo, bool kMask>
 void strip(const GemmBlock& g, const float* b, int64_t column, int64_t cols) {
   const bool by_row = g.col_a == 1;
-  const TileFunction* tiles = by_row ? Tiles<NV, true, kMask>::of : Tiles<NV, false, kMask>::of;
-  const bool plain = g.alpha == 1 && (g.beta == 0 || g.beta == 1) && g.bias == nullptr && !g.relu && cols == NV * W;
+  const TileFunction* tiles =
+      by_row ? Tiles<NV, kHalfToo, true, kMask>::of : Tiles<NV, kHalfToo, false, kMask>::of;
+  constexpr int64_t kWhole = NV * W + (kHalfToo ? kHalf : 0), kLast = kHalfToo ? kHalf : W;
+  const bool plain =
+      g.alpha == 1 && (g.beta == 0 || g.beta == 1) && g.bias == nullptr && !g.relu && cols == kWhole;
   const float* bias = g.bias == nullptr ? nullptr : g.bias + column;
-  Tile t{g.a, b, g.c + column, g.k, by_row ? g.row_a : g.col_a, g.row_b, g.ldc, cols - (NV - 1) * W};
+  Tile t{g.a, b, g.c + column, g.k, by_row ? g.row_a : g.col_a, g.row_b, g.ldc, cols - (kWhole - kLast)};
   int64_t left = g.m;
   for (int64_t parts = (g.m + kMr - 1) / kMr; parts > 0; --parts) {
     const int64_t rows = (left + parts - 1) / parts;
@@ -130,21 +141,22 @@ void pack_strips(const float* source, int64_t ld, int64_t n, int64_t k, float* p
 void gemm_block(const GemmBlock& g) {
   int64_t j = 0;
   const float* b = g.b;
-  for (; j + kNr <= g.n; j += kNr, b += g.strip_b) strip<2, false>(g, b, j, kNr);
+  for (; j + kNr <= g.n; j += kNr, b += g.strip_b) strip<2, false, false>(g, b, j, kNr);
   const int64_t tail = g.n - j;
   if (tail == 0) return;
-  if (g.packed) {
-    if (tail > W)
-      strip<2, false>(g, b, j, tail);
-    else
-      strip<1, false>(g, b, j, tail);
-    return;
+  if (g.packed || tail % kHalf == 0) {  // whole vectors and halves may be read
+    if constexpr (kHalf < W) {
+      if (tail > W && tail <= W + kHalf) return strip<1, true, false>(g, b, j, tail);
+      if (tail <= kHalf) return strip<0, true, false>(g, b, j, tail);
+    }
+    return tail > W ? strip<2, false, false>(g, b, j, tail) : strip<1, false, false>(g, b, j, tail);
   }
-  if (tail >= W) strip<1, false>(g, b, j, W);
-  if (tail % W != 0) {
-    const int64_t done = tail / W * W;
-    strip<1, true>(g, b + done, j + done, tail - done);
+  if (tail >= W) strip<1, false, false>(g, b, j, W);
+  const int64_t done = tail / W * W, left = tail - done;
+  if constexpr (kHalf < W) {
+    if (left <= kHalf) return strip<0, true, true>(g, b + done, j + done, left);
   }
+  strip<1, false, true>(g, b + done, j + done, left);
 }
 
 extern const GemmTable gemm_table = {kMr, kNr, gemm_block, pack_strips_transposed, pack_strips};

@@ -83,10 +83,11 @@ TEST_CASE("attention: forward and backward over ragged sequences") {
         }
     CAPTURE(dim);
     on_every_isa([&] {
-      Floats got(n * dim), grad(n * ld);
+      Floats got(n * dim), grad(n * ld), stats(n * 2 * heads);
       const auto sequences = static_cast<int64_t>(offsets.size()) - 1;
-      attention_forward(qkv.data(), offsets.data(), sequences, dim, heads, got.data());
-      attention_backward(qkv.data(), offsets.data(), sequences, dim, heads, dout.data(), grad.data());
+      attention_forward(qkv.data(), offsets.data(), sequences, dim, heads, got.data(), stats.data());
+      attention_backward(qkv.data(), stats.data(), offsets.data(), sequences, dim, heads, dout.data(),
+                         grad.data());
       CHECK(worst(got, out, n * dim) < 1e-5);
       CHECK(worst(grad, dqkv, n * ld) < 2e-5);
       return grad;
