@@ -11,8 +11,8 @@ namespace tt {
 
 template <class T>
 struct RowGrad {
-  Tensor<int64_t> rows;  // [n], sorted, unique
-  Tensor<T> values;      // [n, D]: dL/d table[rows[i]]
+  Tensor<const int64_t> rows;  // [n], sorted, unique
+  Tensor<T> values;            // [n, D]: dL/d table[rows[i]]
   int64_t count() const { return rows.numel(); }
 };
 
@@ -27,6 +27,6 @@ struct RowGradPart {
 // Adds up all parts. Rows are summed in the order of the parts and of the ids within them, each row by one thread, so
 // the result does not depend on the number of threads.
 template <class T>
-RowGrad<T> sum_rows(const RowGradPart<T>* parts, int64_t table_rows, Arena& arena);
+RowGrad<T> sum_rows(const RowGradPart<T>* parts, Arena& arena);
 
 }  // namespace tt

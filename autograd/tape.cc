@@ -2,6 +2,8 @@
 
 #include <atomic>
 
+#include "tensor/parallel.h"
+
 namespace tt {
 namespace {
 
@@ -32,6 +34,18 @@ Tensor<T> Variable<T>::grad_to_add() const {
     node_->grad.fill(T(0));
   }
   return node_->grad;
+}
+
+template <class T>
+void Variable<T>::give_grad(const Tensor<T>& share) const {
+  if (!node_->grad) {
+    node_->grad = {share.data(), node_->value.shape()};
+    return;
+  }
+  T* sum = node_->grad.data();
+  parallel_for(0, share.numel(), 32768, [&](int64_t lo, int64_t hi) {
+    for (int64_t i = lo; i < hi; ++i) sum[i] += share[i];
+  });
 }
 
 template <class T>
@@ -108,7 +122,7 @@ void Tape<T>::backward(const Variable<T>& output, const Tensor<T>& upstream) {
     if (!node->parameter) continue;
     Parameter<T>& p = *node->parameter;
     p.grad = node->grad;
-    if (p.is_table) p.row_grad = sum_rows(p.parts, p.value.rows(), arena_);
+    if (p.is_table) p.row_grad = sum_rows(p.parts, arena_);
   }
 }
 

@@ -81,6 +81,9 @@ class Variable {
 
   GradTarget<T> grad_target() const;   // the caller must write or add every element
   Tensor<T> grad_to_add() const;       // zeroed if fresh: for ops that touch only part of it
+  // Adds a whole share, or takes its memory as the gradient if none is there yet: the caller writes to it no
+  // more.
+  void give_grad(const Tensor<T>& share) const;
 
  private:
   Node<T>* node_ = nullptr;

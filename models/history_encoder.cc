@@ -46,13 +46,16 @@ template <class T>
 auto HistoryEncoder<T>::operator()(Tape<T>& tape, const UserInputs<T>& users) const -> Output {
   const Tensor<const int64_t> offsets = users.history_offsets;
   const Variable<T> item = items(tape, users);
+  // First on the tape, last in the backward pass: it adds to the gradient that the attention hands down as it
+  // is.
+  const Variable<T> mean = segment_mean(item, offsets);
   Variable<T> x = add_positional(item, offsets, Tensor<const T>(positional_));
   for (size_t l = 0; l + 1 < attention_.size(); ++l) x = attention_[l](tape, x, offsets);
   for (size_t l = 0; l + 1 < blocks_.size(); ++l) x = blocks_[l](tape, x, offsets);
   // Nothing but the newest row of the last layer is read, so nothing else of it is computed.
   const Variable<T> newest =
       blocks_.empty() ? attention_.back().newest(tape, x, offsets) : blocks_.back().newest(tape, x, offsets);
-  return {zero_if_empty(newest, offsets), segment_mean(item, offsets)};
+  return {zero_if_empty(newest, offsets), mean};
 }
 
 template <class T>

@@ -19,7 +19,7 @@ std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit
 
 }  // namespace
 
-AlignedBlock::AlignedBlock(std::size_t bytes) {
+AlignedBlock::AlignedBlock(std::size_t bytes, bool zeroed) {
   if (bytes == 0) return;
   const bool large = bytes >= 2 * kHugePage;
   const std::size_t unit = large ? kHugePage : kAlignment;
@@ -28,7 +28,7 @@ AlignedBlock::AlignedBlock(std::size_t bytes) {
   data_ = static_cast<std::byte*>(std::aligned_alloc(unit, size_));
   if (data_ == nullptr) fail("memory", "no memory for a block of ", bytes, " bytes; use smaller tables or batches");
   if (large) (void)madvise(data_, size_, MADV_HUGEPAGE);
-  std::memset(data_, 0, size_);
+  if (zeroed) std::memset(data_, 0, size_);
 }
 
 AlignedBlock::~AlignedBlock() { std::free(data_); }
@@ -54,7 +54,7 @@ std::byte* Arena::raw(std::size_t bytes) {
   peak_ = std::max(peak_, used_);
   const AlignedBlock* block = overflow_.empty() ? &main_ : &overflow_.back();
   if (offset_ + bytes > block->size()) {
-    overflow_.emplace_back(std::max(bytes, std::max(kFirstArenaBlock, used_)));  // doubling
+    overflow_.emplace_back(std::max(bytes, std::max(kFirstArenaBlock, used_)), false);  // doubling
     block = &overflow_.back();
     offset_ = 0;
   }
@@ -67,7 +67,7 @@ void Arena::reset() {
   if (!overflow_.empty()) {
     overflow_.clear();
     main_ = AlignedBlock();
-    main_ = AlignedBlock(peak_);
+    main_ = AlignedBlock(peak_, false);
   }
   offset_ = 0;
   used_ = 0;

@@ -11,12 +11,13 @@ namespace tt {
 
 inline constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector register
 
-// An owned, zeroed, 64-byte aligned block. Large ones come straight from the system, on huge pages where it has them:
-// random row access to a big embedding table is bound by address translation otherwise.
+// An owned, 64-byte aligned block, zeroed unless told otherwise: a large one that nobody has written to yet
+// takes no memory. Large ones come straight from the system, on huge pages where it has them: random row
+// access to a big embedding table is bound by address translation otherwise.
 class AlignedBlock {
  public:
   AlignedBlock() = default;
-  explicit AlignedBlock(std::size_t bytes);  // throws Error when the memory is not there
+  explicit AlignedBlock(std::size_t bytes, bool zeroed = true);  // throws Error when the memory is not there
   ~AlignedBlock();
   AlignedBlock(AlignedBlock&& other) noexcept;
   AlignedBlock& operator=(AlignedBlock&& other) noexcept;

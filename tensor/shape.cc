@@ -14,20 +14,6 @@ Shape::Shape(std::initializer_list<int64_t> dims) {
   }
 }
 
-int64_t Shape::numel() const {
-  int64_t n = 1;
-  for (int i = 0; i < rank_; ++i) n *= (*this)[i];
-  return n;
-}
-
-int64_t Shape::rows() const {
-  int64_t n = 1;
-  for (int i = 0; i + 1 < rank_; ++i) n *= (*this)[i];
-  return n;
-}
-
-int64_t Shape::cols() const { return rank_ == 0 ? 1 : (*this)[rank_ - 1]; }
-
 std::ostream& operator<<(std::ostream& out, const Shape& shape) {
   out << '[';
   for (int i = 0; i < shape.rank(); ++i) out << (i ? ", " : "") << shape[i];

@@ -37,14 +37,7 @@ Variable<T> add_positional(Variable<T> x, Tensor<const int64_t> offsets, Tensor<
         for (int64_t j = 0; j < d; ++j) to[j] = from[j] + e[j];
     }
   });
-  return tape.record(kPositional, y, {x}, [=](const Tensor<T>& dout) {
-    const GradTarget<T> dx = x.grad_target();
-    parallel_for(0, dout.numel(), 32768, [&](int64_t lo, int64_t hi) {
-      if (!dx.add) std::copy(dout.data() + lo, dout.data() + hi, dx.data + lo);
-      else
-        for (int64_t i = lo; i < hi; ++i) dx.data[i] += dout[i];
-    });
-  });
+  return tape.record(kPositional, y, {x}, [=](const Tensor<T>& dout) { x.give_grad(dout); });
 }
 
 namespace {
@@ -101,11 +94,10 @@ Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_i
   parallel_for(0, groups.count, 1, [&](int64_t lo, int64_t) {
     const Group g(groups, lo);
     T *in = qkv.data() + g.row * wide, *mix = mixed.data() + g.row * dim, *out = y.data() + g.row * dim;
-    gemm<T>(false, true, g.rows, wide, dim, 1, xv.data() + g.row * dim, dim, wi.data(), dim, 0, in, wide);
-    bias_and_activation(in, g.rows, wide, bi.data(), false);
+    gemm<T>(false, true, g.rows, wide, dim, 1, xv.data() + g.row * dim, dim, wi.data(), dim, 0, in, wide,
+            bi.data());
     attention_forward(in, g.offsets, g.sequences, dim, heads, mix, stats.data() + g.row * 2 * heads);
-    gemm<T>(false, true, g.rows, dim, dim, 1, mix, dim, wo.data(), dim, 0, out, dim);
-    bias_and_activation(out, g.rows, dim, bo.data(), false);
+    gemm<T>(false, true, g.rows, dim, dim, 1, mix, dim, wo.data(), dim, 0, out, dim, bo.data());
   });
 
   return tape.record(kAttention, y, {x, w_in, b_in, w_out, b_out}, [=](const Tensor<T>& dout) {

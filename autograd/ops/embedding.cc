@@ -1,11 +1,23 @@
 #include "autograd/ops/embedding.h"
 
-#include "tensor/parallel.h"
+#include "tensor/kernels/embedding/embedding.h"
 
 namespace tt {
 namespace {
 
 const Op kEmbedding("embedding"), kSliceRows("slice_rows"), kConcatRows("concat_rows");
+
+// Float has a kernel for it; a call with float pointers prefers that.
+template <class T>
+void gather_rows(const T* table, int64_t d, const int64_t* ids, int64_t n, T* out, int64_t stride) {
+  for (int64_t i = 0; i < n; ++i, out += stride) {
+    if (ids[i] < 0)
+      std::fill_n(out, d, T(0));
+    else
+      std::copy_n(table + ids[i] * d, d, out);
+  }
+}
+using kernels::gather_rows;
 
 }  // namespace
 
@@ -14,17 +26,10 @@ Variable<T> embedding(Variable<T> table, Tensor<const int64_t> ids) {
   Tape<T>& tape = table.tape();
   const int64_t n = ids.numel(), rows = table.rows(), d = table.cols();
   const Tensor<T> values = table.value(), y = tape.make({n, d});
-  parallel_for(0, n, 2048, [&](int64_t lo, int64_t hi) {
-    constexpr int64_t kAhead = 16;  // rows of a big table are far from the cache: ask for them early
-    for (int64_t i = lo; i < hi; ++i) {
-      if (i + kAhead < hi && ids[i + kAhead] >= 0) __builtin_prefetch(values.row(ids[i + kAhead]));
-      const int64_t id = ids[i];
-      check(id >= -1 && id < rows, kEmbedding.name, "id ", id, " at position ", i, "; the table has rows 0 to ",
-            rows - 1, " (-1 means none)");
-      if (id < 0) std::fill_n(y.row(i), d, T(0));
-      else std::copy_n(values.row(id), d, y.row(i));
-    }
-  });
+  for (int64_t i = 0; i < n; ++i)
+    check(ids[i] >= -1 && ids[i] < rows, kEmbedding.name, "id ", ids[i], " at position ", i,
+          "; the table has rows 0 to ", rows - 1, " (-1 means none)");
+  gather_rows(values.data(), d, ids.data(), n, y.data(), d);
   return tape.record(kEmbedding, y, {table}, [=](const Tensor<T>& dout) {
     Parameter<T>* p = table.node()->parameter;
     if (p && p->is_table) {  // leave the adding up to the end of the backward pass: all lookups of a table at once

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "autograd/tape.h"
+#include "tensor/kernels/elementwise/elementwise.h"
 #include "tensor/parallel.h"
 
 namespace tt {
@@ -12,23 +13,30 @@ namespace tt {
 // Chunks of whole blocks, each with a sum of its own for the weight gradient; they are added up in order.
 inline constexpr int64_t kMaxChunks = 32;
 
-// y = activation(y + bias); bias may be null.
-template <class T>
-void bias_and_activation(T* y, int64_t rows, int64_t n, const T* bias, bool relu) {
-  for (int64_t i = 0; i < rows; ++i, y += n) {
-    if (bias)
-      for (int64_t j = 0; j < n; ++j) y[j] += bias[j];
-    if (relu)
-      for (int64_t j = 0; j < n; ++j) y[j] = y[j] > 0 ? y[j] : T(0);
-  }
-}
-
-// sum[j] += x[:, j]
+// sum[j] += x[:, j]. Float has kernels for these loops; a call with float pointers prefers them.
 template <class T>
 void add_column_sums(const T* x, int64_t rows, int64_t n, T* sum) {
   for (int64_t i = 0; i < rows; ++i, x += n)
     for (int64_t j = 0; j < n; ++j) sum[j] += x[j];
 }
+inline void add_column_sums(const float* x, int64_t rows, int64_t n, float* sum) {
+  kernels::column_sums_to(sum, x, rows, n);
+}
+
+// y[i, :] += bias
+template <class T>
+void add_bias_rows(T* y, const T* bias, int64_t rows, int64_t n) {
+  for (int64_t i = 0; i < rows; ++i, y += n)
+    for (int64_t j = 0; j < n; ++j) y[j] += bias[j];
+}
+using kernels::add_bias_rows;
+
+// dx = y > 0 ? dy : 0
+template <class T>
+void relu_backward(T* dx, const T* dy, const T* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) dx[i] = y[i] > 0 ? dy[i] : T(0);
+}
+using kernels::relu_backward;
 
 // to (+)= partial[0] + partial[1] + ..., in this order. partial: [count, stride].
 template <class T>

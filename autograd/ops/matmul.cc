@@ -98,11 +98,11 @@ Variable<T> linear(const Variable<T>* x, int count, Variable<T> w, Variable<T> b
     int64_t column = 0;
     for (int i = 0; i < count; ++i) {
       const int64_t width_i = x[i].cols();
-      gemm<T>(false, true, hi - lo, n, width_i, 1, x[i].value().data() + lo * width_i, width_i, wv.data() + column, k,
-              i > 0, out, n);
+      const bool last = i + 1 == count;
+      gemm<T>(false, true, hi - lo, n, width_i, 1, x[i].value().data() + lo * width_i, width_i,
+              wv.data() + column, k, i > 0, out, n, last ? bias : nullptr, last && relu);
       column += width_i;
     }
-    bias_and_activation(out, hi - lo, n, bias, relu);
   });
 
   // One pass over dout: while a block of its rows is in the cache, it serves the activation, dx, dW and db.
@@ -121,8 +121,7 @@ Variable<T> linear(const Variable<T>* x, int count, Variable<T> w, Variable<T> b
         const int64_t rows = std::min(kBlockRows, last - lo);
         T* g = dout.data() + lo * n;
         const T* out = y.data() + lo * n;
-        if (relu)  // y > 0 exactly where the gradient passes
-          for (int64_t i = 0; i < rows * n; ++i) g[i] = out[i] > 0 ? g[i] : T(0);
+        if (relu) relu_backward(g, g, out, rows * n);  // y > 0 exactly where the gradient passes
         if (db.data) add_column_sums(g, rows, n, db_sum);
         int64_t column = 0;
         for (int i = 0; i < parts.count; ++i) {
@@ -150,7 +149,7 @@ Variable<T> add_bias(Variable<T> x, Variable<T> b) {
   const Tensor<T> xv = x.value(), y = tape.make(x.shape());
   const int64_t n = x.cols();
   std::copy(xv.begin(), xv.end(), y.data());
-  bias_and_activation(y.data(), x.rows(), n, b.value().data(), false);
+  add_bias_rows(y.data(), b.value().data(), x.rows(), n);
   return tape.record(kAddBias, y, {x, b}, [=](const Tensor<T>& dout) {
     if (x.requires_grad()) {
       const GradTarget<T> dx = x.grad_target();

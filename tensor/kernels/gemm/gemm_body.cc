@@ -31,9 +31,17 @@ template <int MR, int NV, bool kHalfToo, bool kByRow, bool kMask>
 void tile(const Tile& t, const GemmBlock& g, int64_t cols, const float* bias, bool plain) {
   vf acc[MR][NV > 0 ? NV : 1];
   vh half[MR];
-  TT_UNROLL for (int r = 0; r < MR; ++r) {
-    TT_UNROLL for (int v = 0; v < NV; ++v) acc[r][v] = vf{};
-    half[r] = vh{};
+  {  // the bias costs nothing where the sums begin
+    vf start[NV > 0 ? NV : 1] = {};
+    vh start_half = {};
+    if (plain && bias != nullptr) {
+      TT_UNROLL for (int v = 0; v < NV; ++v) start[v] = load(bias + v * W);
+      if constexpr (kHalfToo) start_half = load_half(bias + NV * W);
+    }
+    TT_UNROLL for (int r = 0; r < MR; ++r) {
+      TT_UNROLL for (int v = 0; v < NV; ++v) acc[r][v] = start[v];
+      half[r] = start_half;
+    }
   }
   const float* b = t.b;
   const int64_t stride = t.stride_a, row_b = t.row_b;
@@ -66,6 +74,12 @@ void tile(const Tile& t, const GemmBlock& g, int64_t cols, const float* bias, bo
     }
   };
   if (plain && g.beta == 0) {
+    if (g.relu) {
+      TT_UNROLL for (int r = 0; r < MR; ++r) {
+        TT_UNROLL for (int v = 0; v < NV; ++v) acc[r][v] = max(vf{}, acc[r][v]);
+        half[r] = max(vh{}, half[r]);
+      }
+    }
     put(t.c, t.ldc, false);
   } else if (plain) {
     put(t.c, t.ldc, true);
