@@ -55,39 +55,67 @@ Retriever::Retriever(const TwoTower<float>& model, const Dataset& data)
   check_side("item", config.item_features_size, data.item_features_size(), config.item_id_hash_size, data.num_items());
   check(!config.history || config.history_actions == 0 || config.history_actions == data.num_actions(), "retrieve",
         "the model reads ", config.history_actions, " kinds of history action, the dataset has ", data.num_actions());
-  find_learnt_users();
+  find_learnt();
   items_ = make_tensor<float>(pool_, {data.num_items(), config.item_id_embedding_dim});
-  index_ = ExactIndex(items_);
+  serve_only_added(false);
   refresh();
 }
 
-// A user embedding that no training row has touched is still the random numbers it began with; such a user is better
-// served from features and history alone.
-void Retriever::find_learnt_users() {
+// An embedding that no training row has touched is still the random numbers it began with; such a user or item is
+// better served from features (and history) alone.
+void Retriever::find_learnt() {
   const Impressions& log = data_.split(Split::train);
-  const bool all_rows = learns_from_all_rows(model_.config());
+  const ModelConfig& config = model_.config();
+  const bool all_rows = learns_from_all_rows(config);
   learnt_users_.assign(static_cast<size_t>(data_.num_users()), 0);
+  const bool all_items = config.full_softmax || config.mixed_negatives > 0;  // every item is a column now and then
+  learnt_items_.assign(static_cast<size_t>(data_.num_items()), all_items);
   for (int64_t i = 0; i < log.size; ++i) {
     const float* labels = log.labels + i * data_.num_tasks();
     if (!all_rows && *std::max_element(labels, labels + data_.num_tasks()) <= 0) continue;
     learnt_users_[static_cast<size_t>(log.user[i])] = 1;
+    learnt_items_[static_cast<size_t>(log.item[i])] = 1;
   }
 }
 
 void Retriever::refresh() {
   const ModelConfig& config = model_.config();
-  const int64_t width = config.item_features_size;
+  const int64_t width = config.item_features_size, known = data_.num_items();
   for (int64_t lo = 0; lo < items_.rows(); lo += kItemTile) {
     const int64_t n = std::min(kItemTile, items_.rows() - lo);
     const Tensor<int64_t> id = make_tensor<int64_t>(arena_, {n});
-    for (int64_t i = 0; i < n; ++i) id[i] = lo + i;
+    const Tensor<float> features = width > 0 ? make_tensor<float>(arena_, {n, width}) : Tensor<float>();
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t row = lo + i;
+      id[i] = row < known && learnt_items_[static_cast<size_t>(row)] ? row : -1;
+      if (width > 0)
+        std::copy_n(row < known ? data_.item_features() + row * width : added_.data() + (row - known) * width, width,
+                    features.row(i));
+    }
     ItemInputs<float> inputs;
     inputs.id = id;
-    if (width > 0) inputs.features = {data_.item_features() + lo * width, {n, width}};
+    inputs.features = features;
     const Tensor<float> v = model_.items(tape_, inputs).value();
     std::copy(v.begin(), v.end(), items_.row(lo));
     tape_.reset();
   }
+}
+
+void Retriever::add_items(std::span<const float> features) {
+  const int64_t width = model_.config().item_features_size, n = static_cast<int64_t>(features.size());
+  check(width > 0, "retrieve", "the model has no item features, so all added items would look the same; train one with "
+        "item features");
+  check(n % width == 0, "retrieve", "the features of the added items hold ", n, " numbers, no multiple of the model's ",
+        width);
+  added_.insert(added_.end(), features.begin(), features.end());
+  items_ = make_tensor<float>(pool_, {data_.num_items() + static_cast<int64_t>(added_.size()) / width, items_.cols()});
+  serve_only_added(first_ > 0);
+  refresh();
+}
+
+void Retriever::serve_only_added(bool only) {
+  first_ = only ? data_.num_items() : 0;
+  index_ = ExactIndex({items_.data() + first_ * items_.cols(), {items_.rows() - first_, items_.cols()}});
 }
 
 // What the user tower reads, gathered into the arena.
@@ -115,7 +143,42 @@ UserInputs<float> Retriever::inputs(std::span<const UserMoment> users) {
   return out;
 }
 
-void Retriever::encode_tile(std::span<const UserMoment> users, float* u, float* ranker) {
+// The same for users whom the dataset does not know.
+UserInputs<float> Retriever::inputs(std::span<const NewUser> users) {
+  const ModelConfig& config = model_.config();
+  const auto n = static_cast<int64_t>(users.size());
+  const int64_t width = config.user_features_size, kinds = config.history_actions;
+  const Tensor<int64_t> ids = make_tensor<int64_t>(arena_, {n}), offsets = make_tensor<int64_t>(arena_, {n + 1});
+  const Tensor<float> features = width > 0 ? make_tensor<float>(arena_, {n, width}) : Tensor<float>();
+  offsets[0] = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const NewUser& user = users[static_cast<size_t>(i)];
+    ids[i] = -1;
+    offsets[i + 1] = offsets[i] + std::min(static_cast<int64_t>(user.history.size()), config.user_history_seqlen);
+    for (const int64_t item : user.history)
+      check(item >= 0 && item < data_.num_items(), "retrieve", "the history holds the item row ", item,
+            ", the dataset has 0 .. ", data_.num_items() - 1);
+    if (width == 0) continue;
+    check(user.features.empty() || static_cast<int64_t>(user.features.size()) == width, "retrieve", "a new user has ",
+          user.features.size(), " features, the model reads ", width);
+    if (user.features.empty()) std::fill_n(features.row(i), width, 0.0f);
+    else std::copy(user.features.begin(), user.features.end(), features.row(i));
+  }
+  const Tensor<int64_t> items = make_tensor<int64_t>(arena_, {offsets[n]});
+  for (int64_t i = 0; i < n; ++i)
+    std::copy_n(users[static_cast<size_t>(i)].history.data(), offsets[i + 1] - offsets[i], items.data() + offsets[i]);
+  UserInputs<float> out;
+  out.id = ids, out.features = features, out.history_offsets = offsets, out.history_items = items;
+  if (kinds > 0) {
+    const Tensor<uint8_t> actions = make_tensor<uint8_t>(arena_, {offsets[n], kinds});
+    for (int64_t i = 0; i < actions.numel(); ++i) actions[i] = i % kinds == 0;
+    out.history_actions = actions;
+  }
+  return out;
+}
+
+template <class User>
+void Retriever::encode_tile(std::span<const User> users, float* u, float* ranker) {
   const auto served = model_.serve(tape_, inputs(users));
   const Tensor<float> vectors = served.u.value();
   std::copy(vectors.begin(), vectors.end(), u);
@@ -130,7 +193,7 @@ void Retriever::encode_users(std::span<const UserMoment> users, float* out) {
   const int64_t d = items_.cols();
   for (size_t lo = 0; lo < users.size(); lo += kUserTile) {
     const auto tile = users.subspan(lo, std::min<size_t>(kUserTile, users.size() - lo));
-    encode_tile(tile, out + static_cast<int64_t>(lo) * d, nullptr);
+    encode_tile<UserMoment>(tile, out + static_cast<int64_t>(lo) * d, nullptr);
   }
 }
 
@@ -192,10 +255,12 @@ void Retriever::rerank(int64_t users, const float* u, const float* ranker, TopIt
   }
 }
 
-void Retriever::retrieve(std::span<const UserMoment> users, int64_t k, TopItems& out, const UserItems* seen) {
+template <class User>
+void Retriever::retrieve_tiles(std::span<const User> users, int64_t k, TopItems& out,
+                               const std::function<void(const User&, std::vector<int64_t>&)>& skip_of) {
   check(k >= 1, "retrieve", "k = ", k, "; ask for at least 1 item");
   const int64_t d = items_.cols(), wide = model_.config().num_ranker_user_embeddings * d;
-  const bool light = has_light_ranker();
+  const bool light = has_light_ranker(), filter = skip_of && first_ == 0;  // nobody has seen what was added
   out.resize(static_cast<int64_t>(users.size()), k);
   std::vector<float> u, ranker;
   SkipRows skip;
@@ -207,14 +272,14 @@ void Retriever::retrieve(std::span<const UserMoment> users, int64_t k, TopItems&
     if (light) ranker.resize(static_cast<size_t>(n * wide));
     encode_tile(tile, u.data(), light ? ranker.data() : nullptr);
     skip.clear();
-    if (seen)
-      for (const UserMoment& m : tile) {
-        if (m.user >= 0)
-          for (const int32_t item : seen->of(m.user)) skip.rows.push_back(item);
+    if (filter)
+      for (const User& user : tile) {
+        skip_of(user, skip.rows);
         skip.offsets.push_back(static_cast<int64_t>(skip.rows.size()));
       }
     const int64_t ask = light ? std::max(k, std::min(model_.config().num_mips_items, index_.size())) : k;
-    index_.search({u.data(), {n, d}}, ask, tile_out, seen ? &skip : nullptr);
+    index_.search({u.data(), {n, d}}, ask, tile_out, filter ? &skip : nullptr);
+    for (int64_t& row : tile_out.rows) row += row >= 0 ? first_ : 0;
     if (light) {
       rerank(n, u.data(), ranker.data(), tile_out, k, out, static_cast<int64_t>(lo));
     } else {
@@ -224,6 +289,28 @@ void Retriever::retrieve(std::span<const UserMoment> users, int64_t k, TopItems&
       std::copy(tile_out.counts.begin(), tile_out.counts.end(), out.counts.begin() + at);
     }
   }
+}
+
+void Retriever::retrieve(std::span<const UserMoment> users, int64_t k, TopItems& out, const UserItems* seen) {
+  std::function<void(const UserMoment&, std::vector<int64_t>&)> skip;
+  if (seen)
+    skip = [seen](const UserMoment& m, std::vector<int64_t>& rows) {
+      if (m.user < 0) return;
+      const auto list = seen->of(m.user);
+      rows.insert(rows.end(), list.begin(), list.end());
+    };
+  retrieve_tiles(users, k, out, skip);
+}
+
+void Retriever::retrieve(std::span<const NewUser> users, int64_t k, TopItems& out, bool include_seen) {
+  std::function<void(const NewUser&, std::vector<int64_t>&)> skip;
+  if (!include_seen)
+    skip = [](const NewUser& user, std::vector<int64_t>& rows) {
+      std::vector<int64_t> seen = user.history;
+      std::sort(seen.begin(), seen.end());
+      rows.insert(rows.end(), seen.begin(), std::unique(seen.begin(), seen.end()));
+    };
+  retrieve_tiles(users, k, out, skip);
 }
 
 void Retriever::first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen,
@@ -277,7 +364,7 @@ void Retriever::score(const UserMoment& user, std::span<const int64_t> items, fl
   const int64_t d = items_.cols(), wide = model_.config().num_ranker_user_embeddings * d;
   const bool light = has_light_ranker();
   std::vector<float> u(static_cast<size_t>(d)), ranker(light ? static_cast<size_t>(wide) : 0);
-  encode_tile({&user, 1}, u.data(), light ? ranker.data() : nullptr);
+  encode_tile<UserMoment>({&user, 1}, u.data(), light ? ranker.data() : nullptr);
   if (light) {
     const std::vector<int64_t> user_of(items.size(), 0);
     light_values(static_cast<int64_t>(items.size()), user_of.data(), items.data(), u.data(), ranker.data(), out);

@@ -10,10 +10,10 @@ using namespace tt;
 
 namespace {
 
-// One user through the model without tiles, and all items.
+// One user through the model without tiles, and all items; those that training never met have no id.
 struct Plain {
   Plain(const TwoTower<float>& m, const Dataset& data) : model(m), tape(arena, false) {
-    for (int64_t i = 0; i < data.num_items(); ++i) ids.push_back(i);
+    for (int64_t i = 0; i < data.num_items(); ++i) ids.push_back(data.train_counts()[i] > 0 ? i : -1);
     ItemInputs<float> items;
     items.id = {ids.data(), {data.num_items()}};
     items.features = {data.item_features(), {data.num_items(), data.item_features_size()}};

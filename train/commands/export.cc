@@ -9,6 +9,7 @@
 #include "tensor/parallel.h"
 #include "tensor/safetensors.h"
 #include "train/commands/commands.h"
+#include "train/newcomers.h"
 #include "train/npy.h"
 #include "train/run.h"
 #include "train/serving.h"
@@ -17,7 +18,7 @@ namespace tt {
 namespace {
 
 struct Options {
-  std::string run, data, out;
+  std::string run, data, out, items_from;
   bool items = false, users = false, quiet = false;
   int threads = 0;
 };
@@ -25,11 +26,16 @@ struct Options {
 void run_export(const Options& o) {
   if (o.threads > 0) set_num_threads(o.threads);
   check(o.items != o.users, "export", "give one of --items and --users");
+  check(o.items || o.items_from.empty(), "export", "--items-from goes with --items");
   const bool npy = o.out.ends_with(".npy");
   check(npy || o.out.ends_with(".safetensors"), "export", "--out ", o.out,
         ": the name must end in .safetensors or .npy");
   const Run run = open_run(o.run, o.data);
+  const NewItems new_items = o.items_from.empty() ? NewItems() : read_new_items(o.items_from, run.data);
+  if (!o.quiet)
+    for (const std::string& note : new_items.notes) std::cerr << "note: " << note << "\n";
   Retriever retriever(*run.model, run.data);
+  if (new_items.size() > 0) retriever.add_items(new_items.features);
   Tensor<const float> vectors = retriever.item_vectors();
   std::vector<float> of_users;
   if (o.users) {
@@ -42,6 +48,7 @@ void run_export(const Options& o) {
   const IdTable& table = o.items ? run.data.item_ids() : run.data.user_ids();
   std::string ids;
   for (int64_t i = 0; i < table.size(); ++i) ids.append(table.text(i)) += '\n';
+  for (const std::string& id : new_items.ids) ids.append(id) += '\n';
 
   if (npy) {
     write_npy(o.out, vectors);
@@ -65,6 +72,8 @@ void register_export(CLI::App& app) {
   command->add_option("--data", o->data, "Another dataset folder than the run's own");
   command->add_flag("--items", o->items, "Vectors of the item tower");
   command->add_flag("--users", o->users, "Vectors of the user tower, with all history");
+  command->add_option("--items-from", o->items_from,
+                      "A file of items the data does not have (id and features), to come after the others");
   command->add_option("--out", o->out, "F.safetensors or F.npy; the ids go to F.….ids.txt, a line a row")->required();
   command->add_flag("--quiet", o->quiet, "No messages");
   command->add_option("--threads", o->threads, "Threads to use");

@@ -146,6 +146,17 @@ std::string_view trim(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
 }
 
+std::vector<std::string_view> pieces(std::string_view text, char separator) {
+  std::vector<std::string_view> out;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(separator, begin), text.size());
+    if (const std::string_view piece = trim(text.substr(begin, end - begin)); !piece.empty())
+      out.push_back(piece);
+    begin = end + 1;
+  }
+  return out;
+}
+
 bool parse_number(std::string_view text, double& value) {
   text = trim(text);
   if (!text.empty() && text[0] == '+') text.remove_prefix(1);

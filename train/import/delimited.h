@@ -41,5 +41,7 @@ bool parse_number(std::string_view text, double& value);
 double read_number(const std::string& path, int64_t line, const std::string& column, std::string_view text);
 
 std::string_view trim(std::string_view text);
+// What stands between separators, trimmed, without what is empty. Views into `text`.
+std::vector<std::string_view> pieces(std::string_view text, char separator);
 
 }  // namespace tt

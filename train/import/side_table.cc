@@ -22,17 +22,6 @@ struct RawColumn {
   std::vector<std::string> texts;  // by row of the file
 };
 
-std::vector<std::string> pieces(const std::string& text, char separator) {
-  std::vector<std::string> out;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(separator, begin), text.size());
-    const std::string_view piece = trim(std::string_view(text).substr(begin, end - begin));
-    if (!piece.empty()) out.emplace_back(piece);
-    begin = end + 1;
-  }
-  return out;
-}
-
 bool is_numeric(const RawColumn& column) {
   if (column.header.type == "float") return true;
   std::set<double> distinct;
@@ -106,13 +95,13 @@ class SideTable {
   void add_vector(const RawColumn& raw, std::vector<FeatureColumn>& out) const {
     std::vector<std::vector<std::string>> parts;  // [entry][row]
     for (size_t r = 0; r < raw.texts.size(); ++r) {
-      const std::vector<std::string> entries = pieces(raw.texts[r], ' ');
+      const std::vector<std::string_view> entries = pieces(raw.texts[r], ' ');
       if (entries.empty()) continue;
       if (parts.empty()) parts.assign(entries.size(), std::vector<std::string>(raw.texts.size()));
       check(entries.size() == parts.size(), at_line(path_, lines_[r]), "column \"", raw.header.name,
             "\" has ", entries.size(), " numbers, the rows before it ", parts.size(),
             "; give every row as many");
-      for (size_t k = 0; k < entries.size(); ++k) parts[k][r] = entries[k];
+      for (size_t k = 0; k < entries.size(); ++k) parts[k][r] = std::string(entries[k]);
     }
     for (size_t k = 0; k < parts.size(); ++k)
       out.push_back(numeric(raw.header.name + "[" + std::to_string(k) + "]", raw, parts[k]));
@@ -151,7 +140,8 @@ class SideTable {
     column.kind = FeatureColumn::Kind::multi;
     std::vector<std::vector<std::string>> texts(size_);
     for (size_t r = 0; r < raw.texts.size(); ++r)
-      texts[static_cast<size_t>(rows_[r])] = pieces(raw.texts[r], separator);
+      for (const std::string_view piece : pieces(raw.texts[r], separator))
+        texts[static_cast<size_t>(rows_[r])].emplace_back(piece);
     const auto codes = vocabulary(texts, column);
     column.offsets.push_back(0);
     for (const auto& row : texts) {
