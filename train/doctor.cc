@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "train/loader.h"
 #include "train/text_table.h"
 
 namespace tt {
@@ -69,6 +70,34 @@ void look_at_side(const char* side, const Vectors& v, std::vector<Finding>& out)
                                          "or normalize = true with a temperature near 0.1" : ""});
 }
 
+// How unevenly the log offers items as negatives, and whether training makes up for it.
+void look_at_log_q(const ModelConfig& config, const Dataset& data, std::vector<Finding>& out) {
+  const int64_t* counts = learns_from_all_rows(config) ? data.train_counts() : data.train_positives();
+  std::vector<double> log_q;
+  double total = 0;
+  for (int64_t i = 0; i < data.num_items(); ++i) total += static_cast<double>(counts[i]);
+  for (int64_t i = 0; i < data.num_items(); ++i)
+    if (counts[i] > 0) log_q.push_back(std::log(static_cast<double>(counts[i]) / total));
+  if (log_q.empty()) return;
+  const auto [least, most] = std::minmax_element(log_q.begin(), log_q.end());
+  const double times = std::exp(*most - *least);
+  std::string found = decimals(*least, 2) + " to " + decimals(*most, 2) + ", " + spread(log_q) +
+                      ": the most popular item is a negative " + decimals(times, 0) + " times as often as the rarest";
+  std::string advice;
+  if (config.full_softmax) {
+    found += "; full_softmax has every item as a negative, which needs no correction";
+  } else if (config.log_q == "none") {
+    found += "; log_q = \"none\" does not correct for it";
+    if (times > 10) advice = "log_q = \"stream\": popular items are pushed down for being popular";
+  } else if (config.mask_accidental_hits && config.log_q_correct_positive) {
+    found += "; the positive is corrected although the other columns of its item are masked";
+    advice = "log_q_correct_positive = false, so that training converges to the full softmax";
+  } else {
+    found += "; log_q = \"" + config.log_q + "\" corrects for it";
+  }
+  out.push_back({"log Q, the log of an item's share of the training rows", found, advice.empty(), advice});
+}
+
 }  // namespace
 
 std::vector<Finding> examine(Retriever& retriever, const EvaluationResult& result, const EvaluateOptions& options) {
@@ -96,6 +125,8 @@ std::vector<Finding> examine(Retriever& retriever, const EvaluationResult& resul
     for (int64_t j = 0; j < v.rows; j += step) scores.push_back(v.dot(j, u.row(i)) / tau);
   out.push_back({"scores u.v / temperature of any user and item", spread(scores), true, ""});
 
+  look_at_log_q(retriever.model().config(), data, out);
+
   const int64_t same = duplicates(v);
   const bool many = same * 100 > v.rows;
   out.push_back({"items with the very vector of another", std::to_string(same) + " of " + std::to_string(v.rows), !many,
@@ -105,7 +136,7 @@ std::vector<Finding> examine(Retriever& retriever, const EvaluationResult& resul
   for (int64_t i = 0; i < v.rows; ++i) cold += data.train_positives()[i] == 0;
   const bool mostly_cold = cold * 4 > v.rows;
   out.push_back({"items without a training positive", std::to_string(cold) + " of " + std::to_string(v.rows),
-                 !mostly_cold, mostly_cold ? "item features with item_id_dropout = 0.1, so that such items live on them"
+                 !mostly_cold, mostly_cold ? "item features: such items are served from them alone; see whether item_id_dropout = 0.1 helps"
                                            : ""});
 
   const int64_t k = *std::max_element(options.ks.begin(), options.ks.end());

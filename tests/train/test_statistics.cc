@@ -63,3 +63,28 @@ TEST_CASE("statistics: bootstrap intervals have the width that theory says, and 
   CHECK(percentile({1, 2, 3, 4, 5}, 0.5) == 3);
   CHECK(percentile({1, 2}, 0.25) == 1.25);
 }
+
+TEST_CASE("statistics: 95 % bootstrap intervals hold the true mean about 95 times in 100") {
+  // Values as recalls are: half of the users have none of three hits, the others one to three of them; and, for every
+  // third user only, a second column that is skewed more.
+  const Philox random(11);
+  const int64_t trials = 400, n = 120;
+  int64_t held[2] = {0, 0};
+  uint64_t next = 0;
+  for (int64_t trial = 0; trial < trials; ++trial) {
+    std::vector<float> values;
+    for (int64_t i = 0; i < n; ++i) {
+      const double x = random.uniform(next++), y = random.uniform(next++);
+      values.push_back(x < 0.5 ? 0.0f : static_cast<float>(std::ceil(6 * (x - 0.5)) / 3));  // mean 1/3
+      values.push_back(i % 3 ? std::numeric_limits<float>::quiet_NaN() : y < 0.3 ? 1.0f : 0.0f);
+    }
+    const auto intervals = bootstrap_means(values, {"recall", "few"}, 400, static_cast<uint64_t>(trial));
+    REQUIRE(intervals.size() == 2);
+    held[0] += intervals[0].low <= 1.0 / 3 && 1.0 / 3 <= intervals[0].high;
+    held[1] += intervals[1].low <= 0.3 && 0.3 <= intervals[1].high;
+  }
+  CHECK(static_cast<double>(held[0]) / trials > 0.92);  // 0.95, deviation 0.011
+  CHECK(static_cast<double>(held[0]) / trials < 0.98);
+  CHECK(static_cast<double>(held[1]) / trials > 0.90);  // 40 users: a little too narrow, as the percentile method is
+  CHECK(static_cast<double>(held[1]) / trials < 0.98);
+}
