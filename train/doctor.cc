@@ -43,9 +43,8 @@ double mean_cosine(const Vectors& v) {
   return n > 1 ? (square - n) / (n * (n - 1)) : 0;
 }
 
-int64_t duplicates(const Vectors& v) {
-  std::vector<int64_t> order(static_cast<size_t>(v.rows));
-  std::iota(order.begin(), order.end(), 0);
+// How many of these rows have the very numbers of another of them.
+int64_t duplicates(const Vectors& v, std::vector<int64_t> order) {
   const auto bytes = static_cast<size_t>(v.d) * sizeof(float);
   const auto compare = [&](int64_t a, int64_t b) { return std::memcmp(v.row(a), v.row(b), bytes); };
   std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return compare(a, b) < 0; });
@@ -127,17 +126,26 @@ std::vector<Finding> examine(Retriever& retriever, const EvaluationResult& resul
 
   look_at_log_q(retriever.model().config(), data, out);
 
-  const int64_t same = duplicates(v);
-  const bool many = same * 100 > v.rows;
-  out.push_back({"items with the very vector of another", std::to_string(same) + " of " + std::to_string(v.rows), !many,
+  std::vector<int64_t> warm, cold;
+  for (int64_t i = 0; i < v.rows; ++i) (data.train_positives()[i] > 0 ? warm : cold).push_back(i);
+  const auto of = [](int64_t count, const std::vector<int64_t>& rows) {
+    return std::to_string(count) + " of " + std::to_string(rows.size());
+  };
+  const int64_t same = duplicates(v, warm);
+  const bool many = same * 100 > static_cast<int64_t>(warm.size());
+  out.push_back({"items with the very vector of another", of(same, warm) + " that have a training positive", !many,
                  many ? "features that tell items apart, or an id row for each (item_id_hash_size)" : ""});
 
-  int64_t cold = 0;
-  for (int64_t i = 0; i < v.rows; ++i) cold += data.train_positives()[i] == 0;
-  const bool mostly_cold = cold * 4 > v.rows;
-  out.push_back({"items without a training positive", std::to_string(cold) + " of " + std::to_string(v.rows),
-                 !mostly_cold, mostly_cold ? "item features: such items are served from them alone; see whether item_id_dropout = 0.1 helps"
-                                           : ""});
+  const int64_t alike = duplicates(v, cold);
+  const bool mostly_cold = static_cast<int64_t>(cold.size()) * 4 > v.rows;
+  const bool blind = alike * 2 > static_cast<int64_t>(cold.size());
+  out.push_back({"items without a training positive",
+                 std::to_string(cold.size()) + " of " + std::to_string(v.rows) + "; " + of(alike, cold) +
+                     " of these have the very vector of another",
+                 !mostly_cold && !blind,
+                 blind         ? "item features that tell them apart: items that training never met live on them alone"
+                 : mostly_cold ? "see that item features are good: such items live on them alone; try item_id_dropout = 0.1"
+                               : ""});
 
   const int64_t k = *std::max_element(options.ks.begin(), options.ks.end());
   const std::string at = "@" + std::to_string(k);
