@@ -115,8 +115,7 @@ void strip(const GemmBlock& g, const float* b, int64_t column, int64_t cols) {
   const TileFunction* tiles =
       by_row ? Tiles<NV, kHalfToo, true, kMask>::of : Tiles<NV, kHalfToo, false, kMask>::of;
   constexpr int64_t kWhole = NV * W + (kHalfToo ? kHalf : 0), kLast = kHalfToo ? kHalf : W;
-  const bool plain =
-      g.alpha == 1 && (g.beta == 0 || g.beta == 1) && g.bias == nullptr && !g.relu && cols == kWhole;
+  const bool plain = g.alpha == 1 && cols == kWhole && (g.beta == 0 || (g.beta == 1 && !g.relu));
   const float* bias = g.bias == nullptr ? nullptr : g.bias + column;
   Tile t{g.a, b, g.c + column, g.k, by_row ? g.row_a : g.col_a, g.row_b, g.ldc, cols - (kWhole - kLast)};
   int64_t left = g.m;
