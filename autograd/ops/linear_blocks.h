@@ -38,13 +38,20 @@ void relu_backward(T* dx, const T* dy, const T* y, int64_t n) {
 }
 using kernels::relu_backward;
 
+// y += x
+template <class T>
+void add_to(T* y, const T* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] += x[i];
+}
+using kernels::add_to;
+
 // to (+)= partial[0] + partial[1] + ..., in this order. partial: [count, stride].
 template <class T>
 void add_partials(GradTarget<T> to, const T* partial, int64_t count, int64_t stride, int64_t n) {
-  parallel_for(0, n, 32768, [&](int64_t lo, int64_t hi) {
+  const int64_t grain = std::clamp<int64_t>(65536 / std::max<int64_t>(count, 1), 512, 32768);
+  parallel_for(0, n, grain, [&](int64_t lo, int64_t hi) {
     if (!to.add) std::fill(to.data + lo, to.data + hi, T(0));
-    for (int64_t c = 0; c < count; ++c)
-      for (int64_t j = lo; j < hi; ++j) to.data[j] += partial[c * stride + j];
+    for (int64_t c = 0; c < count; ++c) add_to(to.data + lo, partial + c * stride + lo, hi - lo);
   });
 }
 

@@ -106,7 +106,6 @@ TT_INLINE vh low(vf x) { return __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 
 TT_INLINE void store(float* p, vh x) { *reinterpret_cast<vh_anywhere*>(p) = x; }
 TT_INLINE vh fma(vh a, vh b, vh c) { return reinterpret_cast<vh>(_mm256_fmadd_ps(a, b, c)); }
 TT_INLINE vh max(vh a, vh b) { return reinterpret_cast<vh>(_mm256_max_ps(a, b)); }
-TT_INLINE vh scale_by_power(vh x, vh n) { return reinterpret_cast<vh>(_mm256_maskz_scalef_ps(0xff, x, n)); }
 TT_INLINE vh load_half_n(const float* p, int64_t n) {
   return reinterpret_cast<vh>(_mm256_maskz_loadu_ps(static_cast<__mmask8>(lane_mask(n)), p));
 }

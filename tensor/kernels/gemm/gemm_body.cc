@@ -57,9 +57,14 @@ void tile(const Tile& t, const GemmBlock& g, int64_t cols, const float* bias, bo
     if constexpr (kHalfToo) bh = kMask ? load_half_n(b + NV * W, t.tail) : load_half(b + NV * W);
     b += row_b;
     TT_UNROLL for (int r = 0; r < MR; ++r) {
-      const vf av = broadcast(kByRow ? base[r / 3][r % 3 * stride] : base[0][r]);
-      TT_UNROLL for (int v = 0; v < NV; ++v) acc[r][v] = fma(av, bv[v], acc[r][v]);
-      if constexpr (kHalfToo) half[r] = fma(low(av), bh, half[r]);
+      const float x = kByRow ? base[r / 3][r % 3 * stride] : base[0][r];
+      if constexpr (NV == 0) {  // two half broadcasts a cycle, but one whole
+        half[r] = fma(broadcast_as<vh>(x), bh, half[r]);
+      } else {
+        const vf av = broadcast(x);
+        TT_UNROLL for (int v = 0; v < NV; ++v) acc[r][v] = fma(av, bv[v], acc[r][v]);
+        if constexpr (kHalfToo) half[r] = fma(low(av), bh, half[r]);
+      }
     }
     if constexpr (kByRow) {
       TT_UNROLL for (int q = 0; q < kBases; ++q) ++base[q];

@@ -30,14 +30,14 @@ TT_INLINE vf exp(vf x) {
 }
 
 // 2^x for x <= 127: 2^n 2^f with |f| <= 1/2, and no reduction to round: a softmax whose scores come in units
-// of log 2 pays a third less for it. NaN passes; below -150 it is 0.
+// of log 2 pays a third less for it. Below -126 it is 2^-126, about 1e-38, so that n may be added to the
+// exponent's bits; NaN passes.
 template <class V>
 TT_INLINE V exp2(V x) {
-  x = max(broadcast_as<V>(-150.0f), x);
+  x = max(broadcast_as<V>(-126.0f), x);
   const V magic = broadcast_as<V>(12582912.0f);  // as in exp
   const V t = x + magic;
-  const V n = t - magic;
-  const V f = x - n;
+  const V f = x - (t - magic);
   V p = broadcast_as<V>(1.545336197e-04f);
   p = fma(p, f, broadcast_as<V>(1.339109325e-03f));
   p = fma(p, f, broadcast_as<V>(9.618082183e-03f));
@@ -45,13 +45,8 @@ TT_INLINE V exp2(V x) {
   p = fma(p, f, broadcast_as<V>(2.402265076e-01f));
   p = fma(p, f, broadcast_as<V>(6.931471881e-01f));
   const V y = fma(p, f, broadcast_as<V>(1.0f));
-#if TT_ISA_LEVEL == 2
-  return scale_by_power(y, n);
-#else
-  const vi k = bits(t) - bits(magic);
-  const vi half = k >> 1;
-  return y * floats((half + 127) << 23) * floats((k - half + 127) << 23);
-#endif
+  typedef int32_t I __attribute__((vector_size(sizeof(V))));
+  return reinterpret_cast<V>(reinterpret_cast<I>(y) + (reinterpret_cast<I>(t) << 23));
 }
 
 // log x = e ln 2 + log(1 + f), 1 + f = x / 2^e in [sqrt(1/2), sqrt(2)).
