@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bench/roofline.h"
+#include "bench/timing.h"
 #include "tensor/error.h"
 #include "tensor/kernels/attention/attention.h"
 #include "tensor/kernels/elementwise/elementwise.h"
@@ -119,6 +120,28 @@ void gemms(const Bench& b) {
       gemm(ta, tb, m, n, k, 1, a, ta ? m : k, w, tb ? k : n, 0, c, n);
     });
   }
+}
+
+// What a first call takes beyond its inputs and outputs, the largest size first: scratch memory stays.
+void loss_memory(const Bench& b) {
+  const int64_t n = 16384, d = 64;
+  const std::string name = label("in_batch_softmax memory", {n, n, d});
+  if (!b.wants(name)) return;
+  Numbers x;
+  InBatchSoftmax in;
+  in.b = in.m = n, in.d = d, in.u = x.floats(n * d, 0.3f), in.v = x.floats(n * d, 0.3f),
+  in.col_bias = x.floats(n);
+  InBatchGrads g;
+  double d_inv_tau;
+  float* ce = x.floats(n);
+  g.du = x.floats(n * d), g.dv = x.floats(n * d), g.d_inv_tau = &d_inv_tau;
+  bench::reset_peak_memory();
+  const double before = bench::held_memory_mib();
+  in_batch_softmax(in, ce, &g);
+  const double extra = (bench::peak_memory_mib() - before) * 1.048576;
+  std::printf(b.json ? "{\"kernel\": \"%s\", \"threads\": %d, \"extra_mb\": %.1f}\n"
+                     : "%-40s %2d threads: %.1f MB beyond inputs and gradients\n",
+              name.c_str(), b.threads, extra);
 }
 
 void losses(const Bench& b) {
@@ -238,7 +261,7 @@ int main(int argc, char** argv) try {
   if (!b.json)
     std::printf("%s, %d threads: peak %.0f GFLOP/s, DRAM read %.1f GB/s, copy %.1f, update %.1f\n",
                 isa_name(active_isa()), b.threads, b.peaks.gflops, b.peaks.read_gbs, b.peaks.copy_gbs, b.peaks.update_gbs);
-  gemms(b), losses(b), attentions(b), rows(b), retrieval(b), maps(b);
+  loss_memory(b), gemms(b), losses(b), attentions(b), rows(b), retrieval(b), maps(b);
 } catch (const tt::Error& e) {
   std::fprintf(stderr, "%s\n", e.what());
   return 2;

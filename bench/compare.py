@@ -2,7 +2,9 @@
 """Training steps of twotower beside PyTorch's, eager and tuned, in one run: same models, shapes and thread count.
 bench/compare.py --build build [--sizes small,medium] [--models base,history] [--threads 2]
 
-Prints a markdown table with ratios; PyTorch is left out where this python has none (see peers/README.md for its BLAS).
+Prints a markdown table with ratios, also that of our own matrix product (all that a build without oneDNN has) to
+oneDNN's. PyTorch is left out where this python has none (see peers/README.md for its BLAS) and at `large`, where it would
+hold dense gradients and moments of 1M-row tables.
 """
 import argparse
 import json
@@ -38,25 +40,29 @@ def main():
         print("compare: no torch here, so twotower alone (Debian: python3-torch)", file=sys.stderr)
     record = []
 
-    print("| size | model | ms (p10 .. p90) | of bound | eager ms | tuned ms | eager / ours | tuned / ours |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| size | model | ms (p10 .. p90) | of bound | own GEMM ms | own / oneDNN | eager ms | tuned ms | "
+          "eager / ours | tuned / ours | peak MiB |")
+    print("| --- " * 11 + "|")
     for size in arguments.sizes.split(","):
         for model in models:
             shape = ["--model", model, "--size", size, "--threads", arguments.threads,
                      "--seconds", arguments.seconds, "--json"]
-            ours = lines([pathlib.Path(arguments.build) / "bench" / "bench_step", *shape])[0]
-            record.append(ours)
+            bench_step = pathlib.Path(arguments.build) / "bench" / "bench_step"
+            ours, own = lines([bench_step, *shape])[0], lines([bench_step, *shape, "--own-gemm"])[0]
+            record += [ours, {**own, "own_gemm": True}]
             cells, ratios = [], []
             for mode in ("eager", "tuned"):
                 peer = {}
-                if torch:
+                if torch and size != "large":
                     script = HERE / "peers" / "torch_step.py"
                     peer = lines([arguments.python, script, *shape, "--mode", mode])[0]
                     record.append(peer)
                 cells.append(f"{peer['median_ms']:.2f}" if "median_ms" in peer else "-")
                 ratios.append(f"{peer['median_ms'] / ours['median_ms']:.1f}" if "median_ms" in peer else "-")
             print(f"| {size} | {model} | {ours['median_ms']:.2f} ({ours['p10_ms']:.2f} .. {ours['p90_ms']:.2f}) | "
-                  f"{100 * ours['roofline_share']:.0f} % | {' | '.join(cells + ratios)} |", flush=True)
+                  f"{100 * ours['roofline_share']:.0f} % | {own['median_ms']:.2f} | "
+                  f"{own['median_ms'] / ours['median_ms']:.2f} | {' | '.join(cells + ratios)} | "
+                  f"{ours['peak_rss_mib']:.0f} |", flush=True)
     if arguments.out:
         pathlib.Path(arguments.out).write_text("".join(json.dumps(line) + "\n" for line in record))
 

@@ -28,13 +28,16 @@ double timed_ms(F&& f) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }
 
-// The most memory that this process has held since the last reset (Linux: VmHWM), in MiB; 0 where it is not known.
-inline double peak_memory_mib() {
+// A line of what Linux says of this process's memory, in MiB; 0 where it is not known.
+inline double memory_mib(const std::string& key) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
-    if (line.rfind("VmHWM:", 0) == 0) return std::stod(line.substr(6)) / 1024;
+    if (line.rfind(key, 0) == 0) return std::stod(line.substr(key.size())) / 1024;
   return 0;
 }
+inline double held_memory_mib() { return memory_mib("VmRSS:"); }
+// The most since the last reset.
+inline double peak_memory_mib() { return memory_mib("VmHWM:"); }
 inline void reset_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
 }  // namespace tt::bench

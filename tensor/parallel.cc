@@ -26,7 +26,7 @@ void match_scratch(bool opener) {
     const std::size_t size = scratch_size[slot].load(std::memory_order_relaxed);
     if (scratch[slot].size() >= size || (opener && scratch[slot].size() > 0)) continue;
     scratch[slot] = AlignedBlock();
-    scratch[slot] = AlignedBlock(size);
+    scratch[slot] = AlignedBlock(size, false);
   }
 }
 
@@ -52,7 +52,7 @@ void* thread_scratch(int slot, std::size_t bytes) {
   AlignedBlock& block = scratch[slot];
   if (block.size() < bytes) {
     block = AlignedBlock();  // release first: the old content is not needed
-    block = AlignedBlock(bytes + bytes / 2);
+    block = AlignedBlock(bytes + bytes / 2, false);
     std::size_t most = scratch_size[slot].load(std::memory_order_relaxed);
     while (most < block.size() && !scratch_size[slot].compare_exchange_weak(most, block.size())) {
     }
