@@ -20,9 +20,11 @@ bool own_gemm = false;
 // Multiply-adds that one thread does before two have met: a parallel region costs 1 to 10 us, and oneDNN opens one for
 // products far smaller than this.
 constexpr int64_t kSmall = 1 << 19;
+#if TWOTOWER_ONEDNN
 // Below this many our own product is the faster one: layers hand over blocks of rows that wait in a core's
 // cache, where it runs at 94 to 98 % of the peak and oneDNN's, which copies its operands, at 70 to 95 %.
 constexpr int64_t kBlock = 1 << 24;
+#endif
 
 template <class T>
 void bias_and_relu(int64_t m, int64_t n, T* c, int64_t ldc, const T* bias, bool relu) {
