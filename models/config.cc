@@ -16,7 +16,7 @@ const std::vector<Field>& fields() {
       TT_FIELD(compat),
       TT_FIELD(user_id_hash_size), TT_FIELD(item_id_hash_size), TT_FIELD(user_id_embedding_dim),
       TT_FIELD(item_id_embedding_dim), TT_FIELD(user_features_size), TT_FIELD(item_features_size),
-      TT_FIELD(hidden_size), TT_FIELD(embedding_init), TT_FIELD(user_value_weights), TT_FIELD(num_items),
+      TT_FIELD(hidden_size), TT_FIELD(embedding_init), TT_FIELD(head_init), TT_FIELD(user_value_weights), TT_FIELD(num_items),
       TT_FIELD(normalize), TT_FIELD(temperature), TT_FIELD(learn_temperature),
       TT_FIELD(history), TT_FIELD(user_history_seqlen), TT_FIELD(attention_heads), TT_FIELD(attention_layers),
       TT_FIELD(transformer_blocks), TT_FIELD(positional_encoding), TT_FIELD(history_actions),
@@ -64,6 +64,7 @@ void ModelConfig::apply_compat() {
   temperature = 1;
   learn_temperature = false;
   embedding_init = 1;
+  head_init = "uniform";
   positional_encoding = "doubled";
   transformer_blocks = false;
   log_q = "none";
@@ -87,6 +88,7 @@ void ModelConfig::validate() const {
   check_choice("alignment", alignment, {"none", "kl", "expected_reward", "dpo"});
   check_choice("positional_encoding", positional_encoding, {"standard", "doubled"});
   check_choice("ranker_value", ranker_value, {"probability", "logit"});
+  check_choice("head_init", head_init, {"uniform", "identity"});
   check_choice("log_q", log_q, {"none", "counts", "stream"});
   check_at_least("user_id_hash_size", user_id_hash_size, 1);
   check_at_least("item_id_hash_size", item_id_hash_size, 1);
@@ -100,6 +102,9 @@ void ModelConfig::validate() const {
   check_at_least("negative_queue", negative_queue, 0);
   check_at_least("hard_negatives", hard_negatives, 0);
   check_positive("temperature", temperature);
+  check(head_init == "uniform" || user_id_embedding_dim == item_id_embedding_dim, "config",
+        "model.head_init = \"identity\" needs user_id_embedding_dim = item_id_embedding_dim, which are ",
+        user_id_embedding_dim, " and ", item_id_embedding_dim, "; make them equal, or set head_init = \"uniform\"");
   check_positive("embedding_init", embedding_init);
   check(!user_value_weights.empty(), "config", "model.user_value_weights is empty; give one weight a label");
   double total = 0;

@@ -23,6 +23,8 @@ struct ModelConfig {
   int64_t user_features_size = 0, item_features_size = 0;          // IU, II; 0: no features, and no layers for them
   int64_t hidden_size = 256;                                       // of the feature MLPs
   double embedding_init = 0.1;                                     // standard deviation of the id embeddings
+  std::string head_init = "uniform";                               // of the towers' last layers; "identity": a vector
+                                                                   // begins as the id's embedding
   std::vector<double> user_value_weights = {1.0};                  // w [T]: labels -> net user value
   int64_t num_items = 100;                                         // K that retrieval returns
   std::string compat = "default";                                  // "reference": every [reference] rule at once

@@ -1,9 +1,23 @@
 #include "models/towers.h"
 
+#include <cmath>
+
 #include "autograd/ops/embedding.h"
 #include "autograd/ops/reduce.h"
 
 namespace tt {
+namespace {
+
+// The layer that makes a tower's blocks, the id embedding first, into its vector.
+template <class T>
+Linear<T> tower_head(ParameterSet<T>& parameters, const std::string& name, int64_t in, const ModelConfig& config) {
+  const int64_t out = config.item_id_embedding_dim;
+  if (config.head_init == "uniform") return Linear<T>(parameters, name, in, out);
+  return Linear<T>(parameters, name, in, out, Initializer::identity(1 / std::sqrt(static_cast<double>(in))),
+                   Initializer::constant(0));
+}
+
+}  // namespace
 
 template <class T>
 ItemTower<T>::ItemTower(ParameterSet<T>& parameters, const std::string& prefix, const ModelConfig& config)
@@ -13,7 +27,7 @@ ItemTower<T>::ItemTower(ParameterSet<T>& parameters, const std::string& prefix, 
                                 Initializer::normal(config.embedding_init));
   if (config.item_features_size > 0)
     features_.emplace(parameters, prefix + "item_features_arch", config.item_features_size, config.hidden_size, d);
-  head_ = Linear<T>(parameters, prefix + "item_tower_arch", features_ ? 2 * d : d, d);
+  head_ = tower_head<T>(parameters, prefix + "item_tower_arch", features_ ? 2 * d : d, config);
 }
 
 template <class T>
@@ -41,7 +55,7 @@ UserTower<T>::UserTower(ParameterSet<T>& parameters, const std::string& prefix, 
     history_.emplace(parameters, prefix + "user_history_encoder", config, item_table);
     input_width_ += 2 * config.item_id_embedding_dim;
   }
-  head_ = Linear<T>(parameters, prefix + "user_tower_arch", input_width_, config.item_id_embedding_dim);
+  head_ = tower_head<T>(parameters, prefix + "user_tower_arch", input_width_, config);
 }
 
 template <class T>

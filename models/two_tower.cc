@@ -52,7 +52,7 @@ template <class T>
 void TwoTower<T>::check_batch(const Batch<T>& batch) const {
   const int64_t b = batch.size();
   check(b > 0, "model", "the batch is empty");
-  check(batch.item.id.numel() == b, "model", "item_id has ", batch.item.id.numel(), " rows, user_id has ", b);
+  check(batch.candidates.positives.offsets.numel() > 0 || batch.item.id.numel() == b, "model", "item_id has ", batch.item.id.numel(), " rows, user_id has ", b);
   check(batch.labels.shape() == Shape{b, config_.num_tasks()}, "model", "labels have shape ", batch.labels.shape(),
         "; user_value_weights ask for [", b, ", ", config_.num_tasks(), "]");
 }
@@ -87,7 +87,7 @@ LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool align
   Variable<T> columns;  // [M, DI]: all item vectors of the softmax
   if (config_.full_softmax) {
     columns = item_tower_(tape, batch.negatives);
-    out.v = embedding(columns, batch.candidates.target);
+    out.v = batch.candidates.target ? embedding(columns, batch.candidates.target) : columns;
   } else {
     columns = out.v = item_tower_(tape, batch.item);
     if (batch.negatives.id.numel() > 0) columns = concat_rows(columns, item_tower_(tape, batch.negatives));

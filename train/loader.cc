@@ -74,13 +74,18 @@ Loader::Loader(const Dataset& data, const ModelConfig& model, const TrainConfig&
   }
   check(!rows_.empty(), "dataset " + data.dir(),
         "no training impression has a label above 0; there is nothing to learn from");
+  if (train.rows == "users") {
+    users_ = std::make_unique<UserRows>(data, model, train, rows_);
+    rows_ = users_->users();
+  }
   order_ = rows_;
   batches_ = (rows() + train.batch_size - 1) / train.batch_size;
   if (model.full_softmax) {
     all_items_.resize(static_cast<size_t>(data.num_items()));
     std::iota(all_items_.begin(), all_items_.end(), 0);
   }
-  if (model.log_q == "counts") {
+  if (model.full_softmax) {  // nothing is drawn
+  } else if (model.log_q == "counts") {
     share_.assign(static_cast<size_t>(data.num_items()), 0);
     for (const int64_t r : rows_) share_[static_cast<size_t>(log.item[r])] += 1.0 / static_cast<double>(rows());
   } else if (model.log_q == "stream") {
@@ -167,6 +172,11 @@ void Loader::fill(Slot& slot, int64_t index) {
   const int64_t begin = index * rows() / batches_, b = (index + 1) * rows() / batches_ - begin;
   const int64_t tasks = data_.num_tasks();
   const int64_t* rows = order_.data() + begin;
+  if (users_) {
+    fill_users(slot.batch, rows, b, arena);
+    slot.batch.user.id = drop(slot.batch.user.id, train_.user_id_dropout, kUserDropout, begin, arena);
+    return;
+  }
 
   const Tensor<int64_t> users = make_tensor<int64_t>(arena, {b}), items = make_tensor<int64_t>(arena, {b});
   const Tensor<int64_t> history_ends = make_tensor<int64_t>(arena, {b});
@@ -192,16 +202,28 @@ void Loader::fill(Slot& slot, int64_t index) {
   add_negatives(batch, index, arena);
   add_log_q(batch, items.data(), arena);
 
-  const auto drop = [&](Tensor<int64_t> ids, double share, Stream purpose) -> Tensor<const int64_t> {
-    if (share <= 0) return ids;
-    const Tensor<int64_t> kept = make_tensor<int64_t>(arena, ids.shape());
-    const Philox random = stream(train_, purpose, epoch_);
-    for (int64_t i = 0; i < b; ++i)
-      kept[i] = random.uniform(static_cast<uint64_t>(begin + i)) < share ? -1 : ids[i];
-    return kept;
-  };
-  batch.user.id = drop(users, train_.user_id_dropout, kUserDropout);
-  batch.item.id = drop(items, train_.item_id_dropout, kItemDropout);
+  batch.user.id = drop(users, train_.user_id_dropout, kUserDropout, begin, arena);
+  batch.item.id = drop(items, train_.item_id_dropout, kItemDropout, begin, arena);
+}
+
+void Loader::fill_users(Batch<float>& batch, const int64_t* users, int64_t n, Arena& arena) {
+  batch = {};
+  users_->fill(batch, users, n, arena);
+  batch.user.id = {users, {n}};
+  batch.user.features = gather_features(data_.user_features(), data_.user_features_size(), users, n, arena);
+  batch.negatives.id = {all_items_.data(), {data_.num_items()}};
+  batch.negatives.features = {data_.item_features(), {data_.num_items(), data_.item_features_size()}};
+}
+
+// Ids of the rows from `begin` on, of which so large a share is hidden.
+Tensor<const int64_t> Loader::drop(Tensor<const int64_t> ids, double share, uint64_t purpose, int64_t begin,
+                                   Arena& arena) {
+  if (share <= 0) return ids;
+  const Tensor<int64_t> kept = make_tensor<int64_t>(arena, ids.shape());
+  const Philox random = stream(train_, static_cast<Stream>(purpose), epoch_);
+  for (int64_t i = 0; i < ids.numel(); ++i)
+    kept[i] = random.uniform(static_cast<uint64_t>(begin + i)) < share ? -1 : ids[i];
+  return kept;
 }
 
 void Loader::add_negatives(Batch<float>& batch, int64_t index, Arena& arena) {

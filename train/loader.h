@@ -14,6 +14,7 @@
 #include "train/config.h"
 #include "train/dataset.h"
 #include "train/sampling.h"
+#include "train/user_rows.h"
 
 namespace tt {
 
@@ -34,7 +35,7 @@ class Loader {
   ~Loader();
 
   int64_t batches_per_epoch() const { return batches_; }
-  int64_t rows() const { return static_cast<int64_t>(rows_.size()); }  // impressions trained on
+  int64_t rows() const { return static_cast<int64_t>(rows_.size()); }  // impressions trained on, or users
 
   void start_epoch(int64_t epoch);
   // The next batch, or null at the end of the epoch. It is valid until the next call.
@@ -47,6 +48,8 @@ class Loader {
     int64_t index = -1;  // of the batch in the epoch; -1: empty
   };
   void fill(Slot& slot, int64_t index);
+  void fill_users(Batch<float>& batch, const int64_t* users, int64_t n, Arena& arena);
+  Tensor<const int64_t> drop(Tensor<const int64_t> ids, double share, uint64_t purpose, int64_t begin, Arena& arena);
   void add_negatives(Batch<float>& batch, int64_t index, Arena& arena);
   void add_log_q(Batch<float>& batch, const int64_t* items, Arena& arena);
   void prefetch();
@@ -55,7 +58,8 @@ class Loader {
   const Dataset& data_;
   ModelConfig model_;
   TrainConfig train_;
-  std::vector<int64_t> rows_, order_;   // impressions that take part; this epoch's order of them
+  std::vector<int64_t> rows_, order_;   // impressions (or users) that take part; this epoch's order of them
+  std::unique_ptr<UserRows> users_;     // rows = "users"
   std::vector<int64_t> all_items_;      // 0 .. C-1, for full softmax
   std::vector<double> share_;           // of each item among the rows, for log_q = "counts"
   std::unique_ptr<FrequencyEstimator> estimator_;

@@ -63,7 +63,8 @@ bool lower_is_better(const std::string& measure) { return measure.find("value_lo
 
 std::vector<std::string> measure_names(const Dataset& data, const EvaluateOptions& options) {
   std::vector<std::string> names = value_names(data, options);
-  for (const int64_t k : options.ks) names.push_back("coverage@" + std::to_string(k));
+  for (const char* pooled : {"accuracy@", "coverage@"})
+    for (const int64_t k : options.ks) names.push_back(pooled + std::to_string(k));
   return names;
 }
 
@@ -226,7 +227,8 @@ void Evaluator::State::measure_tile(Ranking& ranking, int64_t lo, int64_t n, flo
 Measures Evaluator::State::measure(Ranking& ranking, EvaluationResult* keep) const {
   const size_t width = names.size();
   std::vector<uint8_t> returned(options.ks.size() * static_cast<size_t>(facts.items), 0);
-  std::vector<double> sum(width, 0);
+  std::vector<double> sum(width, 0), hits(options.ks.size(), 0);
+  double test_items = 0;
   std::vector<int64_t> count(width, 0);
   std::vector<float> values;
   const auto n = static_cast<int64_t>(users.size());
@@ -237,17 +239,26 @@ Measures Evaluator::State::measure(Ranking& ranking, EvaluationResult* keep) con
     measure_tile(ranking, lo, size, values.data(), returned);
     for (size_t i = 0; i < values.size(); ++i)
       if (!std::isnan(values[i])) sum[i % width] += values[i], ++count[i % width];
+    for (int64_t i = 0; i < size; ++i) {  // recall@K stands first
+      const auto own = static_cast<double>(expected.of(users[static_cast<size_t>(lo + i)].user).size());
+      test_items += own;
+      for (size_t j = 0; j < hits.size(); ++j)
+        hits[j] += own * static_cast<double>(values[static_cast<size_t>(i) * width + j]);
+    }
     if (keep) keep->per_user.insert(keep->per_user.end(), values.begin(), values.end());
   }
   Measures out;
   for (size_t c = 0; c < width; ++c) {
     if (count[c] > 0) out.set(names[c], sum[c] / static_cast<double>(count[c]));
-    if (names[c] == "mrr")
+    if (names[c] == "mrr") {
+      for (size_t j = 0; j < options.ks.size(); ++j)
+        out.set("accuracy@" + std::to_string(options.ks[j]), hits[j] / test_items);
       for (size_t j = 0; j < options.ks.size(); ++j) {
         const auto row = returned.begin() + static_cast<int64_t>(j) * facts.items;
         out.set("coverage@" + std::to_string(options.ks[j]),
                 static_cast<double>(std::count(row, row + facts.items, 1)) / static_cast<double>(facts.items));
       }
+    }
   }
   return out;
 }

@@ -10,6 +10,8 @@
 //   recall@K.head, .tail, .cold_items: recall of only those test items; head: the most popular items that make up half
 //               of the training positives; cold: items without any; averaged over users who have such test items
 //   recall@K.cold_users: recall of the users without training positives
+//   accuracy@K  hits / number of test items, over all users' test items at once (TensorFlow Recommenders' "top-K accuracy"):
+//               users with many weigh more
 //   coverage@K  share of the corpus that was returned to anyone
 //   lift@K      mean number of training positives of the returned items / the same mean over the training positives:
 //               1 is as popular as what users act on

@@ -28,8 +28,12 @@ void fit_config_to_data(ModelConfig& model, const Dataset& data) {
   };
   fit(model.user_id_hash_size, data.num_users(), "user_id_hash_size");
   fit(model.item_id_hash_size, data.num_items(), "item_id_hash_size");
-  model.user_features_size = data.user_features_size();
-  model.item_features_size = data.item_features_size();
+  // A dataset without features holds a constant in their place, which tells a model nothing.
+  const auto width = [](const std::vector<std::string>& columns) {
+    return columns == std::vector<std::string>{"constant"} ? 0 : static_cast<int64_t>(columns.size());
+  };
+  model.user_features_size = width(data.user_columns());
+  model.item_features_size = width(data.item_columns());
   const auto tasks = static_cast<size_t>(data.num_tasks());
   if (model.user_value_weights.size() != tasks) {
     check(model.user_value_weights.size() == 1, where, "it has ", tasks, " labels, model.user_value_weights ",

@@ -1,14 +1,14 @@
 #pragma once
-// An exponential moving average of the weights (Polyak & Juditsky 1992; Morales-Brotons et al. 2024, "Exponential
-// moving average of weights in deep learning"): after T steps
+// An exponential moving average of the weights (Polyak & Juditsky 1992; Morales-Brotons et al. 2024,
+// "Exponential moving average of weights in deep learning"): after T steps
 //
 //   average = (1 - decay) * sum_{s=1..T} decay^(T-s) w_s / (1 - decay^T)
 //
-// of the weights w_s that step s left, without the initial ones. What is evaluated and saved is the average, while
-// training goes on from the weights themselves.
+// of the weights w_s that step s left, without the initial ones. What is evaluated and saved is the average,
+// while training goes on from the weights themselves.
 //
-// A table's row that k steps did not touch stood still in them, and what they add to its sum is (1 - decay^k) w in one
-// go: so the average is exact, and a step costs what the rows it touches cost, never the table.
+// A table's row that k steps did not touch stood still in them, and what they add to its sum is (1 - decay^k)
+// w in one go: so the average is exact, and a step costs what the rows it touches cost, never the table.
 
 #include <vector>
 
@@ -24,8 +24,8 @@ class WeightAverage {
   // Averages the trainable parameters; the set must outlive it. decay: in (0, 1).
   WeightAverage(const ParameterSet<float>& parameters, double decay);
 
-  // Before the optimizer changes what the last backward pass gave a gradient: counts the weights as they are for all
-  // steps since they last changed. `done`: steps that the optimizer has made so far.
+  // Before the optimizer changes what the last backward pass gave a gradient: counts the weights as they are
+  // for all steps since they last changed. `done`: steps that the optimizer has made so far.
   void before_step(int64_t done);
 
   // Puts the averages after `done` >= 1 steps in the place of the weights, and takes them back, bit by bit.

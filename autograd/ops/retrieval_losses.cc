@@ -32,6 +32,20 @@ void check_exclusions(const Op& op, const Exclusions& exclude, int64_t rows, int
           "; the columns are 0 to ", columns - 1);
 }
 
+template <class T>
+void check_positives(const Op& op, const Candidates<T>& c, int64_t rows, int64_t columns) {
+  const Positives& p = c.positives;
+  if (p.offsets.numel() == 0) return;
+  check(p.offsets.numel() == rows + 1, op.name, "positives for ", p.offsets.numel() - 1, " rows, the batch has ", rows);
+  check(!c.target && c.exclude.offsets.numel() == 0 && c.hard_negatives == 0 && !c.positive_uncorrected, op.name,
+        "rows with several positives take no targets, exclusions, hard negatives or uncorrected positives");
+  for (int64_t i = 0; i < rows; ++i)
+    check(p.offsets[i] < p.offsets[i + 1], op.name, "row ", i, " has no positive column");
+  for (int64_t k = 0; k < p.offsets[rows]; ++k)
+    check(p.columns[k] >= 0 && p.columns[k] < columns, op.name, "positive column ", p.columns[k],
+          "; the columns are 0 to ", columns - 1);
+}
+
 // The shape of all four losses: for each row i, a function of its dots with all columns gives the row's loss and
 // replaces the dots by dL_i/ds_ij; the driver turns those into du, dv and dtau.
 template <class T>
@@ -179,6 +193,21 @@ T softmax_loss(Tensor<T> u, Tensor<T> v, T tau, Tensor<T> weight, const Candidat
                ScoreGradients<T>* grads, Arena& arena) {
   const int64_t m = v.rows();
   const T share = T(1) / static_cast<T>(u.rows());
+  if (c.positives.offsets.numel()) {
+    return for_each_row(u, v, static_cast<const Anchor<T>*>(nullptr), grads, arena, [&](int64_t i, T* dots, const T*) {
+      const int64_t lo = c.positives.offsets[i], hi = c.positives.offsets[i + 1];
+      T* raw = row_scratch<T>(0, m);
+      std::copy_n(dots, m, raw);
+      for (int64_t j = 0; j < m; ++j) dots[j] = dots[j] / tau - (c.log_q ? c.log_q[j] : T(0));
+      const T each = T(1) / static_cast<T>(hi - lo);
+      T own = 0;
+      for (int64_t k = lo; k < hi; ++k) own += each * dots[c.positives.columns[k]];
+      ce[i] = softmax(dots, m) - own;
+      for (int64_t k = lo; k < hi; ++k) dots[c.positives.columns[k]] -= each;
+      for (int64_t j = 0; j < m; ++j) dots[j] *= weight[i] * share;
+      return RowResult<T>{weight[i] * ce[i] * share, score_to_dot_gradient(dots, raw, m, tau)};
+    });
+  }
   return for_each_row(u, v, static_cast<const Anchor<T>*>(nullptr), grads, arena, [&](int64_t i, T* dots, const T*) {
     const int64_t target = target_of(c, i);
     T* raw = row_scratch<T>(0, m);
@@ -204,6 +233,7 @@ float softmax_loss(Tensor<float> u, Tensor<float> v, float tau, Tensor<float> we
   }
   in.positive_uncorrected = c.positive_uncorrected, in.target = c.target.data(), in.hard_k = c.hard_negatives;
   if (c.exclude.offsets.numel()) in.exclude = {c.exclude.offsets.data(), c.exclude.columns.data()};
+  if (c.positives.offsets.numel()) in.positives = {c.positives.offsets.data(), c.positives.columns.data()};
   in.weight = weight.data();
   double d_inv_tau = 0;
   kernels::InBatchGrads out;
@@ -266,7 +296,8 @@ Variable<T> in_batch_softmax(Variable<T> u, Variable<T> v, Variable<T> tau, Vari
   check_sizes(kInBatch, u.shape(), v.shape());
   const int64_t b = u.rows();
   check(weight.value().numel() == b, kInBatch.name, weight.value().numel(), " weights for ", b, " rows");
-  check(b > 0 && (candidates.target || v.rows() >= b), kInBatch.name, v.rows(), " item columns for ", b, " users");
+  check_positives(kInBatch, candidates, b, v.rows());
+  check(b > 0 && (candidates.target || candidates.positives.offsets.numel() || v.rows() >= b), kInBatch.name, v.rows(), " item columns for ", b, " users");
   check_exclusions(kInBatch, candidates.exclude, b, v.rows());
   check(tau.item() > 0, kInBatch.name, "the temperature is ", tau.item(), "; it must be positive");
   Tape<T>& tape = u.tape();

@@ -20,16 +20,25 @@ struct Exclusions {
   Tensor<const int32_t> columns;
 };
 
+// Several positive columns a row, in compressed rows like the above: at least one each, none twice.
+struct Positives {
+  Tensor<const int64_t> offsets;  // [B + 1]; empty: rows have one positive, their target
+  Tensor<const int32_t> columns;
+};
+
 template <class T>
 struct Candidates {
   Tensor<const T> log_q;                // [M] or empty: log of how often each column's item is expected
   bool positive_uncorrected = false;    // leave log Q out of the target's own logit
   Tensor<const int64_t> target;         // [B] or empty: the positive column of each row; empty: row i's is i
+  Positives positives;                  // instead of targets; not with exclude, hard_negatives, positive_uncorrected
   Exclusions exclude;
   int64_t hard_negatives = 0;           // > 0: keep only each row's that many highest negatives
 };
 
 // mean_i weight_i * (-log pi_i[target_i]). u: [B, D], v: [M, D], tau: [1], weight: [B].
+// With n_i positives a row, -log pi_i[target_i] becomes its mean over them: the multinomial likelihood (Liang et al. 2018,
+// "Variational autoencoders for collaborative filtering"), which is what as many rows with one positive each would give.
 // Bengio & Senecal 2008 (sampled softmax), Yi et al. 2019 (log Q correction of in-batch negatives).
 template <class T>
 Variable<T> in_batch_softmax(Variable<T> u, Variable<T> v, Variable<T> tau, Variable<T> weight,

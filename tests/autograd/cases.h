@@ -60,6 +60,15 @@ Candidates<T> candidates(Tape<T>& tape, bool corrected_positive, int64_t hard) {
 }
 
 template <class T>
+Candidates<T> several_positives() {
+  static const int64_t offsets[] = {0, 2, 3, 6};
+  static const int32_t columns[] = {0, 3, 4, 0, 1, 2};
+  Candidates<T> c;
+  c.positives = {{offsets, {4}}, {columns, {6}}};
+  return c;
+}
+
+template <class T>
 PairValue<T> pair_value(Tape<T>& tape) {
   return {numbers<T>(tape, {5}, 78), T(0.7), exclusions()};
 }
@@ -142,6 +151,8 @@ inline std::vector<Case> cases() {
                        in_batch_softmax(x[0], x[1], x[2], x[3], candidates<T>(tape, true, 0)))),
       positive(TT_CASE("in_batch_softmax", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}, S{3}),
                        in_batch_softmax(x[0], x[1], x[2], x[3], candidates<T>(tape, false, 2)))),
+      positive(TT_CASE("in_batch_softmax", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}, S{3}),
+                       in_batch_softmax(x[0], x[1], x[2], x[3], several_positives<T>()))),
       last_positive(TT_CASE(
           "alignment_kl", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}),
           alignment_kl(x[0], x[1], x[2], PairValue<T>{numbers<T>(tape, {5}, 78), T(0), exclusions()}))),

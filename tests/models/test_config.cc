@@ -104,6 +104,9 @@ TEST_CASE("config: values that no model can have") {
   CHECK(model_error("attention_heads = 5") == "");  // no history, no heads
   CHECK(model_error("distill = true") ==
         "[config] model.distill needs the light ranker, whose logits it trains; set light_ranker = true");
+  CHECK(model_error("head_init = \"identity\"\nuser_id_embedding_dim = 32") ==
+        "[config] model.head_init = \"identity\" needs user_id_embedding_dim = item_id_embedding_dim, which are 32 and "
+        "64; make them equal, or set head_init = \"uniform\"");
   CHECK(model_error("full_softmax = true\nmixed_negatives = 5") ==
         "[config] model.full_softmax has every item as a column already; set mixed_negatives = 0 and "
         "negative_queue = 0");
@@ -161,6 +164,7 @@ TEST_CASE("config: compat = \"reference\" stands for every reference rule, and s
       folder.file("c.toml", "[model]\nlog_q = \"counts\"\ncompat = \"reference\"\n" + sizes));
   CHECK(c.log_q == "counts");  // its own key wins, wherever it stands
   CHECK(c.embedding_init == 1);
+  CHECK(c.head_init == "uniform");
   CHECK(c.positional_encoding == "doubled");
   CHECK(!c.mask_accidental_hits);
   CHECK(c.debias_gradient);

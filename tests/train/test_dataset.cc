@@ -10,6 +10,7 @@
 #include "tensor/atomic_file.h"
 #include "tests/train/fixtures.h"
 #include "train/dataset.h"
+#include "train/run.h"
 
 using namespace tt;
 namespace fs = std::filesystem;
@@ -198,6 +199,10 @@ TEST_CASE("dataset: without features there is one constant column") {
   const Dataset data = Dataset::open(folder.path() + "/d");
   CHECK(data.user_columns() == std::vector<std::string>{"constant"});
   CHECK(data.item_features()[4] == 1);
+  ModelConfig model;  // which a model does not read
+  fit_config_to_data(model, data);
+  CHECK(model.user_features_size == 0);
+  CHECK(model.item_features_size == 0);
 }
 
 TEST_CASE("dataset: opening refuses damaged columns and says which row") {

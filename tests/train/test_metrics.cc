@@ -25,12 +25,13 @@ double value_of(const std::vector<std::string>& names, const std::vector<float>&
 
 // Every user's whole order of the items not seen, by plain sorting; and the averages that follow from it.
 struct PlainMeasures {
-  double recall = 0, ndcg = 0, hit = 0, mrr = 0, coverage = 0;
+  double recall = 0, ndcg = 0, hit = 0, mrr = 0, coverage = 0, accuracy = 0;
   int64_t users = 0;
 };
 PlainMeasures plain_measures(Retriever& retriever, const Dataset& data, Split split, int64_t k, bool include_seen) {
   PlainMeasures out;
   std::set<int64_t> returned;
+  double all_hits = 0, all_wanted = 0;
   const UserItems positives = data.positives(split), seen = data.seen_before(split);
   const int64_t c = data.num_items(), d = retriever.item_vectors().cols();
   for (int64_t u = 0; u < data.num_users(); ++u) {
@@ -65,11 +66,13 @@ PlainMeasures plain_measures(Retriever& retriever, const Dataset& data, Split sp
       ideal += 1 / std::log2(static_cast<double>(r) + 2);
     out.recall += hits / static_cast<double>(wanted.size());
     out.ndcg += dcg / ideal;
+    all_hits += hits, all_wanted += static_cast<double>(wanted.size());
     out.hit += hits > 0;
     out.mrr += reciprocal;
   }
   const auto n = static_cast<double>(out.users);
   out.recall /= n, out.ndcg /= n, out.hit /= n, out.mrr /= n;
+  out.accuracy = all_hits / all_wanted;
   out.coverage = static_cast<double>(returned.size()) / static_cast<double>(c);
   return out;
 }
@@ -123,6 +126,7 @@ TEST_CASE("metrics: tiles and kernels give what plain sorting gives") {
       CHECK(result.measures["recall" + at] == doctest::Approx(plain.recall).epsilon(1e-5));
       CHECK(result.measures["ndcg" + at] == doctest::Approx(plain.ndcg).epsilon(1e-5));
       CHECK(result.measures["hit" + at] == doctest::Approx(plain.hit).epsilon(1e-5));
+      CHECK(result.measures["accuracy" + at] == doctest::Approx(plain.accuracy).epsilon(1e-5));
       CHECK(result.measures["coverage" + at] == doctest::Approx(plain.coverage));
       CHECK(result.measures["mrr"] == doctest::Approx(plain.mrr).epsilon(1e-4));
     }

@@ -50,6 +50,14 @@ void keep_highest(float* row, int64_t m, int64_t k) {
 
 void softmax_prepare(const void* context, int64_t i, float* row, double* state) {
   const auto& [in, body] = *static_cast<const Softmax*>(context);
+  if (in.positives.offsets != nullptr) {
+    const int64_t lo = in.positives.offsets[i], hi = in.positives.offsets[i + 1];
+    state[0] = static_cast<double>(body.bias_max(row, in.col_bias, in.m));
+    state[1] = state[2] = 0;
+    for (int64_t k = lo; k < hi; ++k) state[2] += static_cast<double>(row[in.positives.cols[k]]);
+    state[2] /= static_cast<double>(hi - lo);
+    return;
+  }
   const int64_t t = target_of(in, i);
   const float dot = row[t];
   const float own = in.col_bias == nullptr || in.positive_uncorrected ? dot : dot + in.col_bias[t];
@@ -68,8 +76,11 @@ void softmax_block(const void* context, int64_t, float* row, int64_t, int64_t n,
 }
 
 Panels::Finish softmax_finish(const void* context, int64_t i, float*, const double* state) {
-  return {std::log(state[1]) + state[0] - state[2], 1 / state[1], state[1],
-          target_of(static_cast<const Softmax*>(context)->in, i)};
+  const InBatchSoftmax& in = static_cast<const Softmax*>(context)->in;
+  const double loss = std::log(state[1]) + state[0] - state[2];
+  if (in.positives.offsets == nullptr) return {loss, 1 / state[1], state[1], target_of(in, i)};
+  const int64_t lo = in.positives.offsets[i], count = in.positives.offsets[i + 1] - lo;
+  return {loss, 1 / state[1], state[1] / static_cast<double>(count), -1, in.positives.cols + lo, count};
 }
 
 // ---- KL: state = {log-sum of s, log-sum of t, KL} ----

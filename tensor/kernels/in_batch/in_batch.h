@@ -14,6 +14,13 @@ struct Exclusions {
   const int32_t* cols = nullptr;
 };
 
+// Rows with several positives: row i's are cols[offsets[i] .. offsets[i+1]), at least one and none twice. Null offsets:
+// rows have one, `target`.
+struct Positives {
+  const int64_t* offsets = nullptr;  // [B + 1]
+  const int32_t* cols = nullptr;
+};
+
 // Where the gradients of the mean loss go, times `scale`. A null pointer is not computed.
 struct InBatchGrads {
   float* du = nullptr;            // [B, D]
@@ -32,6 +39,7 @@ struct InBatchSoftmax {
   const float* col_bias = nullptr;    // [M] or null
   bool positive_uncorrected = false;  // leave col_bias out of the target's own score
   const int64_t* target = nullptr;    // [B] columns; null: row i's is column i
+  Positives positives;                // instead of targets; without exclude, hard_k and positive_uncorrected
   Exclusions exclude;                 // the target is never left out, even if listed
   int64_t hard_k = 0;                 // > 0: keep each row's k highest negatives only, ties by lower column
   const float* weight = nullptr;      // [B] or null: all 1
@@ -39,6 +47,7 @@ struct InBatchSoftmax {
 
 // ce[i] = -log p_i[target_i]; returns mean_i weight_i * ce_i. Without grads (null): forward only. ce may be null.
 //   d loss / d s_ij = weight_i / B * (p_ij - [j == target_i])
+// With n_i positives a row, ce[i] is the mean of their cross-entropies and [j == target_i] becomes [j positive] / n_i.
 double in_batch_softmax(const InBatchSoftmax& in, float* ce, const InBatchGrads* grads = nullptr);
 
 // KL divergence from a value distribution: q_i = softmax_j(value_ij), value_ij = a_i + col_b_j + c * dot_ij, constant
