@@ -27,17 +27,12 @@ Initializer Initializer::xavier(int64_t in, int64_t out) {
 template <class T>
 void initialize(Tensor<T> values, const Initializer& how, uint64_t seed, std::string_view name) {
   const Philox random(seed, fnv1a(name));
-  const int64_t rows = values.rows(), cols = values.cols();
   parallel_for(0, values.numel(), 1 << 16, [&](int64_t lo, int64_t hi) {
     for (int64_t i = lo; i < hi; ++i) {
       const auto index = static_cast<uint64_t>(i);
       switch (how.kind) {
         case Initializer::Kind::constant: values[i] = static_cast<T>(how.scale); break;
         case Initializer::Kind::uniform: values[i] = static_cast<T>(how.scale * (2 * random.uniform(index) - 1)); break;
-        case Initializer::Kind::identity:
-          if (i % cols < rows) values[i] = i % cols == i / cols ? T(1) : T(0);
-          else values[i] = static_cast<T>(how.scale * (2 * random.uniform(index) - 1));
-          break;
         case Initializer::Kind::normal: values[i] = static_cast<T>(how.scale * random.normal(index)); break;
       }
     }

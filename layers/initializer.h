@@ -10,14 +10,12 @@
 namespace tt {
 
 struct Initializer {
-  enum class Kind { constant, uniform, normal, identity } kind = Kind::constant;
+  enum class Kind { constant, uniform, normal } kind = Kind::constant;
   double scale = 0;  // the constant; the bound of U(-scale, scale); the standard deviation
 
   static Initializer constant(double value) { return {Kind::constant, value}; }
   static Initializer uniform(double bound) { return {Kind::uniform, bound}; }
   static Initializer normal(double deviation) { return {Kind::normal, deviation}; }
-  // Of a matrix [out, in]: the identity in its first `out` columns, U(-bound, bound) in those after them.
-  static Initializer identity(double bound) { return {Kind::identity, bound}; }
   // U(+-1/sqrt(in)): what PyTorch gives a linear layer's weight and bias.
   static Initializer fan_in(int64_t in);
   // U(+-sqrt(6 / (in + out))) (Glorot & Bengio 2010).

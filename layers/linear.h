@@ -29,11 +29,6 @@ struct Linear {
   Linear(ParameterSet<T>& parameters, const std::string& name, int64_t in, int64_t out)
       : weight(parameters.add(name + ".weight", {out, in}, Initializer::fan_in(in))),
         bias(parameters.add(name + ".bias", {out}, Initializer::fan_in(in))) {}
-  // With initial values of one's own.
-  Linear(ParameterSet<T>& parameters, const std::string& name, int64_t in, int64_t out, const Initializer& weights,
-         const Initializer& biases)
-      : weight(parameters.add(name + ".weight", {out, in}, weights)),
-        bias(parameters.add(name + ".bias", {out}, biases)) {}
 
   Variable<T> operator()(Tape<T>& tape, std::initializer_list<Variable<T>> x,
                          Activation activation = Activation::none) const {

@@ -14,6 +14,9 @@ struct UserInputs {
   Tensor<const int64_t> history_offsets;  // [B + 1]
   Tensor<const int64_t> history_items;    // [offsets[B]], newest first within a user
   Tensor<const uint8_t> history_actions;  // [offsets[B], A] or empty
+  // Dropout (Srivastava et al. 2014), in training only: factors of the embeddings' elements, 0 or 1 / (1 - share).
+  Tensor<const T> id_dropout;             // [B, DU] or empty
+  Tensor<const T> history_dropout;        // [offsets[B], DI] or empty
 };
 
 template <class T>

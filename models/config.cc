@@ -16,11 +16,11 @@ const std::vector<Field>& fields() {
       TT_FIELD(compat),
       TT_FIELD(user_id_hash_size), TT_FIELD(item_id_hash_size), TT_FIELD(user_id_embedding_dim),
       TT_FIELD(item_id_embedding_dim), TT_FIELD(user_features_size), TT_FIELD(item_features_size),
-      TT_FIELD(hidden_size), TT_FIELD(embedding_init), TT_FIELD(head_init), TT_FIELD(user_value_weights), TT_FIELD(num_items),
+      TT_FIELD(hidden_size), TT_FIELD(embedding_init), TT_FIELD(tower_head), TT_FIELD(user_value_weights), TT_FIELD(num_items),
       TT_FIELD(normalize), TT_FIELD(temperature), TT_FIELD(learn_temperature),
       TT_FIELD(history), TT_FIELD(user_history_seqlen), TT_FIELD(attention_heads), TT_FIELD(attention_layers),
       TT_FIELD(transformer_blocks), TT_FIELD(positional_encoding), TT_FIELD(history_actions),
-      TT_FIELD(log_q), TT_FIELD(log_q_correct_positive), TT_FIELD(mask_accidental_hits), TT_FIELD(mixed_negatives),
+      TT_FIELD(log_q), TT_FIELD(log_q_correct_positive), TT_FIELD(mask_accidental_hits), TT_FIELD(mask_user_positives), TT_FIELD(mixed_negatives),
       TT_FIELD(negative_queue), TT_FIELD(hard_negatives), TT_FIELD(full_softmax),
       TT_FIELD(debias), TT_FIELD(debias_gradient), TT_FIELD(debias_reduction), TT_FIELD(position_init),
       TT_FIELD(light_ranker), TT_FIELD(num_mips_items), TT_FIELD(num_ranker_user_embeddings), TT_FIELD(ranker_value),
@@ -64,12 +64,13 @@ void ModelConfig::apply_compat() {
   temperature = 1;
   learn_temperature = false;
   embedding_init = 1;
-  head_init = "uniform";
+  tower_head = "linear";
   positional_encoding = "doubled";
   transformer_blocks = false;
   log_q = "none";
   log_q_correct_positive = true;  // as goes with no mask
   mask_accidental_hits = false;
+  mask_user_positives = false;
   debias_gradient = true;
   debias_reduction = "sum";
   position_init = "normal";
@@ -88,7 +89,7 @@ void ModelConfig::validate() const {
   check_choice("alignment", alignment, {"none", "kl", "expected_reward", "dpo"});
   check_choice("positional_encoding", positional_encoding, {"standard", "doubled"});
   check_choice("ranker_value", ranker_value, {"probability", "logit"});
-  check_choice("head_init", head_init, {"uniform", "identity"});
+  check_choice("tower_head", tower_head, {"linear", "sum"});
   check_choice("log_q", log_q, {"none", "counts", "stream"});
   check_at_least("user_id_hash_size", user_id_hash_size, 1);
   check_at_least("item_id_hash_size", item_id_hash_size, 1);
@@ -102,9 +103,9 @@ void ModelConfig::validate() const {
   check_at_least("negative_queue", negative_queue, 0);
   check_at_least("hard_negatives", hard_negatives, 0);
   check_positive("temperature", temperature);
-  check(head_init == "uniform" || user_id_embedding_dim == item_id_embedding_dim, "config",
-        "model.head_init = \"identity\" needs user_id_embedding_dim = item_id_embedding_dim, which are ",
-        user_id_embedding_dim, " and ", item_id_embedding_dim, "; make them equal, or set head_init = \"uniform\"");
+  check(tower_head == "linear" || user_id_embedding_dim == item_id_embedding_dim, "config",
+        "model.tower_head = \"sum\" needs user_id_embedding_dim = item_id_embedding_dim, which are ",
+        user_id_embedding_dim, " and ", item_id_embedding_dim, "; make them equal, or set tower_head = \"linear\"");
   check_positive("embedding_init", embedding_init);
   check(!user_value_weights.empty(), "config", "model.user_value_weights is empty; give one weight a label");
   double total = 0;
@@ -116,7 +117,7 @@ void ModelConfig::validate() const {
   if (history) {
     check_at_least("user_history_seqlen", user_history_seqlen, 1);
     check_at_least("attention_heads", attention_heads, 1);
-    check_at_least("attention_layers", attention_layers, 1);
+    check_at_least("attention_layers", attention_layers, 0);
     check(item_id_embedding_dim % attention_heads == 0, "config", "model.attention_heads = ", attention_heads,
           " does not divide model.item_id_embedding_dim = ", item_id_embedding_dim, "; choose a divisor of it");
     check(history_actions >= 0 && history_actions <= 255, "config", "model.history_actions = ", history_actions,
@@ -135,6 +136,9 @@ void ModelConfig::validate() const {
   check(log_q == "none" || full_softmax || mask_accidental_hits || log_q_correct_positive, "config",
         "model.mask_accidental_hits = false leaves the positive's item among the negatives, too, where an uncorrected "
         "positive would count twice; set log_q_correct_positive = true");
+  check(!mask_user_positives || full_softmax, "config",
+        "model.mask_user_positives needs every item as a column; set full_softmax = true (mask_accidental_hits masks "
+        "those of the batch)");
   check(!(full_softmax && (mixed_negatives > 0 || negative_queue > 0)), "config",
         "model.full_softmax has every item as a column already; set mixed_negatives = 0 and negative_queue = 0");
 }

@@ -23,8 +23,7 @@ struct ModelConfig {
   int64_t user_features_size = 0, item_features_size = 0;          // IU, II; 0: no features, and no layers for them
   int64_t hidden_size = 256;                                       // of the feature MLPs
   double embedding_init = 0.1;                                     // standard deviation of the id embeddings
-  std::string head_init = "uniform";                               // of the towers' last layers; "identity": a vector
-                                                                   // begins as the id's embedding
+  std::string tower_head = "linear";                               // over a tower's blocks; "sum": they are added up
   std::vector<double> user_value_weights = {1.0};                  // w [T]: labels -> net user value
   int64_t num_items = 100;                                         // K that retrieval returns
   std::string compat = "default";                                  // "reference": every [reference] rule at once
@@ -37,7 +36,7 @@ struct ModelConfig {
   // History encoder.
   bool history = false;
   int64_t user_history_seqlen = 50;  // capacity: only the newest so many items are read
-  int64_t attention_heads = 4, attention_layers = 3;
+  int64_t attention_heads = 4, attention_layers = 3;  // 0 layers: the newest item and the mean alone
   bool transformer_blocks = false;   // residual + layer norm + feed-forward around each attention
   std::string positional_encoding = "standard";  // "doubled": [reference]
   int64_t history_actions = 0;       // A: kinds of action fused into each history item; 0: none
@@ -46,6 +45,7 @@ struct ModelConfig {
   std::string log_q = "stream";       // estimated as the data streams by; "counts": from the training data; "none"
   bool log_q_correct_positive = false; // true: correct the positive's own logit too, as if it had been drawn
   bool mask_accidental_hits = true;
+  bool mask_user_positives = false;   // with full_softmax: whatever else the user acted on in training is no negative
   int64_t mixed_negatives = 0;        // N': uniform negatives added to the batch's own
   int64_t negative_queue = 0;         // item vectors of earlier batches kept as negatives
   int64_t hard_negatives = 0;         // > 0: only each row's so many highest negatives

@@ -1,6 +1,7 @@
 #include "models/history_encoder.h"
 
 #include "autograd/ops/attention.h"
+#include "autograd/ops/elementwise.h"
 #include "autograd/ops/embedding.h"
 #include "autograd/ops/reduce.h"
 #include "layers/positional_encoding.h"
@@ -31,7 +32,8 @@ HistoryEncoder<T>::HistoryEncoder(ParameterSet<T>& parameters, const std::string
 
 template <class T>
 Variable<T> HistoryEncoder<T>::items(Tape<T>& tape, const UserInputs<T>& users) const {
-  const Variable<T> item = embedding(tape.parameter(*item_table_), users.history_items);
+  Variable<T> item = embedding(tape.parameter(*item_table_), users.history_items);
+  if (users.history_dropout.numel() > 0) item = multiply(item, tape.constant(users.history_dropout));
   if (action_kinds_ == 0) return item;
   const int64_t n = item.rows();
   check(users.history_actions.numel() == n * action_kinds_, "history", "history_actions has shape ",
@@ -53,8 +55,9 @@ auto HistoryEncoder<T>::operator()(Tape<T>& tape, const UserInputs<T>& users) co
   for (size_t l = 0; l + 1 < attention_.size(); ++l) x = attention_[l](tape, x, offsets);
   for (size_t l = 0; l + 1 < blocks_.size(); ++l) x = blocks_[l](tape, x, offsets);
   // Nothing but the newest row of the last layer is read, so nothing else of it is computed.
-  const Variable<T> newest =
-      blocks_.empty() ? attention_.back().newest(tape, x, offsets) : blocks_.back().newest(tape, x, offsets);
+  const Variable<T> newest = !blocks_.empty()      ? blocks_.back().newest(tape, x, offsets)
+                             : !attention_.empty() ? attention_.back().newest(tape, x, offsets)
+                                                   : segment_first(x, offsets);
   return {zero_if_empty(newest, offsets), mean};
 }
 

@@ -1,20 +1,19 @@
 #include "models/towers.h"
 
-#include <cmath>
-
+#include "autograd/ops/elementwise.h"
 #include "autograd/ops/embedding.h"
 #include "autograd/ops/reduce.h"
 
 namespace tt {
 namespace {
 
-// The layer that makes a tower's blocks, the id embedding first, into its vector.
+// A tower's vector from its blocks: through the head, or their sum in a tower without one.
 template <class T>
-Linear<T> tower_head(ParameterSet<T>& parameters, const std::string& name, int64_t in, const ModelConfig& config) {
-  const int64_t out = config.item_id_embedding_dim;
-  if (config.head_init == "uniform") return Linear<T>(parameters, name, in, out);
-  return Linear<T>(parameters, name, in, out, Initializer::identity(1 / std::sqrt(static_cast<double>(in))),
-                   Initializer::constant(0));
+Variable<T> combine(Tape<T>& tape, const Blocks<T>& blocks, const std::optional<Linear<T>>& head) {
+  if (head) return (*head)(tape, blocks);
+  Variable<T> sum = blocks.data()[0];
+  for (int i = 1; i < blocks.size(); ++i) sum = add(sum, blocks.data()[i]);
+  return sum;
 }
 
 }  // namespace
@@ -27,7 +26,7 @@ ItemTower<T>::ItemTower(ParameterSet<T>& parameters, const std::string& prefix, 
                                 Initializer::normal(config.embedding_init));
   if (config.item_features_size > 0)
     features_.emplace(parameters, prefix + "item_features_arch", config.item_features_size, config.hidden_size, d);
-  head_ = tower_head<T>(parameters, prefix + "item_tower_arch", features_ ? 2 * d : d, config);
+  if (config.tower_head == "linear") head_.emplace(parameters, prefix + "item_tower_arch", features_ ? 2 * d : d, d);
 }
 
 template <class T>
@@ -35,7 +34,7 @@ Variable<T> ItemTower<T>::operator()(Tape<T>& tape, const ItemInputs<T>& items) 
   Blocks<T> input;
   input.push_back(embedding(tape.parameter(*table_), items.id));
   if (features_) input.push_back((*features_)(tape, tape.constant(items.features)));
-  const Variable<T> v = head_(tape, input);
+  const Variable<T> v = combine(tape, input, head_);
   return normalize_ ? l2_normalize(v) : v;
 }
 
@@ -55,13 +54,16 @@ UserTower<T>::UserTower(ParameterSet<T>& parameters, const std::string& prefix, 
     history_.emplace(parameters, prefix + "user_history_encoder", config, item_table);
     input_width_ += 2 * config.item_id_embedding_dim;
   }
-  head_ = tower_head<T>(parameters, prefix + "user_tower_arch", input_width_, config);
+  if (config.tower_head == "linear")
+    head_.emplace(parameters, prefix + "user_tower_arch", input_width_, config.item_id_embedding_dim);
 }
 
 template <class T>
 Blocks<T> UserTower<T>::input(Tape<T>& tape, const UserInputs<T>& users) const {
   Blocks<T> blocks;
-  blocks.push_back(embedding(tape.parameter(*table_), users.id));
+  Variable<T> id = embedding(tape.parameter(*table_), users.id);
+  if (users.id_dropout.numel() > 0) id = multiply(id, tape.constant(users.id_dropout));
+  blocks.push_back(id);
   if (features_) blocks.push_back((*features_)(tape, tape.constant(users.features)));
   if (history_) {
     const auto [attended, mean] = (*history_)(tape, users);
@@ -73,7 +75,7 @@ Blocks<T> UserTower<T>::input(Tape<T>& tape, const UserInputs<T>& users) const {
 
 template <class T>
 Variable<T> UserTower<T>::vectors(Tape<T>& tape, const Blocks<T>& input) const {
-  const Variable<T> u = head_(tape, input);
+  const Variable<T> u = combine(tape, input, head_);
   return normalize_ ? l2_normalize(u) : u;
 }
 

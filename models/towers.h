@@ -2,7 +2,8 @@
 // The two towers.
 //   user: u = Linear(concat[ E_user[id], MLP(features), attended history, mean history ])      [B, DI]
 //   item: v = Linear(concat[ E_item[id], MLP(features) ])                                      [C, DI]
-// each optionally scaled to length 1. A model without features has no feature MLP and a narrower Linear.
+// each optionally scaled to length 1, and without the Linear if asked for: then the blocks are added up, and a model of ids
+// alone is matrix factorisation. A model without features has no feature MLP and a narrower Linear.
 
 #include <optional>
 
@@ -25,7 +26,7 @@ class ItemTower {
   bool normalize_;
   Parameter<T>* table_;  // E_item [rows, DI]
   std::optional<Mlp<T>> features_;
-  Linear<T> head_;
+  std::optional<Linear<T>> head_;  // absent: the blocks are added up
 };
 
 template <class T>
@@ -46,7 +47,7 @@ class UserTower {
   Parameter<T>* table_;  // E_user [rows, DU]
   std::optional<Mlp<T>> features_;
   std::optional<HistoryEncoder<T>> history_;
-  Linear<T> head_;
+  std::optional<Linear<T>> head_;  // absent: the blocks are added up
 };
 
 }  // namespace tt

@@ -12,10 +12,10 @@ using Field = TomlField<TrainConfig>;
 #define TT_FIELD(name) Field{#name, &TrainConfig::name}
 const std::vector<Field>& fields() {
   static const std::vector<Field> list = {
-      TT_FIELD(batch_size), TT_FIELD(epochs), TT_FIELD(seed), TT_FIELD(optimizer), TT_FIELD(learning_rate),
+      TT_FIELD(batch_size), TT_FIELD(epochs), TT_FIELD(seed), TT_FIELD(optimizer), TT_FIELD(learning_rate), TT_FIELD(user_table_rate),
       TT_FIELD(beta1), TT_FIELD(beta2), TT_FIELD(epsilon), TT_FIELD(weight_decay), TT_FIELD(warmup_steps),
       TT_FIELD(decay), TT_FIELD(clip_norm), TT_FIELD(ema), TT_FIELD(monitor), TT_FIELD(patience), TT_FIELD(evaluate_every),
-      TT_FIELD(rows), TT_FIELD(user_weight_power), TT_FIELD(user_id_dropout), TT_FIELD(item_id_dropout), TT_FIELD(alignment_start_epoch),
+      TT_FIELD(rows), TT_FIELD(user_weight_power), TT_FIELD(dropout), TT_FIELD(user_id_dropout), TT_FIELD(item_id_dropout), TT_FIELD(alignment_start_epoch),
       TT_FIELD(prefetch),
   };
   return list;
@@ -65,12 +65,14 @@ void TrainConfig::validate() const {
   at_least("clip_norm", clip_norm, 0);
   at_least("user_weight_power", user_weight_power, 0);
   check(learning_rate > 0, "config", "train.learning_rate = ", learning_rate, "; it must be positive");
+  check(user_table_rate > 0, "config", "train.user_table_rate = ", user_table_rate, "; it must be positive");
   check(epsilon > 0, "config", "train.epsilon = ", epsilon, "; it must be positive");
   share("beta1", beta1);
   share("beta2", beta2);
   share("ema", ema);
   share("user_id_dropout", user_id_dropout);
   share("item_id_dropout", item_id_dropout);
+  share("dropout", dropout);
   choice("optimizer", optimizer, {"adam", "adagrad"});
   choice("decay", decay, {"none", "linear", "cosine"});
   choice("rows", rows, {"auto", "all", "positive", "users"});

@@ -15,6 +15,7 @@ struct TrainConfig {
 
   std::string optimizer = "adam";  // "adagrad"; both touch only the rows of a table that the batch looked up
   double learning_rate = 1e-3;
+  double user_table_rate = 1;      // the users' id table learns at so many times the rate: its rows are visited rarely
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
   double weight_decay = 0;         // decoupled; on touched rows only
   int64_t warmup_steps = 0;        // the learning rate rises linearly over so many steps
@@ -32,6 +33,7 @@ struct TrainConfig {
                                    // "users": a row a user with all its positives, for full_softmax
   double user_weight_power = 1;    // rows "users": one with n positives weighs n^p; 1: positives count alike, 0: users do
   double user_id_dropout = 0, item_id_dropout = 0;  // share of ids hidden, so that features learn to stand alone
+  double dropout = 0;              // share of the elements of user and history embeddings zeroed, the others scaled up
   int64_t alignment_start_epoch = 3;  // epochs before the alignment move starts; the anchor is frozen then
   bool prefetch = true;            // a thread prepares the next batch while this one trains
 

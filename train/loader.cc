@@ -13,13 +13,43 @@ namespace tt {
 namespace {
 
 // Random streams of the loader, one a purpose; the epoch is added in the upper half.
-enum Stream : uint64_t { kShuffle = 101, kNegatives, kUserDropout, kItemDropout };
+enum Stream : uint64_t { kShuffle = 101, kNegatives, kUserDropout, kItemDropout, kDropout, kHistoryDropout };
 
 Philox stream(const TrainConfig& train, Stream purpose, int64_t epoch) {
   return Philox(static_cast<uint64_t>(train.seed), purpose + (static_cast<uint64_t>(epoch) << 32));
 }
 
 constexpr double kFrequencyRate = 0.01;  // an average over about 200 occurrences
+
+// [n, width] factors of 0 with this probability, else 1 / (1 - share). Row i's are the random numbers first + i.
+Tensor<float> dropout_factors(const Philox& random, double share, int64_t n, int64_t width, uint64_t first,
+                              Arena& arena) {
+  const Tensor<float> out = make_tensor<float>(arena, {n, width});
+  const auto least = static_cast<uint32_t>(share * 4294967296.0);
+  const auto kept = static_cast<float>(1 / (1 - share));
+  const auto blocks = static_cast<uint64_t>((width + 3) / 4);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < width; j += 4) {
+      const auto four = random.block((first + static_cast<uint64_t>(i)) * blocks + static_cast<uint64_t>(j / 4));
+      for (int64_t x = 0; x < std::min<int64_t>(4, width - j); ++x)
+        out.row(i)[j + x] = four[static_cast<size_t>(x)] < least ? 0 : kept;
+    }
+  return out;
+}
+
+// All positives of each row's user; a row's own item is among them, but a target is never left out.
+Exclusions user_positives(Tensor<const int64_t> users, const UserItems& positives, Arena& arena) {
+  const int64_t b = users.numel();
+  const Tensor<int64_t> offsets = make_tensor<int64_t>(arena, {b + 1});
+  offsets[0] = 0;
+  for (int64_t i = 0; i < b; ++i) offsets[i + 1] = offsets[i] + static_cast<int64_t>(positives.of(users[i]).size());
+  const Tensor<int32_t> columns = make_tensor<int32_t>(arena, {offsets[b]});
+  for (int64_t i = 0; i < b; ++i) {
+    const auto items = positives.of(users[i]);
+    std::copy(items.begin(), items.end(), columns.data() + offsets[i]);
+  }
+  return {offsets, columns};
+}
 
 }  // namespace
 
@@ -83,6 +113,7 @@ Loader::Loader(const Dataset& data, const ModelConfig& model, const TrainConfig&
   if (model.full_softmax) {
     all_items_.resize(static_cast<size_t>(data.num_items()));
     std::iota(all_items_.begin(), all_items_.end(), 0);
+    if (model.mask_user_positives && !users_) positives_ = data.positives(Split::train);
   }
   if (model.full_softmax) {  // nothing is drawn
   } else if (model.log_q == "counts") {
@@ -175,6 +206,7 @@ void Loader::fill(Slot& slot, int64_t index) {
   if (users_) {
     fill_users(slot.batch, rows, b, arena);
     slot.batch.user.id = drop(slot.batch.user.id, train_.user_id_dropout, kUserDropout, begin, arena);
+    add_dropout(slot.batch.user, begin, arena);
     return;
   }
 
@@ -204,6 +236,7 @@ void Loader::fill(Slot& slot, int64_t index) {
 
   batch.user.id = drop(users, train_.user_id_dropout, kUserDropout, begin, arena);
   batch.item.id = drop(items, train_.item_id_dropout, kItemDropout, begin, arena);
+  add_dropout(batch.user, begin, arena);
 }
 
 void Loader::fill_users(Batch<float>& batch, const int64_t* users, int64_t n, Arena& arena) {
@@ -213,6 +246,17 @@ void Loader::fill_users(Batch<float>& batch, const int64_t* users, int64_t n, Ar
   batch.user.features = gather_features(data_.user_features(), data_.user_features_size(), users, n, arena);
   batch.negatives.id = {all_items_.data(), {data_.num_items()}};
   batch.negatives.features = {data_.item_features(), {data_.num_items(), data_.item_features_size()}};
+}
+
+void Loader::add_dropout(UserInputs<float>& users, int64_t begin, Arena& arena) {
+  if (train_.dropout <= 0) return;
+  users.id_dropout = dropout_factors(stream(train_, kDropout, epoch_), train_.dropout, users.id.numel(),
+                                     model_.user_id_embedding_dim, static_cast<uint64_t>(begin), arena);
+  if (!model_.history) return;
+  // A row may have as many numbers as a history has items, so those before it have had at most so many.
+  users.history_dropout = dropout_factors(stream(train_, kHistoryDropout, epoch_), train_.dropout,
+                                          users.history_items.numel(), model_.item_id_embedding_dim,
+                                          static_cast<uint64_t>(begin * model_.user_history_seqlen), arena);
 }
 
 // Ids of the rows from `begin` on, of which so large a share is hidden.
@@ -232,6 +276,7 @@ void Loader::add_negatives(Batch<float>& batch, int64_t index, Arena& arena) {
     batch.negatives.id = {all_items_.data(), {corpus}};
     batch.negatives.features = {data_.item_features(), {corpus, width}};
     batch.candidates.target = batch.item.id;
+    if (model_.mask_user_positives) batch.candidates.exclude = user_positives(batch.user.id, positives_, arena);
     return;
   }
   const int64_t mixed = model_.mixed_negatives, queued = static_cast<int64_t>(queue_.size());

@@ -52,6 +52,7 @@ class Loader {
   Tensor<const int64_t> drop(Tensor<const int64_t> ids, double share, uint64_t purpose, int64_t begin, Arena& arena);
   void add_negatives(Batch<float>& batch, int64_t index, Arena& arena);
   void add_log_q(Batch<float>& batch, const int64_t* items, Arena& arena);
+  void add_dropout(UserInputs<float>& users, int64_t begin, Arena& arena);
   void prefetch();
   void set_order(int64_t epoch);
 
@@ -61,6 +62,7 @@ class Loader {
   std::vector<int64_t> rows_, order_;   // impressions (or users) that take part; this epoch's order of them
   std::unique_ptr<UserRows> users_;     // rows = "users"
   std::vector<int64_t> all_items_;      // 0 .. C-1, for full softmax
+  UserItems positives_;                 // of each user in training, for mask_user_positives
   std::vector<double> share_;           // of each item among the rows, for log_q = "counts"
   std::unique_ptr<FrequencyEstimator> estimator_;
   std::vector<int64_t> queue_;          // items of the last batches, newest last

@@ -6,6 +6,7 @@ namespace tt {
 
 TrainingStep::TrainingStep(TwoTower<float>& model, const TrainConfig& config)
     : model_(model), optimizer_(model.parameters(), config), tape_(arena_) {
+  model.parameters().find("user_id_embedding_arch.weight")->learning_rate_scale = config.user_table_rate;
   if (config.ema > 0) average_.emplace(model.parameters(), config.ema);
 }
 

@@ -11,7 +11,7 @@ namespace tt {
 
 UserRows::UserRows(const Dataset& data, const ModelConfig& model, const TrainConfig& train,
                    const std::vector<int64_t>& impressions)
-    : tasks_(data.num_tasks()) {
+    : tasks_(data.num_tasks()), compete_(!model.mask_user_positives) {
   check(
       model.full_softmax, "config",
       "train.rows = \"users\" needs every item as a column; set full_softmax = true, or rows = \"positive\"");
@@ -58,7 +58,7 @@ void UserRows::fill(Batch<float>& batch, const int64_t* users, int64_t n, Arena&
     std::copy_n(items_.data() + offsets_[static_cast<size_t>(users[i])], offsets[i + 1] - offsets[i],
                 columns.data() + offsets[i]);
   batch.labels = labels;
-  batch.candidates.positives = {offsets, columns};
+  batch.candidates.positives = {offsets, columns, compete_};
 }
 
 }  // namespace tt

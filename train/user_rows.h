@@ -29,6 +29,7 @@ class UserRows {
   std::vector<int32_t> items_;            // by user, ascending, none twice
   std::vector<float> label_;              // [U] every label of the user's row
   int64_t tasks_;
+  bool compete_;
 };
 
 }  // namespace tt

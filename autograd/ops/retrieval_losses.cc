@@ -200,10 +200,24 @@ T softmax_loss(Tensor<T> u, Tensor<T> v, T tau, Tensor<T> weight, const Candidat
       std::copy_n(dots, m, raw);
       for (int64_t j = 0; j < m; ++j) dots[j] = dots[j] / tau - (c.log_q ? c.log_q[j] : T(0));
       const T each = T(1) / static_cast<T>(hi - lo);
-      T own = 0;
-      for (int64_t k = lo; k < hi; ++k) own += each * dots[c.positives.columns[k]];
-      ce[i] = softmax(dots, m) - own;
-      for (int64_t k = lo; k < hi; ++k) dots[c.positives.columns[k]] -= each;
+      const T top = *std::max_element(dots, dots + m);
+      T sum = 0, factor = 0;  // of the exponentials; the mean over positives of 1 / their denominators
+      T* own = row_scratch<T>(1, hi - lo);
+      for (int64_t k = lo; k < hi; ++k) {
+        T& s = dots[c.positives.columns[k]];
+        own[k - lo] = s - top;
+        if (!c.positives.compete) s = kMinusInf<T>;
+      }
+      for (int64_t j = 0; j < m; ++j) sum += dots[j] = std::exp(dots[j] - top);
+      ce[i] = 0;
+      for (int64_t k = lo; k < hi; ++k) {
+        const T e = c.positives.compete ? T(0) : std::exp(own[k - lo]);
+        ce[i] += each * (std::log(sum + e) - own[k - lo]);
+        factor += each / (sum + e);
+        own[k - lo] = each * (e / (sum + e) - 1);
+      }
+      for (int64_t j = 0; j < m; ++j) dots[j] *= factor;
+      for (int64_t k = lo; k < hi; ++k) dots[c.positives.columns[k]] += own[k - lo];
       for (int64_t j = 0; j < m; ++j) dots[j] *= weight[i] * share;
       return RowResult<T>{weight[i] * ce[i] * share, score_to_dot_gradient(dots, raw, m, tau)};
     });
@@ -233,7 +247,10 @@ float softmax_loss(Tensor<float> u, Tensor<float> v, float tau, Tensor<float> we
   }
   in.positive_uncorrected = c.positive_uncorrected, in.target = c.target.data(), in.hard_k = c.hard_negatives;
   if (c.exclude.offsets.numel()) in.exclude = {c.exclude.offsets.data(), c.exclude.columns.data()};
-  if (c.positives.offsets.numel()) in.positives = {c.positives.offsets.data(), c.positives.columns.data()};
+  if (c.positives.offsets.numel()) {
+    const Positives& p = c.positives;
+    in.positives = {p.offsets.data(), p.columns.data(), arena.allocate<float>(p.offsets[in.b]), p.compete};
+  }
   in.weight = weight.data();
   double d_inv_tau = 0;
   kernels::InBatchGrads out;

@@ -24,6 +24,7 @@ struct Exclusions {
 struct Positives {
   Tensor<const int64_t> offsets;  // [B + 1]; empty: rows have one positive, their target
   Tensor<const int32_t> columns;
+  bool compete = true;            // false: a row's positives are not in each other's denominators
 };
 
 template <class T>
@@ -38,7 +39,8 @@ struct Candidates {
 
 // mean_i weight_i * (-log pi_i[target_i]). u: [B, D], v: [M, D], tau: [1], weight: [B].
 // With n_i positives a row, -log pi_i[target_i] becomes its mean over them: the multinomial likelihood (Liang et al. 2018,
-// "Variational autoencoders for collaborative filtering"), which is what as many rows with one positive each would give.
+// "Variational autoencoders for collaborative filtering"), which is what as many rows with one positive each would give;
+// without `compete`, what they would give with the row's other positives excluded.
 // Bengio & Senecal 2008 (sampled softmax), Yi et al. 2019 (log Q correction of in-batch negatives).
 template <class T>
 Variable<T> in_batch_softmax(Variable<T> u, Variable<T> v, Variable<T> tau, Variable<T> weight,

@@ -104,9 +104,12 @@ TEST_CASE("config: values that no model can have") {
   CHECK(model_error("attention_heads = 5") == "");  // no history, no heads
   CHECK(model_error("distill = true") ==
         "[config] model.distill needs the light ranker, whose logits it trains; set light_ranker = true");
-  CHECK(model_error("head_init = \"identity\"\nuser_id_embedding_dim = 32") ==
-        "[config] model.head_init = \"identity\" needs user_id_embedding_dim = item_id_embedding_dim, which are 32 and "
-        "64; make them equal, or set head_init = \"uniform\"");
+  CHECK(model_error("tower_head = \"sum\"\nuser_id_embedding_dim = 32") ==
+        "[config] model.tower_head = \"sum\" needs user_id_embedding_dim = item_id_embedding_dim, which are 32 and "
+        "64; make them equal, or set tower_head = \"linear\"");
+  CHECK(model_error("mask_user_positives = true") ==
+        "[config] model.mask_user_positives needs every item as a column; set full_softmax = true "
+        "(mask_accidental_hits masks those of the batch)");
   CHECK(model_error("full_softmax = true\nmixed_negatives = 5") ==
         "[config] model.full_softmax has every item as a column already; set mixed_negatives = 0 and "
         "negative_queue = 0");
@@ -164,7 +167,7 @@ TEST_CASE("config: compat = \"reference\" stands for every reference rule, and s
       folder.file("c.toml", "[model]\nlog_q = \"counts\"\ncompat = \"reference\"\n" + sizes));
   CHECK(c.log_q == "counts");  // its own key wins, wherever it stands
   CHECK(c.embedding_init == 1);
-  CHECK(c.head_init == "uniform");
+  CHECK(c.tower_head == "linear");
   CHECK(c.positional_encoding == "doubled");
   CHECK(!c.mask_accidental_hits);
   CHECK(c.debias_gradient);

@@ -135,6 +135,11 @@ TEST_CASE("gradcheck of the scores' options: length, temperature, dense features
               with([](ModelConfig& c) { c.learn_temperature = true, c.temperature = 0.6; }));
   check_model("normalized, learned temperature",
               with([](ModelConfig& c) { c.normalize = c.learn_temperature = true, c.temperature = 0.3; }));
+  for (const char* rung : {"history", "kd"})
+    check_model("towers without heads", with([](ModelConfig& c) {
+                  c.tower_head = "sum";
+                  c.user_id_embedding_dim = c.item_id_embedding_dim;
+                }, rung));
   check_model("no features",
               with([](ModelConfig& c) { c.user_features_size = c.item_features_size = 0; }, "history"));
 }
@@ -152,6 +157,7 @@ TEST_CASE("gradcheck of the history encoder's options") {
               with([](ModelConfig& c) { c.attention_layers = c.attention_heads = 1; }, "history"));
   check_model("three layers, four heads",
               with([](ModelConfig& c) { c.attention_layers = 3, c.attention_heads = 4; }, "history"));
+  check_model("no layers", with([](ModelConfig& c) { c.attention_layers = 0; }, "history"));
   check_model("capacity of one", with([](ModelConfig& c) { c.user_history_seqlen = 1; }, "history"));
 }
 

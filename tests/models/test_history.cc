@@ -122,7 +122,7 @@ const std::vector<std::vector<int64_t>> kHistories = {{1, 2, 3}, {}, {8, 7, 6, 5
 
 TEST_CASE("history: the fast path is the plain one, in values and gradients") {
   for (const bool blocks : {false, true})
-    for (const int64_t layers : {1, 2, 3})
+    for (const int64_t layers : {0, 1, 2, 3})
       for (const int64_t heads : {1, 4})
         for (const int64_t actions : {0, 3}) {
           ModelConfig config = history_config();

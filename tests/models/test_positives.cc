@@ -46,7 +46,7 @@ struct Result {
 
 // As rows with several positives, or (spread) with a row for each of them, which weighs 1 / n_i.
 template <class T>
-Result<T> run(const Lists& lists, bool log_q, bool spread) {
+Result<T> run(const Lists& lists, bool log_q, bool compete, bool spread) {
   Pool pool;
   Arena arena;
   Tape<T> tape(arena);
@@ -67,10 +67,22 @@ Result<T> run(const Lists& lists, bool log_q, bool spread) {
         static_cast<T>(lists.offsets[static_cast<size_t>(i) + 1] - lists.offsets[static_cast<size_t>(i)]);
     all_weight[k] = weight[i] / positives * static_cast<T>(n) / static_cast<T>(kRows);
   }
-  if (spread)
+  std::vector<int64_t> offsets = {0};
+  std::vector<int32_t> others;
+  for (const int64_t i : row_of) {
+    for (int64_t k = lists.offsets[static_cast<size_t>(i)]; k < lists.offsets[static_cast<size_t>(i) + 1];
+         ++k)
+      others.push_back(lists.columns[static_cast<size_t>(k)]);
+    offsets.push_back(static_cast<int64_t>(others.size()));
+  }
+  if (spread) {
     c.target = {target.data(), {n}};
-  else
+    if (!compete)
+      c.exclude = {{offsets.data(), {n + 1}}, {others.data(), {static_cast<int64_t>(others.size())}}};
+  } else {
     c.positives = lists.view();
+    c.positives.compete = compete;
+  }
   const Variable<T> x = tape.variable(spread ? all_u : u), y = tape.variable(v), t = tape.variable(tau);
   const Variable<T> loss = in_batch_softmax(x, y, t, tape.constant(spread ? all_weight : weight), c);
   tape.backward(loss);
@@ -94,13 +106,16 @@ double worst(const std::vector<double>& a, const std::vector<double>& b) {
 
 TEST_CASE("several positives a row: as many rows with one each") {
   const Lists lists;
-  for (const bool log_q : {false, true}) {
-    const auto want = run<double>(lists, log_q, true), exact = run<double>(lists, log_q, false);
+  for (const int options : {0, 1, 2, 3}) {
+    const bool log_q = options % 2 > 0, compete = options < 2;
+    INFO("log_q ", log_q, ", compete ", compete);
+    const auto want = run<double>(lists, log_q, compete, true),
+               exact = run<double>(lists, log_q, compete, false);
     CHECK(exact.loss == doctest::Approx(want.loss).epsilon(1e-12));
     CHECK(exact.dtau == doctest::Approx(want.dtau).epsilon(1e-10));
     CHECK(worst(exact.du, want.du) < 1e-12);
     CHECK(worst(exact.dv, want.dv) < 1e-12);
-    const auto single = run<float>(lists, log_q, false);
+    const auto single = run<float>(lists, log_q, compete, false);
     CHECK(single.loss == doctest::Approx(want.loss).epsilon(1e-5));
     CHECK(single.dtau == doctest::Approx(want.dtau).epsilon(1e-4));
     CHECK(worst(single.du, want.du) < 1e-5);

@@ -62,7 +62,7 @@ TEST_CASE("import recbole: interactions, labels and a split by time") {
   CHECK(c.valid.time == std::vector<double>{8});
   CHECK(c.test.time == std::vector<double>{9, 10});
   CHECK(c.protocol ==
-        "by time: the first 80% of the log is for training (its last tenth is valid), the rest is test");
+        "by time: the first 80% of the log is for training (its last 10% is valid), the rest is test");
   write_dataset(folder.path() + "/d", c);
   const Dataset data = Dataset::open(folder.path() + "/d");
   CHECK(data.item_ids().find("D") == 3);

@@ -213,6 +213,49 @@ TEST_CASE("loader: full softmax has the corpus as columns and each row's item as
   CHECK(b->candidates.log_q.numel() == 0);
 }
 
+TEST_CASE("loader: dropout zeroes its share of the elements and scales the others up, anew for each row and epoch") {
+  Fixture f;
+  f.model.history = true;
+  f.train.dropout = 0.3;
+  Loader loader(f.data, f.model, f.train);
+  std::set<std::vector<float>> rows;
+  double zeros = 0, count = 0;
+  for (int64_t epoch = 0; epoch < 2; ++epoch) {
+    loader.start_epoch(epoch);
+    while (const Batch<float>* b = loader.next()) {
+      CHECK(b->user.id_dropout.shape() == Shape{b->size(), f.model.user_id_embedding_dim});
+      CHECK(b->user.history_dropout.shape() ==
+            Shape{b->user.history_items.numel(), f.model.item_id_embedding_dim});
+      for (const Tensor<const float>& x : {b->user.id_dropout, b->user.history_dropout})
+        for (int64_t i = 0; i < x.rows(); ++i) {
+          rows.insert(std::vector<float>(x.row(i), x.row(i) + x.cols()));
+          for (int64_t j = 0; j < x.cols(); ++j) {
+            CHECK((x.row(i)[j] == 0 || x.row(i)[j] == doctest::Approx(1 / 0.7)));
+            zeros += x.row(i)[j] == 0, ++count;
+          }
+        }
+    }
+  }
+  CHECK(std::abs(zeros / count - 0.3) < 4 * std::sqrt(0.3 * 0.7 / count));
+  CHECK(rows.size() > 200);  // of the 256 that 8 columns can be
+}
+
+TEST_CASE("loader: full softmax can leave out whatever else the user acted on in training") {
+  Fixture f;
+  f.model.full_softmax = f.model.mask_user_positives = true;
+  Loader loader(f.data, f.model, f.train);
+  loader.start_epoch(0);
+  const Batch<float>* b = loader.next();
+  const UserItems positives = f.data.positives(Split::train);
+  const Exclusions& out = b->candidates.exclude;
+  REQUIRE(out.offsets.numel() == b->size() + 1);
+  for (int64_t i = 0; i < b->size(); ++i) {
+    const std::vector<int32_t> found(out.columns.data() + out.offsets[i], out.columns.data() + out.offsets[i + 1]);
+    const auto want = positives.of(b->user.id[i]);
+    CHECK(found == std::vector<int32_t>(want.begin(), want.end()));
+  }
+}
+
 TEST_CASE("loader: rows without value are left out unless some part learns from them") {
   const TempFolder folder;
   const Dataset data = open_written(folder, tiny_content());

@@ -28,7 +28,7 @@ DatasetContent log_of(int n) {
 TEST_CASE("split: by time, nothing to predict lies before what is known") {
   DatasetContent content = log_of(1000);
   content.train.time[199] = content.train.time[198];  // equal times at the border stay together
-  split_log(content, parse_split("time:0.8"), true, 1, 0, "x");
+  split_log(content, parse_split("time:0.8"), true, 1, "x");
   CHECK(content.train.size() == 720);
   CHECK(content.valid.size() == 80);
   CHECK(content.test.size() == 200);
@@ -44,15 +44,22 @@ TEST_CASE("split: by time, nothing to predict lies before what is known") {
 
 TEST_CASE("split: at random, by the seed only") {
   DatasetContent a = log_of(1000), b = log_of(1000), c = log_of(1000);
-  split_log(a, parse_split("random:0.8"), true, 1, 0, "x");
-  split_log(b, parse_split("random:0.8"), true, 1, 0, "x");
-  split_log(c, parse_split("random:0.8"), true, 2, 0, "x");
+  split_log(a, parse_split("random:0.8"), true, 1, "x");
+  split_log(b, parse_split("random:0.8"), true, 1, "x");
+  split_log(c, parse_split("random:0.8"), true, 2, "x");
   CHECK(a.train.size() == 720);
   CHECK(a.valid.size() == 80);
   CHECK(a.test.size() == 200);
   CHECK(a.test.item == b.test.item);
   CHECK(a.test.item != c.test.item);
   CHECK(std::is_sorted(a.train.item.begin(), a.train.item.end()));  // file order is kept
+
+  DatasetContent whole = log_of(1000);
+  split_log(whole, parse_split("random:0.8", 0.0), true, 1, "x");
+  CHECK(whole.train.size() == 800);
+  CHECK(whole.valid.size() == 0);
+  CHECK(whole.test.item == a.test.item);  // the same test part, whatever is held out
+  CHECK(whole.protocol == "at random: 80% of the log is for training, the rest is test");
 }
 
 TEST_CASE("split: leave-last-out takes a user's last two actions and what follows them") {
@@ -65,7 +72,7 @@ TEST_CASE("split: leave-last-out takes a user's last two actions and what follow
     content.train.time.push_back(i);
     content.train.labels.insert(content.train.labels.end(), labels[i], labels[i] + 2);
   }
-  split_log(content, parse_split("leave-last-out"), true, 1, 0, "x");
+  split_log(content, parse_split("leave-last-out"), true, 1, "x");
   CHECK(content.train.item == std::vector<int32_t>{0, 1});
   CHECK(content.valid.item == std::vector<int32_t>{2});
   CHECK(content.test.item == std::vector<int32_t>{3, 4});
@@ -74,7 +81,7 @@ TEST_CASE("split: leave-last-out takes a user's last two actions and what follow
 
 TEST_CASE("split: given, with a share held out") {
   DatasetContent content = log_of(100);
-  split_log(content, parse_split("given"), true, 1, 0.2, "x");
+  split_log(content, parse_split("given", 0.2), true, 1, "x");
   CHECK(content.train.size() == 80);
   CHECK(content.valid.size() == 20);
   CHECK(content.test.size() == 0);
@@ -88,7 +95,7 @@ TEST_CASE("split: bad splits") {
         "leave-last-out");
   DatasetContent content = log_of(5);
   content.train.time.assign(5, 3);
-  CHECK(error_of([&] { split_log(content, parse_split("time:0.8"), true, 1, 0, "x"); }) ==
+  CHECK(error_of([&] { split_log(content, parse_split("time:0.8"), true, 1, "x"); }) ==
         "[import x] has the same time in every row, so it cannot be split by time; use --split random:0.8");
 }
 

@@ -59,10 +59,13 @@ TEST_CASE("user rows: the loss of a row an impression") {
   DatasetContent content = made_up_content(12, 40, 6);
   for (float& label : content.train.labels) label = 1;
   const Dataset data = open_written(folder, content);
-  const ModelConfig model = full_softmax(data);
+  ModelConfig model = full_softmax(data);
+  bool masked = false;
+  SUBCASE("") {}
+  SUBCASE("the user's other positives masked") { masked = true; }
+  model.mask_user_positives = masked;
   TwoTower<float> towers(model, 5);
   const UserItems positives = data.positives(Split::train);
-  std::vector<double> ce(12, 0);  // by user, the sum over distinct items
   double loss[2] = {}, most = 0, total = 0;
   for (int64_t u = 0; u < 12; ++u) {
     most = std::max(most, static_cast<double>(positives.of(u).size()));
@@ -77,6 +80,7 @@ TEST_CASE("user rows: the loss of a row an impression") {
     Arena arena;
     Tape<float> tape(arena);
     if (users) {
+      CHECK(batch->candidates.positives.compete == !masked);
       loss[1] = static_cast<double>(towers.loss(tape, *batch).total.item()) * 12 * most / total;
       continue;
     }
@@ -93,6 +97,12 @@ TEST_CASE("user rows: the loss of a row an impression") {
       one.user.features = {batch->user.features.row(i), {1, batch->user.features.cols()}};
       one.labels = {batch->labels.row(i), {1, 2}}, one.position = {batch->position.data() + i, {1}};
       one.candidates.target = {batch->candidates.target.data() + i, {1}};
+      std::vector<int64_t> offsets = {0, 0};
+      if (masked) {
+        const Exclusions& all = batch->candidates.exclude;
+        offsets[1] = all.offsets[i + 1] - all.offsets[i];
+        one.candidates.exclude = {{offsets.data(), {2}}, {all.columns.data() + all.offsets[i], {offsets[1]}}};
+      }
       loss[0] +=
           static_cast<double>(towers.loss(one_tape, one).total.item()) / static_cast<double>(keep.size());
     }

@@ -72,7 +72,7 @@ void register_import(CLI::App& app) {
       "given | time:F | random:F | leave-last-out (default: given where --valid or --test is, else "
       "time:0.8, or random:0.8 without times; sequences: leave-last-out)");
   command->add_option("--hold-out", o.hold_out,
-                      "given splits without --valid: share of train to validate on");
+                      "share of train to validate on (default: 0.1 of time and random splits, 0 of given ones)");
   command
       ->add_option("--max-categories", o.max_categories,
                    "leave out feature columns with more distinct values")

@@ -2,6 +2,7 @@
 // Other people's data to a dataset folder.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,8 @@ struct ImportOptions {
   std::string columns;              // "user=userId,item=movieId,time=ts,position=slot"
   char delimiter = ',';             // csv only
   std::string split;                // see split.h; "" for the format's default
-  double hold_out = 0;              // given splits: this share of train becomes valid
+  std::optional<double> hold_out;   // share of train that becomes valid; none: a tenth of random and time splits, 0 of
+                                    // given ones
   int64_t max_categories = 64;      // see features.h
   uint64_t seed = 1;
 };

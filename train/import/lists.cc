@@ -58,7 +58,7 @@ void read_lists(const std::string& path, bool repeats, IdMap& users, IdMap& item
 
 Imported import_lists(const ImportOptions& o) {
   check(!o.train.empty(), "import", "lists needs --train FILE");
-  check(o.hold_out >= 0 && o.hold_out < 1, "import", "--hold-out is ", o.hold_out, ", outside [0, 1)");
+  check(o.valid.empty() || !o.hold_out, "import", "--hold-out contradicts --valid; leave one of them out");
   check(o.labels.empty() && o.ranker.empty() && o.columns.empty(), "import",
         "lists has no columns; leave --label, --ranker and --columns out");
   Imported out;
@@ -69,10 +69,10 @@ Imported import_lists(const ImportOptions& o) {
   if (!o.valid.empty()) read_lists(o.valid, false, users, items, content.valid, out.notes);
   if (!o.test.empty()) read_lists(o.test, false, users, items, content.test, out.notes);
   const bool files = !o.valid.empty() || !o.test.empty();
-  const SplitRule rule = parse_split(!o.split.empty() ? o.split : files ? "given" : "random:0.8");
+  const SplitRule rule = parse_split(!o.split.empty() ? o.split : files ? "given" : "random:0.8", o.hold_out);
   check(!files || rule.kind == SplitRule::Kind::given, "import", "--split ", o.split,
         " contradicts --valid and --test; leave one of them out");
-  split_log(content, rule, false, o.seed, o.valid.empty() ? o.hold_out : 0, o.train);
+  split_log(content, rule, false, o.seed, o.train);
   content.user_ids = users.ids();
   content.item_ids = items.ids();
   content.source = "lists " + o.train;

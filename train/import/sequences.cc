@@ -11,7 +11,7 @@ Imported import_sequences(const ImportOptions& o) {
         "sequences reads one file and splits it; leave --valid and --test out, or use lists");
   check(o.labels.empty() && o.ranker.empty() && o.columns.empty(), "import",
         "sequences has no columns; leave --label, --ranker and --columns out");
-  const SplitRule rule = parse_split(o.split.empty() ? "leave-last-out" : o.split);
+  const SplitRule rule = parse_split(o.split.empty() ? "leave-last-out" : o.split, o.hold_out);
   check(rule.kind != SplitRule::Kind::time, "import",
         "places in a line are no common time, so sequences cannot be split by time; use leave-last-out or "
         "random:0.8");
@@ -19,7 +19,7 @@ Imported import_sequences(const ImportOptions& o) {
   out.content.tasks = {"action"};
   IdMap users, items;
   read_lists(o.train, true, users, items, out.content.train, out.notes);
-  split_log(out.content, rule, true, o.seed, o.hold_out, o.train);
+  split_log(out.content, rule, true, o.seed, o.train);
   out.content.user_ids = users.ids();
   out.content.item_ids = items.ids();
   out.content.source = "sequences " + o.train;

@@ -13,7 +13,7 @@ namespace tt {
 
 namespace {
 
-constexpr double kValidShare = 0.1;  // of the training part
+constexpr double kHoldOut = 0.1;  // of the training part of time and random splits
 constexpr uint64_t kSplitStream = 0x5b17;
 
 enum Part : uint8_t { kTrain, kValid, kTest };
@@ -36,7 +36,8 @@ InteractionColumns take(const InteractionColumns& log, const std::vector<uint8_t
   return out;
 }
 
-std::vector<uint8_t> by_time(const InteractionColumns& log, double fraction, const std::string& source) {
+std::vector<uint8_t> by_time(const InteractionColumns& log, const SplitRule& rule,
+                             const std::string& source) {
   std::vector<double> times = log.time;
   std::sort(times.begin(), times.end());
   // The time at which a share of the log has passed; never the very first moment, so that something is left
@@ -48,7 +49,8 @@ std::vector<uint8_t> by_time(const InteractionColumns& log, double fraction, con
   };
   check(times.front() < times.back(), "import " + source,
         "has the same time in every row, so it cannot be split by time; use --split random:0.8");
-  const double test = cut(fraction), valid = cut(fraction * (1 - kValidShare));
+  const double test = cut(rule.fraction),
+               valid = rule.hold_out > 0 ? cut(rule.fraction * (1 - rule.hold_out)) : test;
   std::vector<uint8_t> parts(log.time.size());
   for (size_t i = 0; i < parts.size(); ++i)
     parts[i] = log.time[i] >= test ? kTest : log.time[i] >= valid ? kValid : kTrain;
@@ -88,16 +90,30 @@ std::vector<uint8_t> last_out(const InteractionColumns& log, size_t tasks) {
   return parts;
 }
 
+std::string percent(double share) {
+  std::ostringstream text;
+  text << share * 100 << "%";
+  return text.str();
+}
+
 }  // namespace
 
-SplitRule parse_split(const std::string& text) {
+SplitRule parse_split(const std::string& text, std::optional<double> hold_out) {
+  check(!hold_out || (*hold_out >= 0 && *hold_out < 1), "import", "--hold-out is ", hold_out.value_or(0),
+        ", outside [0, 1)");
   constexpr const char* choices = "; choose given, time:0.8, random:0.8 or leave-last-out";
-  if (text == "given") return {SplitRule::Kind::given, 0};
-  if (text == "leave-last-out") return {SplitRule::Kind::leave_last_out, 0};
+  if (text == "given") return {SplitRule::Kind::given, 0, hold_out.value_or(0)};
+  if (text == "leave-last-out") {
+    check(!hold_out, "import",
+          "--hold-out is for given, time and random splits; leave-last-out validates on the action "
+          "before the last");
+    return {SplitRule::Kind::leave_last_out, 0, 0};
+  }
   const std::size_t colon = text.find(':');
   const std::string kind = text.substr(0, colon);
   check(kind == "time" || kind == "random", "split " + text, "is not a known split", choices);
-  SplitRule rule{kind == "time" ? SplitRule::Kind::time : SplitRule::Kind::random, 0.8};
+  SplitRule rule{kind == "time" ? SplitRule::Kind::time : SplitRule::Kind::random, 0.8,
+                 hold_out.value_or(kHoldOut)};
   if (colon == std::string::npos) return rule;
   const bool good =
       parse_number(text.substr(colon + 1), rule.fraction) && rule.fraction > 0 && rule.fraction < 1;
@@ -110,16 +126,17 @@ std::string split_protocol(const SplitRule& rule) {
   switch (rule.kind) {
     case SplitRule::Kind::given:
       text << "split as given by the files";
+      if (rule.hold_out > 0) text << "; " << percent(rule.hold_out) << " of train, at random, is valid";
       break;
     case SplitRule::Kind::time:
-      text << "by time: the first " << rule.fraction * 100
-           << "% of the log is for training (its last tenth is valid), "
-           << "the rest is test";
+      text << "by time: the first " << percent(rule.fraction) << " of the log is for training"
+           << (rule.hold_out > 0 ? " (its last " + percent(rule.hold_out) + " is valid)" : "")
+           << ", the rest is test";
       break;
     case SplitRule::Kind::random:
-      text << "at random: " << rule.fraction * 100
-           << "% of the log is for training (a tenth of it is valid), the rest "
-           << "is test";
+      text << "at random: " << percent(rule.fraction) << " of the log is for training"
+           << (rule.hold_out > 0 ? " (" + percent(rule.hold_out) + " of it is valid)" : "")
+           << ", the rest is test";
       break;
     case SplitRule::Kind::leave_last_out:
       text << "leave-last-out: a user's last action is test, the one before it valid";
@@ -127,7 +144,7 @@ std::string split_protocol(const SplitRule& rule) {
   return text.str();
 }
 
-void split_log(DatasetContent& content, const SplitRule& rule, bool has_time, uint64_t seed, double hold_out,
+void split_log(DatasetContent& content, const SplitRule& rule, bool has_time, uint64_t seed,
                const std::string& source) {
   InteractionColumns log = std::move(content.train);
   content.train = {};
@@ -143,19 +160,20 @@ void split_log(DatasetContent& content, const SplitRule& rule, bool has_time, ui
   std::vector<uint8_t> parts;
   switch (rule.kind) {
     case SplitRule::Kind::given:
-      parts = at_random(log.user.size(), 1 - hold_out, 1, seed);
+      parts = at_random(log.user.size(), 1 - rule.hold_out, 1, seed);
       break;
     case SplitRule::Kind::time:
-      parts = by_time(log, rule.fraction, source);
+      parts = by_time(log, rule, source);
       break;
     case SplitRule::Kind::random:
-      parts = at_random(log.user.size(), rule.fraction * (1 - kValidShare), rule.fraction, seed);
+      parts = at_random(log.user.size(), rule.fraction * (1 - rule.hold_out), rule.fraction, seed);
       break;
     case SplitRule::Kind::leave_last_out:
       parts = last_out(log, tasks);
   }
   content.train = take(log, parts, kTrain, tasks);
-  if (rule.kind != SplitRule::Kind::given || hold_out > 0) content.valid = take(log, parts, kValid, tasks);
+  if (rule.kind == SplitRule::Kind::leave_last_out || rule.hold_out > 0)
+    content.valid = take(log, parts, kValid, tasks);
   if (rule.kind != SplitRule::Kind::given) content.test = take(log, parts, kTest, tasks);
   // Where nothing tells the order, what is to be predicted comes after all that is known.
   if (!has_time && rule.kind != SplitRule::Kind::leave_last_out) {

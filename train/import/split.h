@@ -2,16 +2,17 @@
 // Cuts a log into train, valid and test.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "train/dataset_writer.h"
 
 namespace tt {
 
-// given             the files say; hold_out > 0 takes that share of train, at random, as valid
-// time:F            the first F of the log by time is for training, and of that the last tenth is valid; the
-// rest is
-//                   test. Rows of equal time stay together, in the later part
+// given             the files say
+// time:F            the first F of the log by time is for training, the rest is test. Rows of equal time stay
+// together, in
+//                   the later part
 // random:F          the same shares, drawn at random from the seed
 // leave-last-out    by user: what starts with the last action (a row with any label > 0) is test, what starts
 // with the
@@ -20,14 +21,17 @@ struct SplitRule {
   enum class Kind { given, time, random, leave_last_out };
   Kind kind = Kind::given;
   double fraction = 0.8;
+  double hold_out = 0;  // share of the training part that is valid: the last by time, or drawn at random
 };
 
-SplitRule parse_split(const std::string& text);     // Error "[split TEXT] ..."
+// hold_out: none stands for a tenth of time and random splits and nothing of given ones.
+// Error "[split TEXT] ..." or "[import] --hold-out ...".
+SplitRule parse_split(const std::string& text, std::optional<double> hold_out = {});
 std::string split_protocol(const SplitRule& rule);  // in words
 
 // Moves the rows of content.train (the whole log, in file order) into the three splits; `source` is for
 // messages. Without times, file order stands for time, and a valid or test row comes after every train row.
-void split_log(DatasetContent& content, const SplitRule& rule, bool has_time, uint64_t seed, double hold_out,
+void split_log(DatasetContent& content, const SplitRule& rule, bool has_time, uint64_t seed,
                const std::string& source);
 
 }  // namespace tt

@@ -48,7 +48,7 @@ Imported import_tables(const std::string& format, const Dialect& dialect, const 
   Imported out;
   DatasetContent& content = out.content;
   check(!o.train.empty(), "import", format, " needs ", format == "recbole" ? "--inter FILE" : "--train FILE");
-  check(o.hold_out >= 0 && o.hold_out < 1, "import", "--hold-out is ", o.hold_out, ", outside [0, 1)");
+  check(o.valid.empty() || !o.hold_out, "import", "--hold-out contradicts --valid; leave one of them out");
   const std::vector<LabelRule> labels = parse_labels(o.labels);
   for (const LabelRule& rule : labels) content.tasks.push_back(rule.task);
   if (labels.empty()) content.tasks = {"action"};
@@ -56,7 +56,7 @@ Imported import_tables(const std::string& format, const Dialect& dialect, const 
   const bool files = !o.valid.empty() || !o.test.empty();
   check(!files || o.split.empty() || o.split == "given", "import", "--split ", o.split,
         " contradicts --valid and --test; leave one of them out");
-  if (!o.split.empty()) parse_split(o.split);  // before the long work
+  parse_split(o.split.empty() ? "given" : o.split, o.hold_out);  // before the long work
 
   IdMap users, items;
   InteractionReader reader{dialect, roles, labels,   ranker_columns(o.ranker, content.tasks),
@@ -77,7 +77,7 @@ Imported import_tables(const std::string& format, const Dialect& dialect, const 
                              : files          ? "given"
                              : train.has_time ? "time:0.8"
                                               : "random:0.8";
-  split_log(content, parse_split(chosen), train.has_time, o.seed, o.valid.empty() ? o.hold_out : 0, o.train);
+  split_log(content, parse_split(chosen, o.hold_out), train.has_time, o.seed, o.train);
 
   add_features(o.user, dialect, "user", roles.user, o.max_categories, users, content.user_features,
                out.notes);

@@ -48,14 +48,43 @@ void keep_highest(float* row, int64_t m, int64_t k) {
   }
 }
 
+// Keeps the positives' scores in scratch; those that do not compete leave the row, whose sum is then the negatives'.
+void prepare_positives(const InBatchSoftmax& in, const InBatchTable& body, int64_t i, float* row, double* state) {
+  const Positives& p = in.positives;
+  float most = -kInf;
+  for (int64_t k = p.offsets[i]; k < p.offsets[i + 1]; ++k) {
+    const int32_t j = p.cols[k];
+    p.scratch[k] = in.col_bias == nullptr ? row[j] : row[j] + in.col_bias[j];
+    most = std::max(most, p.scratch[k]);
+    if (!p.compete) row[j] = -kInf;
+  }
+  const float rest = body.bias_max(row, in.col_bias, in.m);
+  state[0] = static_cast<double>(most > rest ? most : rest), state[1] = 0, state[2] = 0;
+}
+
+// With S the row's sum of exponentials e_j: the mean over positives p of log(D_p / e_p), where D_p = S if the positives
+// compete and S + e_p if not. Its gradient is factor * e_j, factor = mean_p 1 / D_p, less 1 / n for each positive; a
+// positive that does not compete has only its own share e_p / (n D_p) of the former, which its column does not hold.
+Panels::Finish finish_positives(const InBatchSoftmax& in, int64_t i, const double* state) {
+  const Positives& p = in.positives;
+  const int64_t lo = p.offsets[i], count = p.offsets[i + 1] - lo;
+  const double each = 1 / static_cast<double>(count);
+  double loss = 0, factor = 0;
+  for (int64_t k = lo; k < lo + count; ++k) {
+    const double score = static_cast<double>(p.scratch[k]) - state[0];
+    const double own = p.compete ? 0 : std::exp(score);
+    loss += each * (std::log(state[1] + own) - score);
+    factor += each / (state[1] + own);
+    p.scratch[k] = static_cast<float>(each * (1 - own / (state[1] + own)));
+  }
+  for (int64_t k = lo; k < lo + count; ++k) p.scratch[k] = static_cast<float>(static_cast<double>(p.scratch[k]) / factor);
+  return {loss, factor, 0, -1, p.cols + lo, p.scratch + lo, count};
+}
+
 void softmax_prepare(const void* context, int64_t i, float* row, double* state) {
   const auto& [in, body] = *static_cast<const Softmax*>(context);
   if (in.positives.offsets != nullptr) {
-    const int64_t lo = in.positives.offsets[i], hi = in.positives.offsets[i + 1];
-    state[0] = static_cast<double>(body.bias_max(row, in.col_bias, in.m));
-    state[1] = state[2] = 0;
-    for (int64_t k = lo; k < hi; ++k) state[2] += static_cast<double>(row[in.positives.cols[k]]);
-    state[2] /= static_cast<double>(hi - lo);
+    prepare_positives(in, body, i, row, state);
     return;
   }
   const int64_t t = target_of(in, i);
@@ -77,10 +106,8 @@ void softmax_block(const void* context, int64_t, float* row, int64_t, int64_t n,
 
 Panels::Finish softmax_finish(const void* context, int64_t i, float*, const double* state) {
   const InBatchSoftmax& in = static_cast<const Softmax*>(context)->in;
-  const double loss = std::log(state[1]) + state[0] - state[2];
-  if (in.positives.offsets == nullptr) return {loss, 1 / state[1], state[1], target_of(in, i)};
-  const int64_t lo = in.positives.offsets[i], count = in.positives.offsets[i + 1] - lo;
-  return {loss, 1 / state[1], state[1] / static_cast<double>(count), -1, in.positives.cols + lo, count};
+  if (in.positives.offsets != nullptr) return finish_positives(in, i, state);
+  return {std::log(state[1]) + state[0] - state[2], 1 / state[1], state[1], target_of(in, i)};
 }
 
 // ---- KL: state = {log-sum of s, log-sum of t, KL} ----

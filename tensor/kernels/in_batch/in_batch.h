@@ -19,6 +19,8 @@ struct Exclusions {
 struct Positives {
   const int64_t* offsets = nullptr;  // [B + 1]
   const int32_t* cols = nullptr;
+  float* scratch = nullptr;          // [offsets[B]]
+  bool compete = true;               // false: a row's positives are not in each other's denominators
 };
 
 // Where the gradients of the mean loss go, times `scale`. A null pointer is not computed.
@@ -47,7 +49,7 @@ struct InBatchSoftmax {
 
 // ce[i] = -log p_i[target_i]; returns mean_i weight_i * ce_i. Without grads (null): forward only. ce may be null.
 //   d loss / d s_ij = weight_i / B * (p_ij - [j == target_i])
-// With n_i positives a row, ce[i] is the mean of their cross-entropies and [j == target_i] becomes [j positive] / n_i.
+// With n_i positives a row, ce[i] is the mean of their cross-entropies.
 double in_batch_softmax(const InBatchSoftmax& in, float* ce, const InBatchGrads* grads = nullptr);
 
 // KL divergence from a value distribution: q_i = softmax_j(value_ij), value_ij = a_i + col_b_j + c * dot_ij, constant

@@ -74,9 +74,9 @@ void Walk::row_chunk(int64_t first, int64_t lo, int64_t hi) const {
     const float* vt = f.target < 0 ? nullptr : p.v + f.target * d;
     if (f.target >= 0) row[f.target] -= down;
     for (int64_t k = 0; k < f.count; ++k) {
-      row[f.targets[k]] -= down;
+      row[f.targets[k]] -= f.weights[k];
       const float* vk = p.v + f.targets[k] * d;
-      for (int64_t x = 0; x < d; ++x) du[r * d + x] -= down * vk[x];
+      for (int64_t x = 0; x < d; ++x) du[r * d + x] -= f.weights[k] * vk[x];
     }
     double along = 0;
     for (int64_t x = 0; x < d; ++x) {

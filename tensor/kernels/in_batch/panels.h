@@ -23,12 +23,13 @@ struct Panels {
   float score_scale;
   void (*prepare)(const void* context, int64_t i, float* row, double* state);
   void (*block)(const void* context, int64_t i, float* row, int64_t j0, int64_t n, double* state);
-  // `target_weight` (already scaled like g) is subtracted from column `target` or, with targets != null, from each of
-  // so many columns `targets`. target < 0: from none.
+  // `target_weight` (already scaled like g) is subtracted from column `target`, unless that is < 0, and weights[k] from
+  // each of `count` columns targets[k].
   struct Finish {
     double loss, factor, target_weight;
     int64_t target;
     const int32_t* targets = nullptr;
+    const float* weights = nullptr;
     int64_t count = 0;
   };
   Finish (*finish)(const void* context, int64_t i, float* row, const double* state);

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Held-out quality beside published numbers: one command for each public table's row.
+
+    bench/quality.py ml-1m --data DATA                 # trains, tests, prints our row beside the published ones
+    bench/quality.py all --data DATA
+    bench/quality.py ablation --data DATA              # one option at a time, on the validation parts
+
+DATA holds ml-1m/ and ml-100k/ (docs/quality.md says in what form); nothing is downloaded. A result that --out has
+already is not computed again. Every row prints its protocol, the mean over seeds with its standard error, the published
+numbers with their sources, and the time and peak memory of the training.
+"""
+import argparse
+import json
+import math
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+from quality_rows import ABLATIONS, ROWS
+
+
+def mean_and_error(values):
+    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return statistics.mean(values), error
+
+
+def run(command):
+    """Standard output, seconds and peak memory in MiB of a command; what it says goes to standard error."""
+    begin = time.monotonic()
+    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE)
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"bench/quality.py: this command failed: {' '.join(str(word) for word in command)}")
+    return output, time.monotonic() - begin, usage.ru_maxrss / 1024
+
+
+class Bench:
+    def __init__(self, arguments):
+        self.twotower = os.path.join(arguments.build, "train/commands/twotower")
+        self.data, self.out, self.threads = arguments.data, arguments.out, arguments.threads
+        self.seeds = arguments.seeds
+        if not os.path.exists(self.twotower):
+            raise SystemExit(f"bench/quality.py: {self.twotower} is not there; build first, or name the folder with --build")
+        for name in ("ml-1m", "ml-100k"):
+            if not os.path.isdir(os.path.join(self.data, name)):
+                raise SystemExit(f"bench/quality.py: {self.data} has no folder {name}; name the folder that has with --data")
+
+    def dataset(self, row, seed, part):
+        """Imports the row's data: for `part` valid with a validation part, for test with all of it trained on."""
+        folder = os.path.join(self.out, "data", row["name"] + (f"-{seed}" if row["split_seeds"] else "") + "-" + part)
+        if not os.path.exists(os.path.join(folder, "dataset.json")):
+            options = row["import"](self.data, folder, seed, part)
+            run([self.twotower, "import", *options, "--out", folder, "--quiet", "--json"])
+        return folder
+
+    def result(self, row, name, rung, settings, seed, part):
+        """Trains one model and measures it on `part`."""
+        file = os.path.join(self.out, "results", f"{row['name']}-{name.replace(' ', '_').replace('/', '_')}-{seed}-{part}.json")
+        wanted = {"settings": settings, "rung": rung}
+        if os.path.exists(file):
+            with open(file, encoding="utf-8") as old:
+                found = json.load(old)
+            if found["wanted"] == wanted:
+                return found
+        folder = self.dataset(row, seed, part)
+        model = file[:-5] + ".run"
+        shutil.rmtree(model, ignore_errors=True)
+        command = [self.twotower, "train", "--data", folder, "--out", model, "--model", rung, "--threads", self.threads,
+                   "--seed", seed, "--quiet", "--json"]
+        for key, value in settings.items():
+            command += ["--set", f"{key}={value}"]
+        summary, seconds, memory = run(command)
+        found = {"wanted": wanted, "seconds": seconds, "memory": memory, "epochs": json.loads(summary)["best_epoch"]}
+        for way, flags in row["evaluate"].items():
+            output, _, _ = run([self.twotower, "evaluate", "--run", model, "--split", part, "--json", "--threads",
+                                self.threads, "--k", row["k"], *flags])
+            found[way] = json.loads(output)
+        shutil.rmtree(model)
+        os.makedirs(os.path.dirname(file), exist_ok=True)
+        with open(file, "w", encoding="utf-8") as new:
+            json.dump(found, new)
+        return found
+
+
+def cells(results, measures, baseline=None):
+    out = []
+    for way, measure in measures:
+        values = [(r[way]["baselines"][baseline] if baseline else r[way]["measures"])[measure] for r in results]
+        m, e = mean_and_error(values)
+        if len(values) > 1:
+            out.append(f"{m:.4f} ± {e:.4f}")
+        elif baseline:
+            out.append(f"{m:.4f}")
+        else:
+            low, high = results[0][way]["intervals"].get(measure, (float("nan"),) * 2)
+            out.append(f"{m:.4f} ({low:.4f} .. {high:.4f})")
+    return out
+
+
+def table(header, rows):
+    print("| " + " | ".join(header) + " |\n|" + " --- |" * len(header))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print()
+
+
+def print_row(bench, row):
+    print(f"## {row['title']}\n\n{row['protocol']}\n", flush=True)
+    measures, lines, all_results = row["measures"], [], []
+    for name, model in row["models"].items():
+        results = [bench.result(row, name, model["rung"], model["settings"], seed, "test") for seed in bench.seeds or row["seeds"]]
+        all_results.append(results)
+        lines.append([name, *cells(results, measures), f"{statistics.mean(r['seconds'] for r in results):.0f} s",
+                      f"{max(r['memory'] for r in results):.0f} MiB"])
+    lines.append(["popularity", *cells(all_results[0], measures, "popularity"), "", ""])
+    for name, values, source in row["published"]:
+        lines.append([f"{name} ({source})", *[values.get(f"{way} {measure}", "") for way, measure in measures], "", ""])
+    table(["model", *[f"{measure}{'' if way == 'seen removed' else ', ' + way}" for way, measure in measures], "time", "memory"], lines)
+    print(f"As measured: {all_results[0][0][measures[0][0]]['protocol']}.\n", flush=True)
+
+
+def print_ablation(bench, study):
+    row = ROWS[study["row"]]
+    measures = study["measures"]
+    print(f"## Ablation: {study['title']}\n\n{study['protocol']}\n", flush=True)
+    seeds = bench.seeds or study["seeds"]
+    base = study["base"]
+    base_results, lines = None, []
+    for name, changes in study["changes"].items():
+        settings = {key: value for key, value in {**base["settings"], **changes}.items() if value is not None}
+        results = [bench.result(row, "ablation " + name, base["rung"] if "rung" not in study else study["rung"], settings, seed, "valid") for seed in seeds]
+        base_results = base_results or results
+        line = [name, ", ".join(f"`{k} = {v}`" for k, v in changes.items()) or "see above"]
+        for way, measure in measures:
+            values = [r[way]["measures"][measure] for r in results]
+            m, e = mean_and_error(values)
+            if results is base_results:
+                line.append(f"{m:.4f} ± {e:.4f}")
+                continue
+            differences = [a - b[way]["measures"][measure] for a, b in zip(values, base_results)]
+            dm, de = mean_and_error(differences)
+            line.append(f"{m:.4f} ({dm:+.4f} ± {de:.4f})")
+        lines.append(line + [f"{statistics.mean(r['seconds'] for r in results):.0f} s"])
+        print(f"  {name}: done", file=sys.stderr, flush=True)
+    table(["model", "change", *[measure for _, measure in measures], "time"], lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("row", choices=[*ROWS, "all", "ablation"])
+    parser.add_argument("--data", required=True, help="the folder with ml-1m/ and ml-100k/")
+    parser.add_argument("--build", default="build", help="the build folder")
+    parser.add_argument("--out", default="out/quality", help="where datasets and results go")
+    parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")], help="instead of the row's own")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", help="of the ablations, the one of this dataset")
+    arguments = parser.parse_args()
+    bench = Bench(arguments)
+    if arguments.row == "ablation":
+        for study in ABLATIONS:
+            if arguments.only in (None, study["row"]):
+                print_ablation(bench, study)
+        return
+    for name in ROWS if arguments.row == "all" else [arguments.row]:
+        print_row(bench, ROWS[name])
+
+
+if __name__ == "__main__":
+    main()

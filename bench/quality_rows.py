@@ -1,0 +1,143 @@
+"""The rows of bench/quality.py: protocols, our settings, published numbers; and the ablations behind the settings."""
+import math
+import os
+import random
+
+# Full softmax for ids alone: rows are users, towers without heads, so plain matrix factorisation on the sphere.
+FACTORS = {"rows": "users", "full_softmax": "true", "normalize": "true", "tower_head": "sum", "patience": 0,
+           "evaluate_every": 1000}
+# An impression a row with the history before it, against all items.
+SEQUENCES = {"full_softmax": "true", "normalize": "true", "temperature": 0.1, "batch_size": 512, "learning_rate": 0.002,
+             "ema": 0.995, "dropout": 0.2, "monitor": "ndcg@10", "patience": 0}
+TRANSFORMER = {"attention_layers": 1, "attention_heads": 2, "transformer_blocks": "true"}
+
+
+def lists(data, folder, seed, part):
+    """ml-1m. For choosing settings, a tenth of each user's training items, rounded up, as the given test part has."""
+    train = os.path.join(data, "ml-1m", "train.txt")
+    if part == "test":
+        return ["lists", "--train", train, "--test", os.path.join(data, "ml-1m", "test.txt")]
+    chance = random.Random(7)
+    paths = [folder + "-train.txt", folder + "-valid.txt"]
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    with open(train, encoding="utf-8") as lines, open(paths[0], "w", encoding="utf-8") as kept, \
+            open(paths[1], "w", encoding="utf-8") as held:
+        for line in lines:
+            user, *items = line.split()
+            chance.shuffle(items)
+            share = math.ceil(len(items) / 10)
+            held.write(" ".join([user, *items[:share]]) + "\n")
+            kept.write(" ".join([user, *items[share:]]) + "\n")
+    return ["lists", "--train", paths[0], "--valid", paths[1]]
+
+
+def ratings(data, folder, seed, part):
+    """ml-100k without its times, every rating a positive: the split is random, and a user has no order."""
+    path = folder + ".inter"
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    with open(os.path.join(data, "ml-100k", "ml-100k.inter"), encoding="utf-8") as lines, \
+            open(path, "w", encoding="utf-8") as out:
+        for line in lines:
+            out.write("\t".join(line.split("\t")[:3]) + "\n")
+    return ["recbole", "--inter", path, "--label", "rated=rating>=0", "--split", "random:0.8", "--seed", seed,
+            "--hold-out", 0.1 if part == "valid" else 0]
+
+
+def last_out(data, folder, seed, part):
+    """ml-100k in time order: the last rating of each user is test, the one before it valid."""
+    return ["recbole", "--inter", os.path.join(data, "ml-100k", "ml-100k.inter"), "--label", "rated=rating>=0", "--split",
+            "leave-last-out"]
+
+
+REMOVED, KEPT = "seen removed", "seen kept"
+ML_1M = {**FACTORS, "temperature": 0.15, "mask_user_positives": "true", "batch_size": 128, "learning_rate": 0.005,
+         "user_table_rate": 7, "user_weight_power": 0.25, "ema": 0.995, "epochs": 60}
+ML_100K = {**FACTORS, "temperature": 0.22, "mask_user_positives": "true", "batch_size": 64, "learning_rate": 0.005,
+           "user_table_rate": 4, "ema": 0.99, "dropout": 0.1, "epochs": 60}
+
+ROWS = {
+    "ml-1m": {
+        "name": "ml-1m",
+        "title": "MovieLens 1M, the split of the LightGCN family",
+        "protocol": "Given split; ids alone, width 64; all items ranked, training items removed; recall@20 is hits / number of "
+                    "the user's test items, NDCG@20 has the ideal of min(20, test items); averages over users. Settings and "
+                    "epochs were chosen on a tenth of each user's training items; the run here trains on all of them.",
+        "import": lists, "split_seeds": False, "seeds": [1, 2, 3], "k": "20", "evaluate": {REMOVED: []},
+        "measures": [(REMOVED, "recall@20"), (REMOVED, "ndcg@20")],
+        "models": {"ours: full softmax": {"rung": "base", "settings": ML_1M}},
+        "published": [
+            ("LightGCN", {f"{REMOVED} recall@20": "0.2576", f"{REMOVED} ndcg@20": "0.2427"}, "Mao et al. 2021, UltraGCN"),
+            ("UltraGCN", {f"{REMOVED} recall@20": "0.2787", f"{REMOVED} ndcg@20": "0.2642"}, "Mao et al. 2021, UltraGCN"),
+            ("SimpleX", {f"{REMOVED} recall@20": "0.2802", f"{REMOVED} ndcg@20": "0.2670"}, "Mao et al. 2021, SimpleX"),
+            ("MF, softmax loss", {f"{REMOVED} recall@20": "0.2809", f"{REMOVED} ndcg@20": "0.2662"}, "Mao et al. 2021, SimpleX"),
+        ],
+    },
+    "ml-100k": {
+        "name": "ml-100k",
+        "title": "MovieLens 100K, the protocol of TensorFlow Recommenders' tutorials",
+        "protocol": "Random 80/20, every rating a positive, ids alone, a new split for each seed; top-K accuracy is the share "
+                    "of test ratings whose item is among the K returned, over all ratings. The tutorials keep the items seen "
+                    "in training among those returned; beside that the same model with them removed.",
+        "import": ratings, "split_seeds": True, "seeds": [1, 2, 3, 4, 5], "k": "10,100",
+        "evaluate": {KEPT: ["--include-seen"], REMOVED: []},
+        "measures": [(KEPT, "accuracy@100"), (REMOVED, "accuracy@10"), (REMOVED, "accuracy@100")],
+        "models": {"ours: full softmax": {"rung": "base", "settings": ML_100K}},
+        "published": [
+            ("deep model, 300 epochs", {f"{KEPT} accuracy@100": "0.29"},
+             "TensorFlow Recommenders, \"Building deep retrieval models\""),
+        ],
+    },
+    "ml-100k-last": {
+        "name": "ml-100k-last",
+        "title": "MovieLens 100K, leave-last-out, with the history encoder",
+        "protocol": "A user's last rating is test, the one before it valid; every rating a positive; ids alone; all items "
+                    "ranked, seen items removed; with one test item HR@10 is hit@10.",
+        "import": last_out, "split_seeds": False, "seeds": [1], "k": "10", "evaluate": {REMOVED: []},
+        "measures": [(REMOVED, "hit@10"), (REMOVED, "ndcg@10")],
+        "models": {
+            "without history": {"rung": "base", "settings": {**SEQUENCES, "epochs": 12}},
+            "history encoder": {"rung": "history", "settings": {**SEQUENCES, "attention_layers": 1, "epochs": 15}},
+            "transformer block": {"rung": "history", "settings": {**SEQUENCES, **TRANSFORMER, "epochs": 15}},
+        },
+        "published": [],
+    },
+}
+
+
+def without(*keys):
+    return {key: None for key in keys}
+
+
+# One option at a time, measured on the validation parts. None takes a key away: the default.
+IN_BATCH = {**without("rows", "full_softmax", "mask_user_positives", "user_weight_power", "user_table_rate"),
+            "batch_size": 1024}
+CHANGES = {
+    "as chosen": {},
+    "positives compete": without("mask_user_positives"),
+    "no EMA": without("ema"),
+    "towers with heads": without("tower_head"),
+    "inner products, not cosines": {"normalize": "false", "temperature": 1},
+    "temperature learned": {"learn_temperature": "true"},
+    "users learn at the rate of items": without("user_table_rate"),
+    "cosine decay of the rate": {"decay": "cosine"},
+    "weight decay": {"weight_decay": 0.1},
+}
+
+ABLATIONS = [
+    {"row": "ml-1m", "title": "ml-1m", "seeds": [1], "base": {"rung": "base", "settings": ML_1M},
+     "protocol": "A tenth of each user's training items held out; the given test part is not touched.",
+     "measures": [(REMOVED, "recall@20"), (REMOVED, "ndcg@20")],
+     "changes": {**CHANGES, "temperature 0.1": {"temperature": 0.1}, "temperature 0.2": {"temperature": 0.2},
+                 "all positives alike": {"user_weight_power": 1}, "all users alike": {"user_weight_power": 0},
+                 "dropout": {"dropout": 0.1},
+                 "in-batch softmax, log Q": {**IN_BATCH, "epochs": 8}}},
+    {"row": "ml-100k", "title": "ml-100k, random split", "seeds": [1, 2, 3], "base": {"rung": "base", "settings": ML_100K},
+     "protocol": "A tenth of the training part held out, three splits; the test part is not touched.",
+     "measures": [(KEPT, "accuracy@100"), (REMOVED, "accuracy@10"), (REMOVED, "accuracy@100")],
+     "changes": {**CHANGES, "temperature 0.2": {"temperature": 0.2}, "temperature 0.3": {"temperature": 0.3},
+                 "all users alike": {"user_weight_power": 0}, "no dropout": without("dropout"),
+                 "in-batch softmax, log Q": {**IN_BATCH, "epochs": 20},
+                 "in-batch softmax, log Q of counts": {**IN_BATCH, "epochs": 20, "log_q": "counts"},
+                 "in-batch softmax, no log Q": {**IN_BATCH, "epochs": 20, "log_q": "none"},
+                 "in-batch and 512 uniform negatives": {**IN_BATCH, "epochs": 20, "mixed_negatives": 512}}},
+]
