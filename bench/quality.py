@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -39,6 +40,18 @@ def run(command):
     return output, time.monotonic() - begin, usage.ru_maxrss / 1024
 
 
+def with_error(value, error, sign=""):
+    return f"{value:{sign}.4f}" + ("" if math.isnan(error) else f" ± {error:.4f}")
+
+
+def label(way, measure):
+    return measure if way == "seen removed" else f"{measure}, {way}"
+
+
+def change_text(key, value):
+    return f"without `{key}`" if value is None else f"`{key} = {value}`"
+
+
 class Bench:
     def __init__(self, arguments):
         self.twotower = os.path.join(arguments.build, "train/commands/twotower")
@@ -60,7 +73,7 @@ class Bench:
 
     def result(self, row, name, rung, settings, seed, part):
         """Trains one model and measures it on `part`."""
-        file = os.path.join(self.out, "results", f"{row['name']}-{name.replace(' ', '_').replace('/', '_')}-{seed}-{part}.json")
+        file = os.path.join(self.out, "results", re.sub(r"[^A-Za-z0-9.]+", "_", f"{row['name']} {name} {seed} {part}") + ".json")
         wanted = {"settings": settings, "rung": rung}
         if os.path.exists(file):
             with open(file, encoding="utf-8") as old:
@@ -93,12 +106,12 @@ def cells(results, measures, baseline=None):
         values = [(r[way]["baselines"][baseline] if baseline else r[way]["measures"])[measure] for r in results]
         m, e = mean_and_error(values)
         if len(values) > 1:
-            out.append(f"{m:.4f} ± {e:.4f}")
+            out.append(with_error(m, e))
         elif baseline:
             out.append(f"{m:.4f}")
         else:
-            low, high = results[0][way]["intervals"].get(measure, (float("nan"),) * 2)
-            out.append(f"{m:.4f} ({low:.4f} .. {high:.4f})")
+            interval = results[0][way]["intervals"].get(measure)
+            out.append(f"{m:.4f}" + (f" ({interval[0]:.4f} .. {interval[1]:.4f})" if interval else ""))
     return out
 
 
@@ -120,7 +133,7 @@ def print_row(bench, row):
     lines.append(["popularity", *cells(all_results[0], measures, "popularity"), "", ""])
     for name, values, source in row["published"]:
         lines.append([f"{name} ({source})", *[values.get(f"{way} {measure}", "") for way, measure in measures], "", ""])
-    table(["model", *[f"{measure}{'' if way == 'seen removed' else ', ' + way}" for way, measure in measures], "time", "memory"], lines)
+    table(["model", *[label(way, measure) for way, measure in measures], "time", "memory"], lines)
     print(f"As measured: {all_results[0][0][measures[0][0]]['protocol']}.\n", flush=True)
 
 
@@ -133,21 +146,21 @@ def print_ablation(bench, study):
     base_results, lines = None, []
     for name, changes in study["changes"].items():
         settings = {key: value for key, value in {**base["settings"], **changes}.items() if value is not None}
-        results = [bench.result(row, "ablation " + name, base["rung"] if "rung" not in study else study["rung"], settings, seed, "valid") for seed in seeds]
+        results = [bench.result(row, "ablation " + name, base["rung"], settings, seed, "valid") for seed in seeds]
         base_results = base_results or results
-        line = [name, ", ".join(f"`{k} = {v}`" for k, v in changes.items()) or "see above"]
+        line = [name, ", ".join(change_text(k, v) for k, v in changes.items()) or "as in the row above"]
         for way, measure in measures:
             values = [r[way]["measures"][measure] for r in results]
             m, e = mean_and_error(values)
             if results is base_results:
-                line.append(f"{m:.4f} ± {e:.4f}")
+                line.append(with_error(m, e))
                 continue
             differences = [a - b[way]["measures"][measure] for a, b in zip(values, base_results)]
             dm, de = mean_and_error(differences)
-            line.append(f"{m:.4f} ({dm:+.4f} ± {de:.4f})")
+            line.append(f"{m:.4f} ({with_error(dm, de, '+')})")
         lines.append(line + [f"{statistics.mean(r['seconds'] for r in results):.0f} s"])
         print(f"  {name}: done", file=sys.stderr, flush=True)
-    table(["model", "change", *[measure for _, measure in measures], "time"], lines)
+    table(["model", "change", *[label(way, measure) for way, measure in measures], "time"], lines)
 
 
 def main():
