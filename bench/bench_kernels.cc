@@ -178,7 +178,7 @@ void attentions(const Bench& b) {
   b.run("attention forward 1024x50x64 h4", 4 * pairs, 4 * row,
         [&] { attention_forward(qkv, offsets.data(), n, d, heads, out, stats); });
   b.run("attention backward 1024x50x64 h4", 10 * pairs, 7 * row,
-        [&] { attention_backward(qkv, stats, offsets.data(), n, d, heads, dout, dqkv); });
+        [&] { attention_backward(qkv, out, stats, offsets.data(), n, d, heads, dout, dqkv); });
   b.run("attention_last forward 1024x50x64 h4", 2 * one, row,
         [&] { attention_last_forward(qk, dout, offsets.data(), n, d, heads, pooled); });
   b.run("attention_last backward 1024x50x64 h4", 6 * one, 2 * row,

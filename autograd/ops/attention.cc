@@ -121,7 +121,7 @@ Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_i
         add_column_sums(dy, g.rows, dim, db_out);
         gemm<T>(true, false, dim, dim, g.rows, 1, dy, dim, mix, dim, beta, dw_out, dim);
         gemm<T>(false, false, g.rows, dim, dim, 1, dy, dim, wo.data(), dim, 0, dmix, dim);
-        attention_backward(qkv.data() + g.row * wide, stats.data() + g.row * 2 * heads, g.offsets,
+        attention_backward(qkv.data() + g.row * wide, mix, stats.data() + g.row * 2 * heads, g.offsets,
                            g.sequences, dim, heads, dmix, dqkv);
         add_column_sums(dqkv, g.rows, wide, db_in);
         gemm<T>(true, false, wide, dim, g.rows, 1, dqkv, wide, in, dim, beta, dw_in, dim);

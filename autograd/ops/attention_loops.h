@@ -56,8 +56,8 @@ void attention_forward(const T* qkv, const int64_t* offsets, int64_t sequences, 
 }
 
 template <class T>
-void attention_backward(const T* qkv, const T* /*stats*/, const int64_t* offsets, int64_t sequences,
-                        int64_t dim, int64_t heads, const T* dout, T* dqkv) {
+void attention_backward(const T* qkv, const T* /*out*/, const T* /*stats*/, const int64_t* offsets,
+                        int64_t sequences, int64_t dim, int64_t heads, const T* dout, T* dqkv) {
   const int64_t d = dim / heads, stride = 3 * dim;
   const T factor = 1 / std::sqrt(static_cast<T>(d));
   std::fill_n(dqkv, offsets[sequences] * stride, T(0));

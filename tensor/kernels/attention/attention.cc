@@ -42,13 +42,13 @@ void attention_forward(const float* qkv, const int64_t* offsets, int64_t sequenc
                 });
 }
 
-void attention_backward(const float* qkv, const float* stats, const int64_t* offsets, int64_t sequences,
-                        int64_t dim, int64_t heads, const float* dout, float* dqkv) {
+void attention_backward(const float* qkv, const float* out, const float* stats, const int64_t* offsets,
+                        int64_t sequences, int64_t dim, int64_t heads, const float* dout, float* dqkv) {
   assert(heads > 0 && dim % heads == 0);
   const auto f = attention_body().backward;
   each_sequence(offsets, sequences, dim, true, attention_work, heads,
                 [=](int64_t, int64_t row, int64_t length, float* work) {
-                  f(qkv + row * 3 * dim, stats + row * 2 * heads, length, dim, heads, dout + row * dim,
+                  f(qkv + row * 3 * dim, out + row * dim, stats + row * 2 * heads, length, dim, heads, dout + row * dim,
                     dqkv + row * 3 * dim, work);
                 });
 }

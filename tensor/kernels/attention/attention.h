@@ -12,10 +12,10 @@ namespace tt::kernels {
 void attention_forward(const float* qkv, const int64_t* offsets, int64_t sequences, int64_t dim,
                        int64_t heads, float* out, float* stats);
 
-// dout: [N, dim] -> dqkv: [N, 3 * dim], written.
+// out, stats: as the forward pass left them; dout: [N, dim] -> dqkv: [N, 3 * dim], written.
 //   dp = dout v^T, ds = p * (dp - rowsum(p * dp)), dq = ds k / sqrt(d), dk = ds^T q / sqrt(d), dv = p^T dout
-void attention_backward(const float* qkv, const float* stats, const int64_t* offsets, int64_t sequences,
-                        int64_t dim, int64_t heads, const float* dout, float* dqkv);
+void attention_backward(const float* qkv, const float* out, const float* stats, const int64_t* offsets,
+                        int64_t sequences, int64_t dim, int64_t heads, const float* dout, float* dqkv);
 
 // One query a sequence, with the key projection folded into the query and the value projection left to the caller:
 //   qk[s, h] = W_k,h^T q_h (b_k cancels in the softmax), score_j = qk[s, h] . x_j / sqrt(d),

@@ -1,5 +1,6 @@
 #include "tensor/kernels/attention/attention_body.h"
 
+#include "tensor/kernels/attention/attention_tile.h"
 #include "tensor/kernels/gemm/gemm_simd.h"
 #include "tensor/kernels/vmath/vmath_simd.h"
 
@@ -141,6 +142,12 @@ void forward(const float* qkv, int64_t length, int64_t dim, int64_t heads, float
   }
 }
 
+TT_INLINE float dot(const float* a, const float* b, int64_t n) {
+  vf total = {};
+  TT_FOR_VECTORS(i, step, n) total = fma(load_step(a + i, step), load_step(b + i, step), total);
+  return sum_lanes(total);
+}
+
 // Asks for this head's share of the next sequence, which usually lies behind this one: its rows are too far
 // apart for the hardware to guess.
 TT_INLINE void prefetch_share(const float* next, int64_t floats, int64_t h, int64_t heads) {
@@ -148,31 +155,26 @@ TT_INLINE void prefetch_share(const float* next, int64_t floats, int64_t h, int6
   for (int64_t i = h * share; i < (h + 1) * share; i += 16) __builtin_prefetch(next + i, 0, 2);
 }
 
-void backward(const float* qkv, const float* stats, int64_t length, int64_t dim, int64_t heads,
+void backward(const float* qkv, const float* out, const float* stats, int64_t length, int64_t dim, int64_t heads,
               const float* dout, float* dqkv, float* work) {
   const int64_t d = dim / heads, ld = 3 * dim;
-  float *queries = work, *douts = queries + d * kPanel;
-  float *p = douts + d * kPanel, *ds = p + length * kPanel;
-  alignas(64) float top[kPanel], inverse[kPanel];
+  float *keys = work, *values = keys + d * kPanel;
+  float *p = values + d * kPanel, *ds = p + length * kPanel, *delta = ds + length * kPanel;
   for (int64_t h = 0; h < heads; ++h) {
     const float *q = qkv + h * d, *k = q + dim, *v = k + dim, *o = dout + h * d;
     float *dq = dqkv + h * d, *dk = dq + dim, *dv = dk + dim;
     prefetch_share(qkv + length * ld, length * ld, h, heads);
+    // sum_j p dp = sum_j p_j (dout . v_j) = dout . out
+    for (int64_t i = 0; i < length; ++i) delta[i] = dot(o + i * dim, out + h * d + i * dim, d) * inverse_sqrt(d);
+    const float* top = stats + 2 * h * length;
     for (int64_t first = 0; first < length; first += kPanel) {
       const int64_t n = length - first < kPanel ? length - first : kPanel, width = round_to_half(n);
-      transpose_padded(q + first * ld, ld, n, d, queries, kPanel, score_factor(d));
-      transpose_padded(o + first * dim, dim, n, d, douts, kPanel);
-      product(length, width, d, k, ld, queries, kPanel, p, kPanel);
-      product(length, width, d, v, ld, douts, kPanel, ds, kPanel);
-      const float* from = stats + 2 * h * length + first;
-      TT_FOR_VECTORS(j, step, n) {  // lanes without a query get an inverse of 0, and so no probability
-        store(top + j, load_step(from + j, step));
-        store(inverse + j, load_step(from + length + j, step));
-      }
-      softmax_backward(p, ds, length, width, kPanel, top, inverse, inverse_sqrt(d));
-      mix(ds, length, n, k, ld, d, nullptr, dq + first * ld, ld, queries);
-      product(length, d, n, ds, kPanel, q + first * ld, ld, dk, ld, first > 0);
-      product(length, d, n, p, kPanel, o + first * dim, dim, dv, ld, first > 0);
+      transpose_padded(k + first * ld, ld, n, d, keys, kPanel, score_factor(d));
+      transpose_padded(v + first * ld, ld, n, d, values, kPanel, inverse_sqrt(d));
+      score_gradients({q, o, ld, dim, d, keys, values, top, top + length, delta, p, ds, kPanel}, length, width);
+      product(length, d, n, ds, kPanel, k + first * ld, ld, dq, ld, first > 0);
+      mix(ds, length, n, q, ld, d, nullptr, dk + first * ld, ld, keys);
+      mix(p, length, n, o, dim, d, nullptr, dv + first * ld, ld, keys);
     }
   }
 }
