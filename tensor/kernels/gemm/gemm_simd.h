@@ -28,17 +28,19 @@ TT_INLINE void transpose4(const float* s, int64_t ld, float* d, int64_t ldd) {
   *reinterpret_cast<v4u*>(d + 3 * ldd) = __builtin_shufflevector(e, f, 2, 3, 6, 7);
 }
 
-// source [n, k], rows ld apart -> d [k, n], rows ldd apart.
+// source [n, k], rows ld apart -> d [k, n], rows ldd apart. The last blocks overlap those before them.
 TT_INLINE void transpose(const float* s, int64_t ld, int64_t n, int64_t k, float* d, int64_t ldd) {
-  int64_t j = 0;
-  for (; j + 4 <= n; j += 4) {
+  if (n < 4 || k < 4) {
+    for (int64_t j = 0; j < n; ++j)
+      for (int64_t p = 0; p < k; ++p) d[p * ldd + j] = s[j * ld + p];
+    return;
+  }
+  for (int64_t j = 0; j < n; j += 4) {
+    if (j > n - 4) j = n - 4;
     int64_t p = 0;
     for (; p + 4 <= k; p += 4) transpose4(s + j * ld + p, ld, d + p * ldd + j, ldd);
-    for (; p < k; ++p)
-      for (int r = 0; r < 4; ++r) d[p * ldd + j + r] = s[(j + r) * ld + p];
+    if (p < k) transpose4(s + j * ld + k - 4, ld, d + (k - 4) * ldd + j, ldd);
   }
-  for (; j < n; ++j)
-    for (int64_t p = 0; p < k; ++p) d[p * ldd + j] = s[j * ld + p];
 }
 
 void gemm_block(const GemmBlock& g);
