@@ -22,7 +22,8 @@ bool own_gemm = false;
 constexpr int64_t kSmall = 1 << 19;
 #if TWOTOWER_ONEDNN
 // Below this many our own product is the faster one: layers hand over blocks of rows that wait in a core's
-// cache, where it runs at 94 to 98 % of the peak and oneDNN's, which copies its operands, at 70 to 95 %.
+// cache, where it runs at 94 to 98 % of the peak and oneDNN's, which copies its operands, at 64 to 101 % (where
+// columns fill no vector: 70 to 83 and 48 to 80).
 constexpr int64_t kBlock = 1 << 24;
 #endif
 

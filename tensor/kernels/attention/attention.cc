@@ -48,8 +48,8 @@ void attention_backward(const float* qkv, const float* out, const float* stats, 
   const auto f = attention_body().backward;
   each_sequence(offsets, sequences, dim, true, attention_work, heads,
                 [=](int64_t, int64_t row, int64_t length, float* work) {
-                  f(qkv + row * 3 * dim, out + row * dim, stats + row * 2 * heads, length, dim, heads, dout + row * dim,
-                    dqkv + row * 3 * dim, work);
+                  f(qkv + row * 3 * dim, out + row * dim, stats + row * 2 * heads, length, dim, heads,
+                    dout + row * dim, dqkv + row * 3 * dim, work);
                 });
 }
 

@@ -155,8 +155,8 @@ TT_INLINE void prefetch_share(const float* next, int64_t floats, int64_t h, int6
   for (int64_t i = h * share; i < (h + 1) * share; i += 16) __builtin_prefetch(next + i, 0, 2);
 }
 
-void backward(const float* qkv, const float* out, const float* stats, int64_t length, int64_t dim, int64_t heads,
-              const float* dout, float* dqkv, float* work) {
+void backward(const float* qkv, const float* out, const float* stats, int64_t length, int64_t dim,
+              int64_t heads, const float* dout, float* dqkv, float* work) {
   const int64_t d = dim / heads, ld = 3 * dim;
   float *keys = work, *values = keys + d * kPanel;
   float *p = values + d * kPanel, *ds = p + length * kPanel, *delta = ds + length * kPanel;
@@ -165,13 +165,15 @@ void backward(const float* qkv, const float* out, const float* stats, int64_t le
     float *dq = dqkv + h * d, *dk = dq + dim, *dv = dk + dim;
     prefetch_share(qkv + length * ld, length * ld, h, heads);
     // sum_j p dp = sum_j p_j (dout . v_j) = dout . out
-    for (int64_t i = 0; i < length; ++i) delta[i] = dot(o + i * dim, out + h * d + i * dim, d) * inverse_sqrt(d);
+    for (int64_t i = 0; i < length; ++i)
+      delta[i] = dot(o + i * dim, out + h * d + i * dim, d) * inverse_sqrt(d);
     const float* top = stats + 2 * h * length;
     for (int64_t first = 0; first < length; first += kPanel) {
       const int64_t n = length - first < kPanel ? length - first : kPanel, width = round_to_half(n);
       transpose_padded(k + first * ld, ld, n, d, keys, kPanel, score_factor(d));
       transpose_padded(v + first * ld, ld, n, d, values, kPanel, inverse_sqrt(d));
-      score_gradients({q, o, ld, dim, d, keys, values, top, top + length, delta, p, ds, kPanel}, length, width);
+      score_gradients({q, o, ld, dim, d, keys, values, top, top + length, delta, p, ds, kPanel}, length,
+                      width);
       product(length, d, n, ds, kPanel, k + first * ld, ld, dq, ld, first > 0);
       mix(ds, length, n, q, ld, d, nullptr, dk + first * ld, ld, keys);
       mix(p, length, n, o, dim, d, nullptr, dv + first * ld, ld, keys);

@@ -24,7 +24,8 @@ struct AttentionTable {
 };
 TT_KERNEL_TABLE(AttentionTable, attention_table, attention_body)
 
-// Floats of workspace for sequences up to `length`: two transposed operands, two score panels, and a float a query.
+// Floats of workspace for sequences up to `length`: two transposed operands, two score panels, and a float a
+// query.
 inline int64_t attention_work(int64_t length, int64_t dim, int64_t heads) {
   return 2 * kAttentionLanes * (length + dim / heads) + length;
 }

@@ -1,6 +1,7 @@
 #pragma once
-// The backward pass's inner tile: a few queries against a panel of keys, which lie in SIMD lanes. Both products, the
-// power of 2 and the softmax's gradient happen in registers; only p and ds are written. For kernel bodies.
+// The backward pass's inner tile: a few queries against a panel of keys, which lie in SIMD lanes. Both
+// products, the power of 2 and the softmax's gradient happen in registers; only p and ds are written. For
+// kernel bodies.
 
 #include "tensor/kernels/simd.h"
 #include "tensor/kernels/vmath/vmath_simd.h"
@@ -11,7 +12,8 @@ namespace tt::kernels::TT_ISA {
 struct ScoreTile {
   const float *q, *o;  // rows ld_q and ld_o apart, d columns
   int64_t ld_q, ld_o, d;
-  const float *k, *v;  // [d, keys], rows ld apart: log2(e) / sqrt(d) times the keys, 1 / sqrt(d) times the values
+  const float *k,
+      *v;  // [d, keys], rows ld apart: log2(e) / sqrt(d) times the keys, 1 / sqrt(d) times the values
   const float *top, *inverse, *delta;
   float *p, *ds;  // rows ld apart
   int64_t ld;
@@ -53,7 +55,7 @@ void score_tile(const ScoreTile& t) {
         hg[r] = fma(broadcast_as<vh>(dor), vhalf, hg[r]);
       }
     }
-    TT_UNROLL for (int b = 0; b < kBases; ++b) ++q[b], ++o[b];
+    TT_UNROLL for (int b = 0; b < kBases; ++b)++ q[b], ++o[b];
   }
   TT_UNROLL for (int r = 0; r < MR; ++r) {
     float *p = t.p + r * t.ld, *ds = t.ds + r * t.ld;
