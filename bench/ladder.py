@@ -15,8 +15,10 @@ import statistics
 import subprocess
 
 MEASURES = ["recall@20", "true_recall@20", "true_ndcg@10", "value_lost@10", "agreement@20", "agreement@10:100"]
+RUNGS = ["base", "history", "position", "user", "debias", "light", "kd", "reward"]
 # (measure, rung, the rung it must beat)
-CLAIMS = [("true_recall@20", "history", "base"), ("true_recall@20", "position", "history"),
+CLAIMS = [("true_recall@20", "history", "base"), ("true_ndcg@10", "history", "base"), ("agreement@20", "history", "base"),
+          ("true_recall@20", "position", "history"),
           ("true_recall@20", "debias", "history"), ("true_ndcg@10", "light", "debias"),
           ("agreement@20", "kd", "light"), ("agreement@10:100", "kd", "light"),
           ("agreement@20", "reward", "debias"), ("agreement@10:100", "reward", "debias")]
@@ -47,7 +49,8 @@ def run_seed(arguments, seed):
     if not os.path.exists(result):
         command = [arguments.twotower, "demo", "--out", folder, "--seed", str(seed), "--json", "--quiet",
                    "--threads", str(arguments.threads), "--epochs", str(arguments.epochs),
-                   "--impressions", str(arguments.impressions)]
+                   "--users", str(arguments.users), "--impressions", str(arguments.impressions),
+                   "--models", arguments.models]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
         with open(result, "wb") as file:
             file.write(output)
@@ -62,6 +65,8 @@ def main():
     parser.add_argument("--out", default="out/ladder")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--models", default=",".join(RUNGS))
+    parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--impressions", type=int, default=50000)
     arguments = parser.parse_args()
     os.makedirs(arguments.out, exist_ok=True)
@@ -81,13 +86,15 @@ def main():
     print("\n| measure | rung | over | difference | seeds where it is better |")
     print("|" + " --- |" * 5)
     for measure, rung, below in CLAIMS:
+        if rung not in worlds[0] or below not in worlds[0]:
+            continue
         differences = [w[rung]["measures"][measure] - w[below]["measures"][measure] for w in worlds]
         m, e = mean_and_error(differences)
         print(f"| {measure} | {rung} | {below} | {m:+.4f} ± {e:.4f} | {sum(d > 0 for d in differences)} of {len(worlds)} |")
 
     true_curve = [(1 + p) ** -0.7 for p in range(10)]  # the simulator's default examination curve
     print()
-    for model in ("position", "debias", "light", "kd", "reward"):
+    for model in [m for m in worlds[0] if m in ("position", "debias", "light", "kd", "reward")]:
         found = [correlation(learned_curve(os.path.join(arguments.out, f"seed{s}", model), w[model]["best_epoch"]),
                              true_curve) for s, w in zip(seeds, worlds)]
         print(f"examination curve, {model}: correlation with the true one {min(found):.4f} to {max(found):.4f}")

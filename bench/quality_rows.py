@@ -8,7 +8,8 @@ FACTORS = {"rows": "users", "full_softmax": "true", "normalize": "true", "tower_
            "evaluate_every": 1000}
 # An impression a row with the history before it, against all items.
 SEQUENCES = {"full_softmax": "true", "normalize": "true", "temperature": 0.1, "batch_size": 512, "learning_rate": 0.002,
-             "ema": 0.995, "dropout": 0.2, "monitor": "ndcg@10", "patience": 0}
+             "ema": 0.995, "dropout": 0.2, "user_id_dropout": 0, "monitor": "ndcg@10",
+             "patience": 0}
 TRANSFORMER = {"attention_layers": 1, "attention_heads": 2, "transformer_blocks": "true"}
 
 

@@ -5,6 +5,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/losses.h"
 #include "autograd/ops/reduce.h"
+#include "models/debias.h"
 
 namespace tt {
 
@@ -23,10 +24,11 @@ Alignment<T>::Alignment(ParameterSet<T>& parameters, const ModelConfig& config)
 }
 
 template <class T>
-Variable<T> Alignment<T>::fit_loss(Tape<T>& tape, Variable<T> u, Variable<T> v, const Batch<T>& batch) const {
+Variable<T> Alignment<T>::fit_loss(Tape<T>& tape, Variable<T> u, Variable<T> v, const Batch<T>& batch,
+                                   Tensor<const T> examination) const {
   const Variable<T> u0 = detach(u), v0 = detach(v);
   const Variable<T> logits = simple_ranker_(tape, {u0, v0, row_dot(u0, v0)});
-  const Variable<T> loss = bce_with_logits(logits, batch.labels);
+  const Variable<T> loss = label_loss(logits, batch.labels, examination);
   if (!config_.alignment_fit_ranker || !batch.ranker_scores) return loss;
   return add(loss, bce_with_logits(logits, batch.ranker_scores));
 }

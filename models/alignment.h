@@ -16,8 +16,9 @@ class Alignment {
  public:
   Alignment(ParameterSet<T>& parameters, const ModelConfig& config);
 
-  // The proxy's own loss on the pairs shown. u, v: [B, DI].
-  Variable<T> fit_loss(Tape<T>& tape, Variable<T> u, Variable<T> v, const Batch<T>& batch) const;
+  // The proxy's own loss on the pairs shown. u, v: [B, DI]; examination: [B], or empty.
+  Variable<T> fit_loss(Tape<T>& tape, Variable<T> u, Variable<T> v, const Batch<T>& batch,
+                       Tensor<const T> examination) const;
   // The alignment loss over all pairs, not yet times its weight. v: [M, DI]; `anchor` for the kinds that need one.
   Variable<T> align_loss(Tape<T>& tape, Variable<T> u, Variable<T> v, Variable<T> tau, const Exclusions& exclude,
                          const Anchor<T>* anchor) const;

@@ -24,7 +24,7 @@ const std::vector<Field>& fields() {
       TT_FIELD(negative_queue), TT_FIELD(hard_negatives), TT_FIELD(full_softmax),
       TT_FIELD(debias), TT_FIELD(debias_gradient), TT_FIELD(debias_reduction), TT_FIELD(position_init),
       TT_FIELD(light_ranker), TT_FIELD(num_mips_items), TT_FIELD(num_ranker_user_embeddings), TT_FIELD(ranker_value),
-      TT_FIELD(distill), TT_FIELD(kd_weight),
+      TT_FIELD(ranker_examination), TT_FIELD(distill), TT_FIELD(kd_weight),
       TT_FIELD(alignment), TT_FIELD(alignment_weight), TT_FIELD(alignment_temperature), TT_FIELD(alignment_beta),
       TT_FIELD(alignment_fit_ranker),
   };
@@ -75,6 +75,7 @@ void ModelConfig::apply_compat() {
   debias_reduction = "sum";
   position_init = "normal";
   ranker_value = "logit";
+  ranker_examination = false;
   kd_weight = 1;
   alignment_weight = 1;
   alignment_temperature = 1;

@@ -61,6 +61,7 @@ struct ModelConfig {
   bool light_ranker = false;
   int64_t num_mips_items = 100, num_ranker_user_embeddings = 4;  // candidates re-ranked; NU
   std::string ranker_value = "probability";  // sum_t w_t sigmoid(logit_t); "logit": without sigmoid, [reference]
+  bool ranker_examination = true;  // light and proxy ranker know that a label needs examination; false: [reference]
   bool distill = false;
   double kd_weight = 1.0;
 

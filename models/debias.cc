@@ -2,12 +2,13 @@
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/embedding.h"
+#include "autograd/ops/losses.h"
 #include "autograd/ops/reduce.h"
 
 namespace tt {
 namespace {
 
-constexpr double kUserFloor = 0.1, kPositionFloor = 1e-3;
+constexpr double kUserFloor = 0.1, kPositionFloor = 1e-3, kExaminationFloor = 0.01;
 
 }  // namespace
 
@@ -24,6 +25,30 @@ Debias<T>::Debias(ParameterSet<T>& parameters, const ModelConfig& config)
 }
 
 template <class T>
+Tensor<const int64_t> Debias<T>::buckets(Tape<T>& tape, Tensor<const int32_t> position, int64_t rows) const {
+  check(position.numel() == rows, "debias",
+        "the model debiases by position, and the batch has no \"position\" column");
+  const Tensor<int64_t> bucket = make_tensor<int64_t>(tape.arena(), {rows});
+  for (int64_t i = 0; i < rows; ++i) {
+    check(position[i] >= 0, "debias", "position ", position[i], " in row ", i, "; positions count from 0");
+    bucket[i] = std::min<int64_t>(position[i], kPositions - 1);
+  }
+  return bucket;
+}
+
+template <class T>
+Tensor<const T> Debias<T>::examination(Tape<T>& tape, Tensor<const int32_t> position) const {
+  if (!position_) return {};
+  const int64_t b = position.numel();
+  const Tensor<const int64_t> bucket = buckets(tape, position, b);
+  const Tensor<T> out = tape.make({b});
+  const T first = std::max(position_->value[0], T(kPositionFloor));
+  for (int64_t i = 0; i < b; ++i)
+    out[i] = std::clamp(position_->value[bucket[i]] / first, T(kExaminationFloor), T(1));
+  return out;
+}
+
+template <class T>
 auto Debias<T>::operator()(Tape<T>& tape, Tensor<const T> value, Tensor<const int32_t> position, Variable<T> u) const
     -> Output {
   const int64_t b = value.numel();
@@ -35,13 +60,7 @@ auto Debias<T>::operator()(Tape<T>& tape, Tensor<const T> value, Tensor<const in
 
   Variable<T> estimate, loss;
   if (position_) {
-    check(position.numel() == b, "debias", "the model debiases by position, and the batch has no \"position\" column");
-    const Tensor<int64_t> bucket = make_tensor<int64_t>(tape.arena(), {b});
-    for (int64_t i = 0; i < b; ++i) {
-      check(position[i] >= 0, "debias", "position ", position[i], " in row ", i, "; positions count from 0");
-      bucket[i] = std::min<int64_t>(position[i], kPositions - 1);
-    }
-    estimate = embedding(tape.parameter(*position_), Tensor<const int64_t>(bucket));
+    estimate = embedding(tape.parameter(*position_), buckets(tape, position, b));
     loss = squared_error(estimate);
   }
   if (user_) {
@@ -59,6 +78,14 @@ auto Debias<T>::operator()(Tape<T>& tape, Tensor<const T> value, Tensor<const in
   return {divide(v, divisor), loss};
 }
 
+template <class T>
+Variable<T> label_loss(Variable<T> logits, Tensor<const T> labels, Tensor<const T> examination) {
+  return examination.numel() > 0 ? examined_bce_with_logits(logits, labels, examination)
+                                 : bce_with_logits(logits, labels);
+}
+
+template Variable<float> label_loss(Variable<float>, Tensor<const float>, Tensor<const float>);
+template Variable<double> label_loss(Variable<double>, Tensor<const double>, Tensor<const double>);
 template class Debias<float>;
 template class Debias<double>;
 

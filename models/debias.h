@@ -31,13 +31,25 @@ class Debias {
   // value: v [B], constants; u: [B, DI].
   Output operator()(Tape<T>& tape, Tensor<const T> value, Tensor<const int32_t> position, Variable<T> u) const;
 
+  // How likely each row's slot is looked at, relative to the first: P[position] / P[0] within [0.01, 1], [B]. Constants
+  // to the gradient; empty if the model does not debias by position.
+  Tensor<const T> examination(Tape<T>& tape, Tensor<const int32_t> position) const;
+
   // The learned examination curve P [100], empty if the model does not debias by position.
   Tensor<const T> position_curve() const { return position_ ? Tensor<const T>(position_->value) : Tensor<const T>(); }
 
  private:
+  // Rows of P for the batch's positions.
+  Tensor<const int64_t> buckets(Tape<T>& tape, Tensor<const int32_t> position, int64_t rows) const;
+
   bool gradient_, sum_;
   Parameter<T>* position_ = nullptr;   // P [100, 1]
   std::optional<Linear<T>> user_;
 };
+
+// What a ranker's logits [B, T] lose against the labels [B, T]: binary cross-entropy, with examination [B] that of
+// examination x sigmoid(logit).
+template <class T>
+Variable<T> label_loss(Variable<T> logits, Tensor<const T> labels, Tensor<const T> examination);
 
 }  // namespace tt

@@ -5,6 +5,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/losses.h"
 #include "autograd/ops/reduce.h"
+#include "models/debias.h"
 
 namespace tt {
 
@@ -14,6 +15,10 @@ LightRanker<T>::LightRanker(ParameterSet<T>& parameters, const ModelConfig& conf
   const int64_t d = config.item_id_embedding_dim, nu = config.num_ranker_user_embeddings, tasks = config.num_tasks();
   user_tower_ = Linear<T>(parameters, "ranker_user_tower", user_input_width, nu * d);
   head_ = Linear<T>(parameters, "light_ranker", 2 * d + nu + 1, config.distill ? 2 * tasks : tasks);
+  // Retrieval's own score is where the ranker begins; from a small random weight on it, most of a run goes into finding
+  // it again.
+  if (config.compat != "default") return;
+  for (int64_t t = 0; t < head_.weight->value.rows(); ++t) head_.weight->value.row(t)[2 * d + nu] = T(1);
 }
 
 template <class T>
@@ -29,12 +34,12 @@ Variable<T> LightRanker<T>::logits(Tape<T>& tape, Variable<T> user_vectors, Vari
 }
 
 template <class T>
-auto LightRanker<T>::loss(Tape<T>&, Variable<T> logits, const Batch<T>& batch) const -> Loss {
+auto LightRanker<T>::loss(Variable<T> logits, const Batch<T>& batch, Tensor<const T> examination) const -> Loss {
   const int64_t tasks = config_.num_tasks();
-  if (!config_.distill) return {bce_with_logits(logits, batch.labels), {}};
+  if (!config_.distill) return {label_loss(logits, batch.labels, examination), {}};
   check(batch.ranker_scores.numel() == batch.labels.numel(), "distill",
         "the batch has no \"ranker_scores\"; distillation learns from them: give them, or set distill = false");
-  return {bce_with_logits(slice_columns(logits, 0, tasks), batch.labels),
+  return {label_loss(slice_columns(logits, 0, tasks), batch.labels, examination),
           scale(bce_with_logits(slice_columns(logits, tasks, 2 * tasks), batch.ranker_scores),
                 static_cast<T>(config_.kd_weight))};
 }

@@ -19,11 +19,12 @@ class LightRanker {
   // Logits of the pairs (row i of U and u, row i of v): [B, T or 2T].
   Variable<T> logits(Tape<T>& tape, Variable<T> user_vectors, Variable<T> u, Variable<T> v) const;
 
-  // Binary cross-entropy of the pairs shown: with the labels, and kd_weight times that with the ranker's scores.
+  // Binary cross-entropy of the pairs shown: with the labels, and kd_weight times that with the ranker's scores. With
+  // `examination` [B] a label also needs that its slot was looked at.
   struct Loss {
     Variable<T> labels, distillation;  // the second is absent without distillation
   };
-  Loss loss(Tape<T>& tape, Variable<T> logits, const Batch<T>& batch) const;
+  Loss loss(Variable<T> logits, const Batch<T>& batch, Tensor<const T> examination) const;
 
   // One number a pair from its logits: sum_t w_t sigmoid(logit_t), or w_t logit_t.
   T value(const T* logits) const;

@@ -105,14 +105,16 @@ LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool align
   };
   add_part(out.debias);
 
+  Tensor<const T> examination;
+  if (debias_ && config_.ranker_examination) examination = debias_->examination(tape, batch.position);
   if (light_ranker_) {
     const Variable<T> user_vectors = light_ranker_->user_vectors(tape, user_input);
-    const auto parts = light_ranker_->loss(tape, light_ranker_->logits(tape, user_vectors, out.u, out.v), batch);
+    const auto parts = light_ranker_->loss(light_ranker_->logits(tape, user_vectors, out.u, out.v), batch, examination);
     add_part(out.ranker = parts.labels);
     add_part(out.distillation = parts.distillation);
   }
   if (alignment_) {
-    add_part(out.proxy = alignment_->fit_loss(tape, out.u, out.v, batch));
+    add_part(out.proxy = alignment_->fit_loss(tape, out.u, out.v, batch, examination));
     if (alignment_on && config_.alignment_weight > 0) {
       Anchor<T> anchor{out.u.value(), columns.value(), temperature_variable.item()};
       if (anchor_ && alignment_->needs_anchor()) {

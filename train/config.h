@@ -32,7 +32,8 @@ struct TrainConfig {
                                    // some part of the model learns from rows without value
                                    // "users": a row a user with all its positives, for full_softmax
   double user_weight_power = 1;    // rows "users": one with n positives weighs n^p; 1: positives count alike, 0: users do
-  double user_id_dropout = 0, item_id_dropout = 0;  // share of ids hidden, so that features learn to stand alone
+  // Share of ids hidden, so that features and history learn to stand alone; none where an id is all that is known.
+  double user_id_dropout = 0.3, item_id_dropout = 0;
   double dropout = 0;              // share of the elements of user and history embeddings zeroed, the others scaled up
   int64_t alignment_start_epoch = 3;  // epochs before the alignment move starts; the anchor is frozen then
   bool prefetch = true;            // a thread prepares the next batch while this one trains

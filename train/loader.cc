@@ -93,6 +93,9 @@ Tensor<float> gather_features(const float* features, int64_t width, const int64_
 
 Loader::Loader(const Dataset& data, const ModelConfig& model, const TrainConfig& train)
     : data_(data), model_(model), train_(train) {
+  // An id is hidden only where something else is known.
+  if (!model.history && model.user_features_size == 0) train_.user_id_dropout = 0;
+  if (model.item_features_size == 0) train_.item_id_dropout = 0;
   const Impressions& log = data.split(Split::train);
   const int64_t tasks = data.num_tasks();
   const bool all = train.rows == "auto" ? learns_from_all_rows(model) : train.rows == "all";

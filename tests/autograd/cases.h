@@ -143,6 +143,8 @@ inline std::vector<Case> cases() {
       TT_CASE("zero_if_empty", TT_SHAPES(S{4, 3}), zero_if_empty(x[0], offsets())),
       TT_CASE("bce_with_logits", TT_SHAPES(S{3, 2}),
               bce_with_logits(x[0], numbers<T>(tape, {3, 2}, 75, true))),
+      TT_CASE("examined_bce_with_logits", TT_SHAPES(S{3, 2}),
+              examined_bce_with_logits(x[0], numbers<T>(tape, {3, 2}, 75, true), numbers<T>(tape, {3}, 79, true))),
       TT_CASE("cross_entropy", TT_SHAPES(S{3, 5}), cross_entropy(x[0], Tensor<const int64_t>(kTargets, {3}))),
       last_positive(TT_CASE("candidate_scores", TT_SHAPES(S{3, 5}, S{1}),
                             cross_entropy(candidate_scores(x[0], x[1], candidates<T>(tape, true, 0)),

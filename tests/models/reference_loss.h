@@ -154,6 +154,18 @@ inline Estimate estimate_of(const TwoTower<double>& model, const Batch<double>& 
   return e;
 }
 
+// Cross-entropy of row i's label t with a ranker's logit: by its slot's examination, where the model knows one.
+inline double label_loss(const TwoTower<double>& frozen, const Batch<double>& batch, int64_t i, size_t t,
+                         double logit) {
+  const double label = batch.labels.row(i)[t];
+  const ModelConfig& config = frozen.config();
+  if (!config.debias_position() || !config.ranker_examination) return bce(logit, label);
+  const Tensor<const double> p = frozen.parameters().find("position_bias_net_user_value.weight")->value;
+  const double ratio = p[std::min<int64_t>(batch.position[i], 99)] / std::max(p[0], 1e-3);
+  const double examination = std::clamp(ratio, 0.01, 1.0), sigmoid = 1 / (1 + std::exp(-logit));
+  return -label * std::log(sigmoid) - (1 - label) * std::log(1 - examination * sigmoid);
+}
+
 // value_ij of the proxy ranker, without what depends on the user alone.
 inline double pair_value(const TwoTower<double>& model, const std::vector<double>& u,
                          const std::vector<double>& v) {
@@ -202,8 +214,8 @@ inline double alignment_loss(const TwoTower<double>& frozen, const Batch<double>
   return config.alignment_weight * total / static_cast<double>(f.u.size());
 }
 
-inline void ranker_losses(const TwoTower<double>& model, const Batch<double>& batch, const Forward& f,
-                          ReferenceLoss& out) {
+inline void ranker_losses(const TwoTower<double>& model, const TwoTower<double>& frozen,
+                          const Batch<double>& batch, const Forward& f, ReferenceLoss& out) {
   const ModelConfig& config = model.config();
   const auto tasks = static_cast<size_t>(config.num_tasks()),
              d = static_cast<size_t>(config.item_id_embedding_dim);
@@ -228,7 +240,7 @@ inline void ranker_losses(const TwoTower<double>& model, const Batch<double>& ba
     const std::vector<double> logits = apply(model, "light_ranker", x);
     const auto row = static_cast<int64_t>(i);
     for (size_t t = 0; t < tasks; ++t) {
-      out.ranker += bce(logits[t], batch.labels.row(row)[t]) / n;
+      out.ranker += label_loss(frozen, batch, row, t, logits[t]) / n;
       if (config.distill)
         out.distillation += config.kd_weight * bce(logits[tasks + t], batch.ranker_scores.row(row)[t]) / n;
     }
@@ -262,7 +274,7 @@ inline ReferenceLoss reference_loss(const TwoTower<double>& model, const TwoTowe
   const double largest = *std::max_element(weight.begin(), weight.end());
   for (double& w : weight) w /= largest;
   out.retrieval = retrieval_loss(batch, f, weight);
-  if (config.light_ranker) ranker_losses(model, batch, f, out);
+  if (config.light_ranker) ranker_losses(model, frozen, batch, f, out);
   if (config.alignment == "none") return out;
 
   for (size_t i = 0; i < b; ++i) {
@@ -272,7 +284,7 @@ inline ReferenceLoss reference_loss(const TwoTower<double>& model, const TwoTowe
     const std::vector<double> logits = apply(model, "simple_ranker", x);
     for (size_t t = 0; t < tasks; ++t) {
       const auto row = static_cast<int64_t>(i);
-      double loss = bce(logits[t], batch.labels.row(row)[t]);
+      double loss = label_loss(frozen, batch, row, t, logits[t]);
       if (config.alignment_fit_ranker) loss += bce(logits[t], batch.ranker_scores.row(row)[t]);
       out.proxy += loss / static_cast<double>(b * tasks);
     }

@@ -174,6 +174,7 @@ TEST_CASE("config: compat = \"reference\" stands for every reference rule, and s
   CHECK(c.debias_reduction == "sum");
   CHECK(c.position_init == "normal");
   CHECK(c.ranker_value == "logit");
+  CHECK(!c.ranker_examination);
   CHECK(!c.alignment_fit_ranker);
   CHECK(!c.normalize);
   CHECK(c.temperature == 1);

@@ -204,6 +204,12 @@ TEST_CASE("gradcheck of the light ranker and distillation") {
               with([](ModelConfig& c) { c.light_ranker = true, c.num_ranker_user_embeddings = 1; }));
   check_model("distilled",
               with([](ModelConfig& c) { c.light_ranker = c.distill = true, c.kd_weight = 0.3; }, "history"));
+  for (const bool examination : {false, true})
+    check_model("light, proxy and an examination curve, known " + std::to_string(examination),
+                with([&](ModelConfig& c) {
+                  c.light_ranker = true, c.debias = "position", c.position_init = "normal", c.ranker_examination = examination;
+                  c.alignment = "kl";
+                }));
   check_model("light on full softmax", with([](ModelConfig& c) { c.light_ranker = c.full_softmax = true; }));
 }
 

@@ -17,7 +17,7 @@ namespace {
 
 struct Fixture {
   Fixture() : data(open_written(folder, made_up_content(37, 23, 9))), model(small_config(data)) {
-    train.batch_size = 50, train.prefetch = false;
+    train.batch_size = 50, train.prefetch = false, train.user_id_dropout = 0;
   }
   TempFolder folder;
   Dataset data;
@@ -114,6 +114,20 @@ TEST_CASE("loader: a row's columns are those of its impression, its history the 
     }
   CHECK(full > 0);
   CHECK(empty > 0);
+}
+
+TEST_CASE("loader: ids are hidden in training where something else is known of the user, and only there") {
+  for (const bool history : {false, true}) {
+    Fixture f;
+    f.model.user_features_size = 0;
+    f.model.history = history, f.train.user_id_dropout = 0.4;
+    Loader loader(f.data, f.model, f.train);
+    loader.start_epoch(0);
+    int64_t hidden = 0;
+    while (const Batch<float>* b = loader.next()) hidden += std::count(b->user.id.begin(), b->user.id.end(), -1);
+    if (history) CHECK(hidden > loader.rows() / 4);
+    else CHECK(hidden == 0);
+  }
 }
 
 TEST_CASE("loader: the same batches with and without a prefetching thread, for a seed") {

@@ -26,7 +26,7 @@ TEST_CASE("user rows: each user once an epoch, with all positives") {
   const TempFolder folder;
   const Dataset data = open_written(folder, made_up_content(37, 23, 9));
   TrainConfig train;
-  train.rows = "users", train.batch_size = 10, train.prefetch = false, train.user_weight_power = 0.5;
+  train.rows = "users", train.batch_size = 10, train.prefetch = false, train.user_id_dropout = 0, train.user_weight_power = 0.5;
   Loader loader(data, full_softmax(data), train);
   CHECK(loader.rows() == 37);
   CHECK(loader.batches_per_epoch() == 4);
@@ -73,7 +73,7 @@ TEST_CASE("user rows: the loss of a row an impression") {
   }
   for (const bool users : {false, true}) {
     TrainConfig train;
-    train.batch_size = 1000, train.prefetch = false, train.rows = users ? "users" : "positive";
+    train.batch_size = 1000, train.prefetch = false, train.user_id_dropout = 0, train.rows = users ? "users" : "positive";
     Loader loader(data, model, train);
     loader.start_epoch(0);
     const Batch<float>* batch = loader.next();

@@ -10,6 +10,7 @@
 #include "tensor/parallel.h"
 #include "train/commands/commands.h"
 #include "train/commands/console.h"
+#include "train/loader.h"
 #include "train/run.h"
 #include "train/simulator.h"
 #include "train/text_table.h"
@@ -29,7 +30,7 @@ struct DemoArguments {
   std::string out = "twotower-demo";
   std::vector<std::string> rungs = rung_names(), set;
   SimulatorOptions world = small_world();
-  int64_t epochs = 8;  // at most: each model stops when it gets no better
+  int64_t epochs = 8;  // over all impressions, at most: each model stops when it gets no better
   int threads = 0;
   bool json = false, quiet = false;
 };
@@ -62,6 +63,8 @@ Rung climb(const DemoArguments& a, const Dataset& data, const std::string& name,
   config.train.seed = static_cast<int64_t>(a.world.seed);
   for (const std::string& assignment : a.set) set_config_key(config, assignment);
   fit_config_to_data(config.model, data);
+  // As many examples for the rungs that learn from impressions with value only.
+  config.train.epochs = a.epochs * data.split(Split::train).size / Loader(data, config.model, config.train).rows();
   TrainOptions options;
   options.progress = [&](const TrainProgress& p) { line.show(p); };
   line.message("training " + name);
@@ -156,7 +159,7 @@ void register_demo(CLI::App& app) {
   command->add_option("--out", a->out, "folder to write")->capture_default_str();
   command->add_option("--models", a->rungs, "rungs to train")->delimiter(',');
   command->add_option("--set", a->set, "KEY=VALUE for every rung's config; may be repeated");
-  command->add_option("--epochs", a->epochs, "epochs a rung")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--epochs", a->epochs, "epochs a rung, over all impressions")->capture_default_str()->check(CLI::PositiveNumber);
   command->add_option("--users", a->world.users, "simulated users")->capture_default_str();
   command->add_option("--items", a->world.items, "simulated items")->capture_default_str();
   command->add_option("--impressions", a->world.impressions, "simulated impressions")->capture_default_str();
