@@ -2,28 +2,16 @@
 
 #include <algorithm>
 
+#include "tensor/kernels/embedding/embedding.h"
+
 namespace tt {
 namespace {
 
-struct Entry {
-  int64_t key;
-  int32_t index;
-  bool operator<(const Entry& o) const { return key != o.key ? key < o.key : index < o.index; }
-};
-
-// (key, index) pairs sorted by key.
-Entry* sorted_entries(const int64_t* keys, int64_t n, Arena& arena) {
-  Entry* entries = arena.allocate<Entry>(n);
-  for (int64_t i = 0; i < n; ++i) entries[i] = {keys[i], static_cast<int32_t>(i)};
-  std::sort(entries, entries + n);
-  return entries;
-}
-
-// Calls f(index) for all entries with this key.
-template <class F>
-void for_key(const Entry* entries, int64_t n, int64_t key, F f) {
-  for (const Entry* e = std::lower_bound(entries, entries + n, Entry{key, -1}); e != entries + n && e->key == key; ++e)
-    f(e->index);
+kernels::RowGroups grouped(const int64_t* ids, int64_t n, Arena& arena) {
+  const auto words = static_cast<int64_t>(kernels::row_groups_workspace(n) / sizeof(int64_t)) + 1;
+  kernels::RowPart part;
+  part.ids = ids, part.n = n;
+  return kernels::group_rows(&part, 1, arena.allocate<int64_t>(words));
 }
 
 }  // namespace
@@ -31,39 +19,50 @@ void for_key(const Entry* entries, int64_t n, int64_t key, F f) {
 Exclusions accidental_hits(Tensor<const int64_t> user_ids, Tensor<const int64_t> item_ids,
                            Tensor<const int64_t> further_ids, Arena& arena) {
   const int64_t b = user_ids.numel(), m = b + further_ids.numel();
-  int64_t* columns = arena.allocate<int64_t>(m);  // the item of each column
-  std::copy_n(item_ids.data(), b, columns);
-  std::copy_n(further_ids.data(), further_ids.numel(), columns + b);
-  const Entry* by_user = sorted_entries(user_ids.data(), b, arena);
-  const Entry* by_item = sorted_entries(columns, m, arena);
+  int64_t* columns =
+      arena.allocate<int64_t>(m);  // the item of each column, counted from 1: -1 is an item, too
+  for (int64_t j = 0; j < m; ++j) columns[j] = 1 + (j < b ? item_ids[j] : further_ids[j - b]);
+  const kernels::RowGroups users = grouped(user_ids.data(), b, arena), items = grouped(columns, m, arena);
+  auto* item_of = arena.allocate<int32_t>(m);  // column -> group of its item
+  for (int64_t g = 0; g < items.groups; ++g)
+    for (int64_t e = items.starts[g]; e < items.starts[g + 1]; ++e)
+      item_of[items.order[e]] = static_cast<int32_t>(g);
 
-  // Row i leaves out each column whose item some row of the same user holds. Walked twice: to count, then to fill.
-  // An item that the user has twice would be met twice: only its first row of that user counts.
-  const auto walk = [&](int64_t i, auto&& hit) {
-    const auto visit = [&](int32_t row) {
-      bool seen = false;
-      for_key(by_user, b, user_ids[i], [&](int32_t earlier) {
-        seen |= user_ids[i] >= 0 && earlier < row && item_ids[earlier] == item_ids[row];
-      });
-      if (seen) return;
-      for_key(by_item, m, item_ids[row], [&](int32_t column) {
-        if (column != i) hit(column);
-      });
-    };
-    if (user_ids[i] < 0) visit(static_cast<int32_t>(i));  // unknown users share nothing but the id -1
-    else for_key(by_user, b, user_ids[i], visit);
-  };
+  // Row i leaves out the columns of its user's items, distinct[first[i]] .. distinct[last[i]], except itself.
+  auto *distinct = arena.allocate<int32_t>(b), *first = arena.allocate<int32_t>(b),
+       *last = arena.allocate<int32_t>(b);
+  auto* hits = arena.allocate<int64_t>(b);
+  auto* met_by = arena.allocate<int64_t>(items.groups);  // the last user who was seen to have it
+  std::fill_n(met_by, items.groups, -1);
+  int32_t used = 0;
+  for (int64_t u = 0; u < users.groups; ++u) {
+    const int32_t *row = users.order + users.starts[u], *end = users.order + users.starts[u + 1], from = used;
+    int64_t count = 0;
+    for (const int32_t* r = row; r < end; ++r) {
+      const int32_t item = item_of[*r];
+      if (met_by[item] == u) continue;
+      met_by[item] = u;
+      distinct[used++] = item;
+      count += items.starts[item + 1] - items.starts[item];
+    }
+    for (; row < end; ++row) first[*row] = from, last[*row] = used, hits[*row] = count;
+  }
+  for (int64_t i = 0; i < b; ++i) {
+    if (user_ids[i] >= 0) continue;
+    const int32_t item = item_of[i];  // unknown users share nothing but the id -1
+    first[i] = used, distinct[used++] = item, last[i] = used;
+    hits[i] = items.starts[item + 1] - items.starts[item];
+  }
+
   const Tensor<int64_t> offsets = make_tensor<int64_t>(arena, {b + 1});
   offsets[0] = 0;
-  for (int64_t i = 0; i < b; ++i) {
-    offsets[i + 1] = offsets[i];
-    walk(i, [&](int32_t) { ++offsets[i + 1]; });
-  }
+  for (int64_t i = 0; i < b; ++i) offsets[i + 1] = offsets[i] + hits[i] - 1;
   const Tensor<int32_t> excluded = make_tensor<int32_t>(arena, {offsets[b]});
-  for (int64_t i = 0; i < b; ++i) {
-    int64_t at = offsets[i];
-    walk(i, [&](int32_t column) { excluded[at++] = column; });
-  }
+  int32_t* to = excluded.data();
+  for (int64_t i = 0; i < b; ++i)
+    for (int32_t x = first[i]; x < last[i]; ++x)
+      for (int64_t e = items.starts[distinct[x]]; e < items.starts[distinct[x] + 1]; ++e)
+        if (items.order[e] != i) *to++ = items.order[e];
   return {offsets, excluded};
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "tensor/error.h"
+#include "tensor/kernels/embedding/embedding.h"
 #include "tensor/parallel.h"
 #include "tensor/random.h"
 
@@ -84,10 +85,7 @@ void gather_histories(const Dataset& data, const ModelConfig& model, const int64
 Tensor<float> gather_features(const float* features, int64_t width, const int64_t* ids, int64_t n, Arena& arena) {
   if (width == 0) return {};
   const Tensor<float> out = make_tensor<float>(arena, {n, width});
-  for (int64_t i = 0; i < n; ++i) {
-    if (ids[i] < 0) std::fill_n(out.row(i), width, 0.0f);
-    else std::copy_n(features + ids[i] * width, width, out.row(i));
-  }
+  kernels::gather_rows(features, width, ids, n, out.data(), width);
   return out;
 }
 
@@ -218,7 +216,14 @@ void Loader::fill(Slot& slot, int64_t index) {
   const Tensor<int32_t> positions = make_tensor<int32_t>(arena, {b});
   const Tensor<float> labels = make_tensor<float>(arena, {b, tasks});
   const Tensor<float> scores = log.ranker_scores ? make_tensor<float>(arena, {b, tasks}) : Tensor<float>();
+  constexpr int64_t kAhead = 16;  // a shuffled row is a memory access in every column
   for (int64_t i = 0; i < b; ++i) {
+    if (i + kAhead < b) {
+      const int64_t r = rows[i + kAhead];
+      __builtin_prefetch(log.user + r), __builtin_prefetch(log.item + r),
+          __builtin_prefetch(log.position + r);
+      __builtin_prefetch(log.history_end + r), __builtin_prefetch(log.labels + r * tasks);
+    }
     const int64_t r = rows[i];
     users[i] = log.user[r], items[i] = log.item[r];
     history_ends[i] = log.history_end[r];
@@ -299,8 +304,7 @@ void Loader::add_negatives(Batch<float>& batch, int64_t index, Arena& arena) {
 // other rows, the queue) and from uniform draws. sampling.h has the reasons.
 void Loader::add_log_q(Batch<float>& batch, const int64_t* items, Arena& arena) {
   const int64_t b = batch.size(), mixed = batch.negatives.id.numel(), queued = static_cast<int64_t>(queue_.size());
-  if (estimator_)
-    for (int64_t i = 0; i < b; ++i) estimator_->observe(items[i]);
+  if (estimator_) estimator_->observe(items, b);
   if (model_.log_q != "none" && !model_.full_softmax) {
     const Tensor<float> log_q = make_tensor<float>(arena, {b + mixed + queued});
     const auto logged = static_cast<double>(b - 1 + queued), uniform = static_cast<double>(mixed);

@@ -46,6 +46,7 @@ class FrequencyEstimator {
   FrequencyEstimator(int64_t slots, double rate, double initial_gap, int arrays = 2);
 
   void observe(int64_t item);              // one example with this item
+  void observe(const int64_t* items, int64_t n);  // n examples; what the next ones need is fetched meanwhile
   double probability(int64_t item) const;  // of one draw being this item: 1 / average gap
 
  private:

@@ -262,7 +262,7 @@ TEST_CASE("accidental hits: as a search through all pairs finds them") {
       if (i < b)
         users.push_back(static_cast<int64_t>(random.below(at, 12)) -
                         1);  // -1: unknown, and never the same user
-      items.push_back(static_cast<int64_t>(random.below(at + 1, 15)));
+      items.push_back(static_cast<int64_t>(random.below(at + 1, 15)) - 1);  // -1: one more item
     }
     Arena arena;
     const Exclusions found =

@@ -127,6 +127,18 @@ TEST_CASE("frequency estimation: epochs shuffled anew leave no seam") {
           doctest::Approx(static_cast<double>(10000 >> i) / static_cast<double>(n)).epsilon(0.25));
 }
 
+TEST_CASE("frequency estimation: many at once are as many one by one") {
+  const Philox random(3);
+  std::vector<int64_t> items;
+  for (uint64_t t = 0; t < 500; ++t) items.push_back(static_cast<int64_t>(random.below(t, 60)));
+  FrequencyEstimator one(50, 0.01, 50), many(50, 0.01, 50);
+  for (const int64_t item : items) one.observe(item);
+  many.observe(items.data(), 3);  // fewer than are fetched ahead
+  many.observe(items.data() + 3, 497);
+  many.observe(items.data(), 0);
+  for (int64_t item = 0; item < 60; ++item) CHECK(one.probability(item) == many.probability(item));
+}
+
 TEST_CASE("frequency estimation follows a change") {
   const std::vector<double> before = zipf(50, 1.0);
   std::vector<double> after(before.rbegin(), before.rend());
