@@ -13,10 +13,10 @@ template <class T>
 Alignment<T>::Alignment(ParameterSet<T>& parameters, const ModelConfig& config)
     : config_(config),
       simple_ranker_(parameters, "simple_ranker", 2 * config.item_id_embedding_dim + 1, config.num_tasks()) {
-  // A trained u.v is already the log of a pair's value, up to the user: the proxy begins as that, and learns what the
-  // ranker sees beyond it. From a small random weight it would need a thousand steps to get there, and until then
-  // would pull retrieval towards scores that are nearly the same for all users.
-  // It must also follow u and v faster than they move towards it, or the two chase each other away from the data.
+  // A trained u.v is already the log of a pair's value, up to the user: the proxy begins as that, and learns
+  // what the ranker sees beyond it. From a small random weight it would need a thousand steps to get there,
+  // and until then would pull retrieval towards scores that are nearly the same for all users. It must also
+  // follow u and v faster than they move towards it, or the two chase each other away from the data.
   if (config.compat != "default") return;
   for (int64_t t = 0; t < config.num_tasks(); ++t)
     simple_ranker_.weight->value.row(t)[2 * config.item_id_embedding_dim] = T(1);

@@ -1,5 +1,6 @@
 #pragma once
-// A ranker small enough to run inside retrieval: NU user vectors U = Linear(user_input) look at a candidate v.
+// A ranker small enough to run inside retrieval: NU user vectors U = Linear(user_input) look at a candidate
+// v.
 //   r = U v [NU]    aware = softmax(r)^T U [DI]    logits = Linear(concat[v, aware, r, u.v])
 // With distillation there are 2T logits: the first T learn the labels, the last T the main ranker's scores.
 
@@ -19,8 +20,8 @@ class LightRanker {
   // Logits of the pairs (row i of U and u, row i of v): [B, T or 2T].
   Variable<T> logits(Tape<T>& tape, Variable<T> user_vectors, Variable<T> u, Variable<T> v) const;
 
-  // Binary cross-entropy of the pairs shown: with the labels, and kd_weight times that with the ranker's scores. With
-  // `examination` [B] a label also needs that its slot was looked at.
+  // Binary cross-entropy of the pairs shown: with the labels, and kd_weight times that with the ranker's
+  // scores. With `examination` [B] a label also needs that its slot was looked at.
   struct Loss {
     Variable<T> labels, distillation;  // the second is absent without distillation
   };

@@ -1,12 +1,9 @@
 #pragma once
-// Losses over all pairs of a batch: B users against M item columns (the batch's own items first, then any further
-// negatives). All work on panels of rows: no [B, M] matrix is stored, so memory does not grow with B * M.
+// Losses over all pairs of a batch: B users against M item columns (the batch's own items first, then any
+// further negatives). All work on panels of rows: no [B, M] matrix is stored, so memory does not grow with B
+// * M.
 //
 //   dot_ij = u_i . v_j        s_ij = dot_ij / tau - log Q_j        pi_i = softmax_j(s_i)
-//
-// and for the alignment losses a value of each pair from the main ranker's stand-in, constant to the gradient:
-//
-//   value_ij = column_value_j + dot_value * dot_ij     (what depends on i alone cancels in every one of these losses)
 
 #include <cstdint>
 
@@ -14,7 +11,8 @@
 
 namespace tt {
 
-// Columns that row i leaves out, in compressed rows: columns[offsets[i] .. offsets[i+1]). Never its own target.
+// Columns that row i leaves out, in compressed rows: columns[offsets[i] .. offsets[i+1]). Never its own
+// target.
 struct Exclusions {
   Tensor<const int64_t> offsets;  // [B + 1]; empty: nothing is left out
   Tensor<const int32_t> columns;
@@ -24,23 +22,23 @@ struct Exclusions {
 struct Positives {
   Tensor<const int64_t> offsets;  // [B + 1]; empty: rows have one positive, their target
   Tensor<const int32_t> columns;
-  bool compete = true;            // false: a row's positives are not in each other's denominators
+  bool compete = true;  // false: a row's positives are not in each other's denominators
 };
 
 template <class T>
 struct Candidates {
-  Tensor<const T> log_q;                // [M] or empty: log of how often each column's item is expected
-  bool positive_uncorrected = false;    // leave log Q out of the target's own logit
-  Tensor<const int64_t> target;         // [B] or empty: the positive column of each row; empty: row i's is i
-  Positives positives;                  // instead of targets; not with exclude, hard_negatives, positive_uncorrected
+  Tensor<const T> log_q;              // [M] or empty: log of how often each column's item is expected
+  bool positive_uncorrected = false;  // leave log Q out of the target's own logit
+  Tensor<const int64_t> target;       // [B] or empty: the positive column of each row; empty: row i's is i
+  Positives positives;  // instead of targets; not with exclude, hard_negatives, positive_uncorrected
   Exclusions exclude;
-  int64_t hard_negatives = 0;           // > 0: keep only each row's that many highest negatives
+  int64_t hard_negatives = 0;  // > 0: keep only each row's that many highest negatives
 };
 
 // mean_i weight_i * (-log pi_i[target_i]). u: [B, D], v: [M, D], tau: [1], weight: [B].
-// With n_i positives a row, -log pi_i[target_i] becomes its mean over them: the multinomial likelihood (Liang et al. 2018,
-// "Variational autoencoders for collaborative filtering"), which is what as many rows with one positive each would give;
-// without `compete`, what they would give with the row's other positives excluded.
+// With n_i positives a row, -log pi_i[target_i] becomes its mean over them: the multinomial likelihood (Liang
+// et al. 2018, "Variational autoencoders for collaborative filtering"), which is what as many rows with one
+// positive each would give; without `compete`, what they would give with the row's other positives excluded.
 // Bengio & Senecal 2008 (sampled softmax), Yi et al. 2019 (log Q correction of in-batch negatives).
 template <class T>
 Variable<T> in_batch_softmax(Variable<T> u, Variable<T> v, Variable<T> tau, Variable<T> weight,
@@ -49,36 +47,5 @@ Variable<T> in_batch_softmax(Variable<T> u, Variable<T> v, Variable<T> tau, Vari
 // What the unfused references need: s as a matrix, excluded columns at -inf. dots: [B, M], tau: [1].
 template <class T>
 Variable<T> candidate_scores(Variable<T> dots, Variable<T> tau, const Candidates<T>& candidates);
-
-template <class T>
-struct PairValue {
-  Tensor<const T> column_value;  // [M]
-  T dot_value = 0;
-  Exclusions exclude;
-};
-
-// mean_i KL( softmax_j(value_i) || pi_i ), without log Q on either side: both are distributions over the same columns.
-template <class T>
-Variable<T> alignment_kl(Variable<T> u, Variable<T> v, Variable<T> tau, const PairValue<T>& value);
-
-// A frozen copy of the towers, against which a policy may not drift too far.
-template <class T>
-struct Anchor {
-  Tensor<const T> u, v;  // [B, D], [M, D]
-  T tau = 1;
-};
-
-// -mean_i ( sum_j pi_ij value_ij - beta * KL(pi_i || pi0_i) ): expected reward under the policy, held near the anchor
-// (Ziegler et al. 2019).
-template <class T>
-Variable<T> alignment_reward(Variable<T> u, Variable<T> v, Variable<T> tau, const PairValue<T>& value,
-                             const Anchor<T>& anchor, T beta);
-
-// Direct preference optimisation (Rafailov et al. 2023): mean over pairs of columns (j, j + t mod M), t = 1 .. strides,
-// of -log sigmoid( beta * [(s_ij - s_ik) - (s0_ij - s0_ik)] ) with j, k ordered so that value_ij > value_ik. The
-// softmax's normaliser cancels, so log pi differences are score differences. Ties are left out.
-template <class T>
-Variable<T> alignment_dpo(Variable<T> u, Variable<T> v, Variable<T> tau, const PairValue<T>& value,
-                          const Anchor<T>& anchor, T beta, int64_t strides = 8);
 
 }  // namespace tt

@@ -10,6 +10,7 @@
 #include "autograd/ops/losses.h"
 #include "autograd/ops/matmul.h"
 #include "autograd/ops/reduce.h"
+#include "autograd/ops/alignment_losses.h"
 #include "autograd/ops/retrieval_losses.h"
 #include "models/batch.h"
 #include "tensor/random.h"
