@@ -4,6 +4,6 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 . .ci/packages.sh
-[ -f build/build.ninja ] || meson setup build >/dev/null
+[ -f build/build.ninja ] || said=$(meson setup build) || { echo "$said" >&2; exit 1; }
 ninja -C build train/commands/twotower | tail -n 1
 exec build/train/commands/twotower demo --out out/demo "$@"

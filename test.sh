@@ -10,7 +10,8 @@ trap 'rm -f "$log"' EXIT
 status=0
 for onednn in enabled disabled; do
   build=build-test-$onednn
-  [ -f "$build/build.ninja" ] || meson setup "$build" -Dwerror=true -Donednn=$onednn >/dev/null
+  [ -f "$build/build.ninja" ] || said=$(meson setup "$build" -Dwerror=true -Donednn=$onednn) ||
+    { echo "$said" >&2; exit 1; }
   echo "== build with oneDNN $onednn"
   ninja -C "$build" | tail -n 1
   meson test -C "$build" --no-rebuild --verbose --num-processes 1 --timeout-multiplier 4 2>&1 | tee -a "$log" | grep -vE '^$' || status=1
