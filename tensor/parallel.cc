@@ -70,6 +70,7 @@ void run_chunks(int64_t chunks, ChunkFunction run, void* context) {
   }
   std::exception_ptr error;
   int64_t error_chunk = chunks;
+  std::atomic<int64_t> next{0};  // a counter of our own: libomp allocates for a dynamic schedule
   std::mutex error_lock;
 #pragma omp parallel num_threads(static_cast<int>(threads))
   {
@@ -77,8 +78,7 @@ void run_chunks(int64_t chunks, ChunkFunction run, void* context) {
       match_scratch(omp_get_thread_num() == 0);
     } catch (...) {  // no memory: whoever needs it will say so
     }
-#pragma omp for schedule(dynamic, 1)
-    for (int64_t c = 0; c < chunks; ++c) {
+    for (int64_t c = next++; c < chunks; c = next++) {
       try {
         run(context, c);
       } catch (...) {

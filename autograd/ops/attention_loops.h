@@ -5,17 +5,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/ops/dot.h"
 #include "tensor/kernels/attention/attention.h"
 #include "tensor/parallel.h"
 
 namespace tt::attention_loops {
-
-template <class T>
-T dot(const T* a, const T* b, int64_t n) {
-  T s = 0;
-  for (int64_t i = 0; i < n; ++i) s += a[i] * b[i];
-  return s;
-}
 
 // p = softmax of p[0..n), in place.
 template <class T>

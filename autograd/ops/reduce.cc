@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "autograd/ops/dot.h"
 #include "tensor/parallel.h"
 
 namespace tt {
@@ -25,13 +26,6 @@ Variable<T> sum_times(const Op& op, Variable<T> x, T factor) {
     const GradTarget<T> dx = x.grad_target();
     for (int64_t i = 0; i < x.value().numel(); ++i) dx.data[i] = (dx.add ? dx.data[i] : T(0)) + dout[0] * factor;
   });
-}
-
-template <class T>
-T dot(const T* a, const T* b, int64_t n) {
-  T s = 0;
-  for (int64_t i = 0; i < n; ++i) s += a[i] * b[i];
-  return s;
 }
 
 template <class T>

@@ -58,12 +58,6 @@ constexpr bool kCounts = true;
 constexpr bool kCounts = false;
 #endif
 
-#if defined(__clang__)
-constexpr bool kClangOpenMp = true;
-#else
-constexpr bool kClangOpenMp = false;
-#endif
-
 using namespace tt;
 
 namespace {
@@ -120,11 +114,7 @@ TEST_CASE("after two warm-up steps a training step allocates nothing") {
       INFO("model ", name, ", threads ", threads);
       use_own_gemm(true);
       const int64_t ours = allocations_of_steps(config);
-      // Clang's OpenMP runtime allocates in every dynamically scheduled loop that more than one thread share.
-      if (kClangOpenMp && threads > 1)
-        MESSAGE("libomp allocates ", ours, " times in 3 steps of ", name);
-      else
-        CHECK(ours == 0);
+      CHECK(ours == 0);
       use_own_gemm(false);
       const int64_t left = allocations_of_steps(config);
       if (left > 0)
