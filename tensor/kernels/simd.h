@@ -109,12 +109,16 @@ TT_INLINE vh max(vh a, vh b) { return reinterpret_cast<vh>(_mm256_max_ps(a, b));
 TT_INLINE vh load_half_n(const float* p, int64_t n) {
   return reinterpret_cast<vh>(_mm256_maskz_loadu_ps(static_cast<__mmask8>(lane_mask(n)), p));
 }
+TT_INLINE void store_half_n(float* p, vh x, int64_t n) {
+  _mm256_mask_storeu_ps(p, static_cast<__mmask8>(lane_mask(n)), reinterpret_cast<__m256>(x));
+}
 #else
 typedef vf vh;
 typedef vf_anywhere vh_anywhere;
 constexpr int64_t kHalf = W;
 TT_INLINE vh low(vf x) { return x; }
 TT_INLINE vh load_half_n(const float* p, int64_t n) { return load_n(p, n); }
+TT_INLINE void store_half_n(float* p, vh x, int64_t n) { store_n(p, x, n); }
 #endif
 TT_INLINE vh load_half(const float* p) { return *reinterpret_cast<const vh_anywhere*>(p); }
 template <class V>

@@ -72,10 +72,23 @@ void tile(const Tile& t, const GemmBlock& g, int64_t cols, const float* bias, bo
       base[0] += stride;
     }
   }
-  const auto put = [&](float* c, int64_t ldc, bool add) __attribute__((always_inline)) {
+  constexpr int kWhole = kMask && !kHalfToo ? NV - 1 : NV;  // vectors that are never masked
+  const auto put = [&](float* c, int64_t ldc, bool add, bool mask) __attribute__((always_inline)) {
     TT_UNROLL for (int r = 0; r < MR; ++r, c += ldc) {
-      TT_UNROLL for (int v = 0; v < NV; ++v) store(c + v * W, add ? load(c + v * W) + acc[r][v] : acc[r][v]);
-      if constexpr (kHalfToo) store(c + NV * W, add ? load_half(c + NV * W) + half[r] : half[r]);
+      TT_UNROLL for (int v = 0; v < kWhole; ++v)
+          store(c + v * W, add ? load(c + v * W) + acc[r][v] : acc[r][v]);
+      float* last = c + kWhole * W;
+      if constexpr (kHalfToo) {
+        if (mask)
+          store_half_n(last, add ? load_half_n(last, t.tail) + half[r] : half[r], t.tail);
+        else
+          store(last, add ? load_half(last) + half[r] : half[r]);
+      } else if constexpr (kMask) {
+        if (mask)
+          store_n(last, add ? load_n(last, t.tail) + acc[r][kWhole] : acc[r][kWhole], t.tail);
+        else
+          store(last, acc[r][kWhole]);
+      }
     }
   };
   if (plain && g.beta == 0) {
@@ -85,12 +98,12 @@ void tile(const Tile& t, const GemmBlock& g, int64_t cols, const float* bias, bo
         half[r] = max(vh{}, half[r]);
       }
     }
-    put(t.c, t.ldc, false);
+    put(t.c, t.ldc, false, kMask);
   } else if (plain) {
-    put(t.c, t.ldc, true);
+    put(t.c, t.ldc, true, kMask);
   } else {
     alignas(64) float spill[MR * kNr];
-    put(spill, kNr, false);
+    put(spill, kNr, false, false);
     finish(spill, MR, cols, t.c, bias, g);
   }
 }
@@ -120,7 +133,8 @@ void strip(const GemmBlock& g, const float* b, int64_t column, int64_t cols) {
   const TileFunction* tiles =
       by_row ? Tiles<NV, kHalfToo, true, kMask>::of : Tiles<NV, kHalfToo, false, kMask>::of;
   constexpr int64_t kWhole = NV * W + (kHalfToo ? kHalf : 0), kLast = kHalfToo ? kHalf : W;
-  const bool plain = g.alpha == 1 && cols == kWhole && (g.beta == 0 || (g.beta == 1 && !g.relu));
+  const bool whole = cols == kWhole || (kMask && g.bias == nullptr);
+  const bool plain = g.alpha == 1 && whole && (g.beta == 0 || (g.beta == 1 && !g.relu));
   const float* bias = g.bias == nullptr ? nullptr : g.bias + column;
   Tile t{g.a, b, g.c + column, g.k, by_row ? g.row_a : g.col_a, g.row_b, g.ldc, cols - (kWhole - kLast)};
   int64_t left = g.m;
