@@ -2,6 +2,9 @@
 // Reading and writing a struct as a TOML table: a list of (key, member) pairs does all of it. Shared by the model's
 // and the trainer's configs.
 
+#include <charconv>
+#include <cmath>
+#include <filesystem>
 #include <sstream>
 #include <string>
 #include <variant>
@@ -29,7 +32,7 @@ inline bool assign(const toml::node& node, int64_t& to) {
   return v.has_value();
 }
 inline bool assign(const toml::node& node, double& to) {
-  if (!node.is_number()) return false;
+  if (!node.is_number() || !std::isfinite(*node.value<double>())) return false;
   to = *node.value<double>();
   return true;
 }
@@ -47,7 +50,7 @@ inline bool assign(const toml::node& node, std::vector<double>& to) {
   if (!node.is_array()) return false;
   std::vector<double> values;
   for (const toml::node& element : *node.as_array()) {
-    if (!element.is_number()) return false;
+    if (!element.is_number() || !std::isfinite(*element.value<double>())) return false;
     values.push_back(*element.value<double>());
   }
   to = values;
@@ -55,15 +58,22 @@ inline bool assign(const toml::node& node, std::vector<double>& to) {
 }
 
 inline const char* type_name(int64_t) { return "a whole number"; }
-inline const char* type_name(double) { return "a number"; }
+inline const char* type_name(double) { return "a finite number"; }
 inline const char* type_name(bool) { return "true or false"; }
 inline const char* type_name(const std::string&) { return "a text in quotes"; }
-inline const char* type_name(const std::vector<double>&) { return "a list of numbers such as [1.0, 0.5]"; }
+inline const char* type_name(const std::vector<double>&) { return "a list of finite numbers such as [1.0, 0.5]"; }
 
 inline std::string text(const toml::node& node) {
   std::ostringstream out;
   out << toml::node_view<const toml::node>(node);
   return out.str();
+}
+
+// The fewest digits that read back as the same number, with the point that makes it a float to TOML.
+inline std::string shortest(double x) {
+  char digits[40];
+  std::string out(digits, std::to_chars(digits, digits + sizeof digits, x).ptr);
+  return out.find_first_of(".e") == std::string::npos ? out + ".0" : out;
 }
 
 }  // namespace detail
@@ -103,12 +113,14 @@ std::string write_toml_fields(const Fields& fields, const Config& config) {
             toml::array values;
             for (const double v : config.*member) values.push_back(v);
             one.insert(field.key, values);
+          } else if constexpr (std::is_same_v<std::decay_t<decltype(config.*member)>, double>) {
+            out << field.key << " = " << detail::shortest(config.*member) << '\n';
           } else {
             one.insert(field.key, config.*member);
           }
         },
         field.member);
-    out << one << '\n';
+    if (!one.empty()) out << one << '\n';
   }
   return out.str();
 }
@@ -127,11 +139,13 @@ inline toml::table parse_assignment(const std::string& key, const std::string& v
 
 // Parses a file, or throws Error with its line.
 inline toml::table parse_toml_file(const std::string& path) {
+  std::error_code ignored;  // a folder would read as an empty file
+  check(!std::filesystem::is_directory(path, ignored), "config " + path, "is a folder; give a TOML file");
   try {
     return toml::parse_file(path);
   } catch (const toml::parse_error& e) {
-    if (e.source().begin.line == 0) fail("config " + path, "cannot be read: ", e.description());
-    fail("config " + path + ":" + std::to_string(e.source().begin.line), e.description());
+    if (e.source().begin.line == 0) fail("config " + path, "cannot be read: ", e.description(), "; check the path");
+    fail("config " + path + ":" + std::to_string(e.source().begin.line), e.description(), "; mend the line, as TOML wants it");
   }
 }
 

@@ -168,6 +168,7 @@ void Dataset::read_split(Split s) {
   const auto n = (*info_)["impressions"][name].get<int64_t>();
   check(s != Split::train || n > 0, "dataset " + dir_,
         "has no train interactions; an empty dataset cannot train anything");
+  check(n >= 0, "dataset " + dir_ + "/dataset.json", "has ", n, " ", name, " impressions; make it again");
   if (n == 0) return;
   SafetensorsFile& file = split_files_[static_cast<size_t>(s)];
   Impressions& rows = splits_[static_cast<size_t>(s)];

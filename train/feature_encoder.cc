@@ -1,5 +1,6 @@
 #include "train/feature_encoder.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
@@ -60,7 +61,9 @@ std::string FeatureEncoder::encode(const Source& source, std::string_view text, 
   if (source.kind == Source::Kind::numeric) {
     double value;
     if (!parse_number(text, value)) return std::string(text);
-    *out = static_cast<float>((value - source.mean) / source.stddev);
+    const double deviations = (value - source.mean) / source.stddev;
+    if (!(std::abs(deviations) < 1e9)) return std::string(text);  // no score would survive it
+    *out = static_cast<float>(deviations);
     return "";
   }
   if (const auto whole = source.codes.find(text); whole != source.codes.end()) {

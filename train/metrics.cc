@@ -61,6 +61,14 @@ double Measures::operator[](const std::string& name) const {
 
 bool lower_is_better(const std::string& measure) { return measure.find("value_lost") != std::string::npos; }
 
+std::vector<int64_t> default_ks(int64_t items) {
+  std::vector<int64_t> ks;
+  for (const int64_t k : {10, 20, 100})
+    if (k <= items) ks.push_back(k);
+  if (ks.empty()) ks.push_back(std::max<int64_t>(1, items / 2));
+  return ks;
+}
+
 std::vector<std::string> measure_names(const Dataset& data, const EvaluateOptions& options) {
   std::vector<std::string> names = value_names(data, options);
   for (const char* pooled : {"accuracy@", "coverage@"})

@@ -53,9 +53,12 @@ class Measures {
 // False if a larger value of the measure is the better one.
 bool lower_is_better(const std::string& measure);
 
+// The K of 10, 20 and 100 that a corpus has; of fewer than 10 items half of them.
+std::vector<int64_t> default_ks(int64_t items);
+
 struct EvaluateOptions {
   Split split = Split::test;
-  std::vector<int64_t> ks = {10, 20, 100};
+  std::vector<int64_t> ks = {10, 20, 100};  // none above the size of the corpus
   bool include_seen = false;  // true: items of the splits before may be returned, and are expected
   bool baselines = true;      // popularity and random beside the model
   bool truth = true;          // measures against the truth and the main ranker, where the dataset has them

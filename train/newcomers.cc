@@ -126,9 +126,11 @@ class Reader {
     const FeatureEncoder::Source& source = encoder_.sources()[s];
     const std::string unknown = encoder_.encode(source, text, features.data());
     if (unknown.empty()) return;
-    check(source.kind != FeatureEncoder::Source::Kind::numeric, at_line(path_, line), "column \"",
-          columns_[c], "\": \"", unknown,
-          "\" is not a number; leave the field empty if the value is missing");
+    double number;
+    check(source.kind != FeatureEncoder::Source::Kind::numeric, at_line(path_, line), "column \"", columns_[c],
+          "\": \"", unknown, "\" is ",
+          parse_number(unknown, number) ? "far beyond all that the dataset holds" : "not a number",
+          "; leave the field empty if the value is missing");
     strays_[c].add(line, unknown);
   }
 

@@ -8,12 +8,17 @@
 namespace tt {
 
 Run open_run(const std::string& run_dir, const std::string& data_dir) {
-  const std::string config_path = run_dir + "/config.toml";
-  check(std::filesystem::exists(config_path), "run " + run_dir,
+  const std::string config_path = run_dir + "/config.toml", where = "run " + run_dir;
+  std::error_code ignored;
+  check(std::filesystem::exists(config_path, ignored), where,
         "there is no config.toml; give a folder that `twotower train --out` wrote");
+  check(std::filesystem::exists(run_dir + "/model.safetensors", ignored), where,
+        "there is no model.safetensors: its training was stopped too early; go on with `twotower train --resume`");
   Run run;
   read_config_file(config_path, run.config);
   if (!data_dir.empty()) run.config.data = data_dir;
+  check(std::filesystem::exists(run.config.data, ignored), where, "its dataset \"", run.config.data,
+        "\" is not there; give its place with --data DIR");
   run.data = Dataset::open(run.config.data);
   run.model = std::make_unique<TwoTower<float>>(run.config.model);
   load_model(run_dir + "/model.safetensors", *run.model);

@@ -48,6 +48,30 @@ nlohmann::ordered_json position_curve(const Debias<float>& debias) {
   return curve;
 }
 
+// Drops the lines of later epochs and one that was cut off: a training may be killed between its files.
+void keep_metrics(const std::string& path, int64_t epochs) {
+  std::ifstream file(path);
+  std::string kept;
+  for (std::string line; std::getline(file, line);) {
+    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (json.is_object() && json.value("epoch", epochs + 1) <= epochs) kept += line + '\n';
+  }
+  write_file_atomically(path, kept);
+}
+
+// What a resumed training may not change: its parameters and the optimizer's state would mean something else.
+void check_same(const std::string& out, const RunConfig& now) {
+  RunConfig before;
+  read_config_file(out + "/config.toml", before);
+  const auto text = [](const RunConfig& c) {
+    return to_toml(c.model) + "optimizer = " + c.train.optimizer + "\nema = " + std::to_string(c.train.ema) + "\n";
+  };
+  std::istringstream a(text(before)), b(text(now));
+  for (std::string line_a, line_b; std::getline(a, line_a) && std::getline(b, line_b);)
+    check(line_a == line_b, "train " + out, "cannot resume: it was trained with ", line_a, ", this is ", line_b,
+          "; give the same options again, or train anew without --resume");
+}
+
 class Training {
  public:
   Training(const RunConfig& config, const Dataset& data, const std::string& out, const TrainOptions& options)
@@ -58,6 +82,7 @@ class Training {
 
  private:
   void prepare_folder();
+  void begin_run();
   bool resume();
   double run_epoch(int64_t epoch);
   // Evaluates, logs and checkpoints; returns whether training should stop.
@@ -80,7 +105,7 @@ class Training {
   OveroptimizationMonitor monitor_;
   TrainSummary summary_;
   StepLosses losses_;
-  bool lower_ = false;
+  bool lower_ = false, begun_ = false;
   int64_t first_epoch_ = 0, waited_ = 0;
   Clock::time_point start_ = Clock::now();
 };
@@ -91,14 +116,22 @@ void Training::prepare_folder() {
     check(fs::exists(out_ + "/config.toml"), "train " + out_,
           "the folder is not empty and holds no run; choose another --out");
   fs::create_directories(out_, error);
-  check(!error, "train " + out_, "the folder cannot be made: ", error.message());
+  check(!error, "train " + out_, "the folder cannot be made: ", error.message(), "; choose another --out");
+}
+
+// Only when there is a first epoch to keep: an older run in the folder outlives a start that fails.
+void Training::begin_run() {
+  if (begun_) return;
+  begun_ = true;
+  std::error_code ignored;
+  for (const char* file : {"/metrics.jsonl", "/model.safetensors", "/last.safetensors", "/state.safetensors"})
+    fs::remove(out_ + file, ignored);
+  write_file_atomically(out_ + "/config.toml", to_toml(config_));
 }
 
 TrainSummary Training::run() {
   TrainConfig& train = config_.train;
   train.alignment_start_epoch = std::min(train.alignment_start_epoch, train.epochs - 1);  // a short run aligns at its end
-  lower_ = lower_is_better(train.monitor);
-  summary_.monitor = train.monitor;
   summary_.best = std::numeric_limits<double>::quiet_NaN();
   summary_.parameters = model_.parameters().element_count();
   if (data_.split(Split::valid).size > 0) {
@@ -106,8 +139,11 @@ TrainSummary Training::run() {
     options.split = Split::valid;
     options.baselines = false;
     options.max_users = 2000;
-    std::erase_if(options.ks, [&](int64_t k) { return k > data_.num_items(); });
-    if (options.ks.empty()) options.ks = {1};
+    options.ks = default_ks(data_.num_items());
+    if (train.monitor == TrainConfig().monitor && data_.num_items() < 20) {  // too few for the default
+      train.monitor = "recall@" + std::to_string(options.ks.back());
+      say("the corpus is small: monitoring " + train.monitor);
+    }
     const std::vector<std::string> names = measure_names(data_, options);
     if (std::find(names.begin(), names.end(), train.monitor) == names.end()) {
       const std::string nearest = nearest_name(train.monitor, names);
@@ -116,16 +152,15 @@ TrainSummary Training::run() {
     }
     evaluator_ = std::make_unique<Evaluator>(data_, options);
   }
+  lower_ = lower_is_better(train.monitor);
+  summary_.monitor = train.monitor;
   loader_ = std::make_unique<Loader>(data_, config_.model, train);
   step_ = std::make_unique<TrainingStep>(model_, train);
   step_->watch_expected_value(config_.model.alignment != "none");
   prepare_folder();
-  const bool resumed = options_.resume && resume();
-  write_file_atomically(out_ + "/config.toml", to_toml(config_));
-  if (!resumed) {
-    std::error_code ignored;
-    fs::remove(out_ + "/metrics.jsonl", ignored);
-    fs::remove(out_ + "/model.safetensors", ignored);
+  if (options_.resume && resume()) {
+    begun_ = true;
+    write_file_atomically(out_ + "/config.toml", to_toml(config_));
   }
   if (evaluator_) retriever_ = std::make_unique<Retriever>(model_, data_);
   start_ = Clock::now();
@@ -176,6 +211,7 @@ bool Training::finish_epoch(int64_t epoch) {
   const bool last = epoch + 1 == config_.train.epochs;
   const bool evaluates = evaluator_ && (last || (epoch + 1) % config_.train.evaluate_every == 0);
   bool stop = false;
+  begin_run();
   std::optional<AveragedWeights> averaged(std::in_place, step_->average(), step_->optimizer().steps());
   std::ostringstream text;
   text << "epoch " << epoch + 1 << "  loss " << std::fixed << std::setprecision(4) << losses_.total / batches;
@@ -232,7 +268,11 @@ void Training::save_state(int64_t epoch) const {
 }
 
 bool Training::resume() {
-  if (!fs::exists(out_ + "/state.safetensors")) return false;
+  if (!fs::exists(out_ + "/state.safetensors")) {
+    say("there is nothing to resume in " + out_ + ": starting anew");
+    return false;
+  }
+  check_same(out_, config_);
   load_model(out_ + "/last.safetensors", model_);
   const SafetensorsFile state = SafetensorsFile::open(out_ + "/state.safetensors");
   step_->optimizer().load_state(state);
@@ -241,6 +281,7 @@ bool Training::resume() {
   first_epoch_ = counters[0], summary_.best_epoch = counters[1], waited_ = counters[2];
   summary_.epochs = first_epoch_;
   summary_.best = *state.data<double>("trainer.best", {1});
+  keep_metrics(out_ + "/metrics.jsonl", first_epoch_);
   say("resuming after epoch " + std::to_string(first_epoch_));
   return true;
 }

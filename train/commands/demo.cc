@@ -10,6 +10,7 @@
 #include "tensor/parallel.h"
 #include "train/commands/commands.h"
 #include "train/commands/console.h"
+#include "train/commands/options.h"
 #include "train/loader.h"
 #include "train/run.h"
 #include "train/simulator.h"
@@ -154,19 +155,19 @@ void run_demo(const DemoArguments& a) {
 
 void register_demo(CLI::App& app) {
   auto a = std::make_shared<DemoArguments>();
-  CLI::App* command = app.add_subcommand("demo", "simulates data, trains every rung of the ladder and compares them");
+  CLI::App* command = app.add_subcommand("demo", "Simulates data, trains every rung of the ladder and compares them");
   command->footer("Example: twotower demo --out /tmp/demo");
-  command->add_option("--out", a->out, "folder to write")->capture_default_str();
-  command->add_option("--models", a->rungs, "rungs to train")->delimiter(',');
+  command->add_option("--out", a->out, "Folder to write")->capture_default_str();
+  command->add_option("--models", a->rungs, "Rungs to train")->delimiter(',');
   command->add_option("--set", a->set, "KEY=VALUE for every rung's config; may be repeated");
-  command->add_option("--epochs", a->epochs, "epochs a rung, over all impressions")->capture_default_str()->check(CLI::PositiveNumber);
-  command->add_option("--users", a->world.users, "simulated users")->capture_default_str();
-  command->add_option("--items", a->world.items, "simulated items")->capture_default_str();
-  command->add_option("--impressions", a->world.impressions, "simulated impressions")->capture_default_str();
-  command->add_option("--seed", a->world.seed, "random seed")->capture_default_str();
-  command->add_option("--threads", a->threads, "threads to use")->check(CLI::PositiveNumber);
-  command->add_flag("--json", a->json, "print one JSON object");
-  command->add_flag("--quiet", a->quiet, "no progress");
+  command->add_option("--epochs", a->epochs, "Epochs a rung, over all impressions")->capture_default_str()->check(whole_number(1, 1000000));
+  command->add_option("--users", a->world.users, "Simulated users")->capture_default_str();
+  command->add_option("--items", a->world.items, "Simulated items")->capture_default_str();
+  command->add_option("--impressions", a->world.impressions, "Simulated impressions")->capture_default_str();
+  add_seed(*command, a->world.seed, "Random seed");
+  add_threads(*command, a->threads);
+  command->add_flag("--json", a->json, "Print one JSON object");
+  command->add_flag("--quiet", a->quiet, "No progress");
   command->callback([a] { run_demo(*a); });
 }
 

@@ -8,6 +8,7 @@
 
 #include "tensor/parallel.h"
 #include "train/commands/commands.h"
+#include "train/commands/options.h"
 #include "train/doctor.h"
 #include "train/metrics.h"
 #include "train/run.h"
@@ -17,6 +18,8 @@ namespace tt {
 namespace {
 
 struct Options {
+  Options() { evaluate.ks.clear(); }  // until the corpus is known
+
   std::string run, data, split = "test";
   EvaluateOptions evaluate;
   bool json = false, doctor = false, no_baselines = false, no_intervals = false, no_truth = false;
@@ -69,6 +72,7 @@ void run_evaluate(Options& o) {
   o.evaluate.intervals = !o.no_intervals;
   o.evaluate.truth = !o.no_truth;
   const Run run = open_run(o.run, o.data);
+  if (o.evaluate.ks.empty()) o.evaluate.ks = default_ks(run.data.num_items());
   const Evaluator evaluator(run.data, o.evaluate);
   Retriever retriever(*run.model, run.data);
   const EvaluationResult result = evaluator.run(retriever);
@@ -101,18 +105,18 @@ void register_evaluate(CLI::App& app) {
   command->add_option("--run", o->run, "The run folder")->required();
   command->add_option("--data", o->data, "Another dataset folder than the run's own");
   command->add_option("--split", o->split, "valid or test")->capture_default_str();
-  command->add_option("--k", o->evaluate.ks, "How many items are returned: one or more K, as in 10,20,100")
-      ->delimiter(',')->capture_default_str();
+  command->add_option("--k", o->evaluate.ks, "How many items are returned: one or more K (default: those of 10,20,100 that the corpus has)")
+      ->delimiter(',')->check(whole_number(1, 1000000000));
   command->add_flag("--include-seen", o->evaluate.include_seen, "Let items of the splits before be returned");
   command->add_flag("--no-baselines", o->no_baselines, "Leave popularity and random out");
   command->add_flag("--no-intervals", o->no_intervals, "Leave the bootstrap intervals out");
   command->add_flag("--no-truth", o->no_truth, "Leave the main ranker and the simulator's truth out");
   command->add_option("--resamples", o->evaluate.resamples, "Bootstrap resamples")->capture_default_str()
-      ->check(CLI::Range(1, 1000000));
+      ->check(whole_number(1, 1000000));
   command->add_flag("--doctor", o->doctor, "Say in plain words what looks unhealthy, and what to try");
   command->add_flag("--json", o->json, "One JSON object instead of tables");
-  command->add_option("--seed", o->evaluate.seed, "Of the random baseline and the bootstrap")->capture_default_str();
-  command->add_option("--threads", o->threads, "Threads to use");
+  add_seed(*command, o->evaluate.seed, "Of the random baseline and the bootstrap");
+  add_threads(*command, o->threads);
   command->footer("Example:\n  twotower evaluate --run runs/base --split test --k 10,20,100 --json");
   command->callback([o] { run_evaluate(*o); });
 }

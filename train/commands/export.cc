@@ -9,6 +9,7 @@
 #include "tensor/parallel.h"
 #include "tensor/safetensors.h"
 #include "train/commands/commands.h"
+#include "train/commands/options.h"
 #include "train/newcomers.h"
 #include "train/npy.h"
 #include "train/run.h"
@@ -76,7 +77,7 @@ void register_export(CLI::App& app) {
                       "A file of items the data does not have (id and features), to come after the others");
   command->add_option("--out", o->out, "F.safetensors or F.npy; the ids go to F.….ids.txt, a line a row")->required();
   command->add_flag("--quiet", o->quiet, "No messages");
-  command->add_option("--threads", o->threads, "Threads to use");
+  add_threads(*command, o->threads);
   command->footer("Example:\n  twotower export --run runs/base --items --out items.npy");
   command->callback([o] { run_export(*o); });
 }

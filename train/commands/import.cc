@@ -7,6 +7,7 @@
 #include "tensor/error.h"
 #include "train/commands/commands.h"
 #include "train/commands/data_summary.h"
+#include "train/commands/options.h"
 
 namespace tt {
 
@@ -44,7 +45,7 @@ void run_import(ImportArguments& a) {
 void register_import(CLI::App& app) {
   auto a = std::make_shared<ImportArguments>();
   ImportOptions& o = a->options;
-  CLI::App* command = app.add_subcommand("import", "reads other people's data");
+  CLI::App* command = app.add_subcommand("import", "Reads other people's data");
   command->footer(
       "Example: twotower import recbole --inter ml-100k.inter --user ml-100k.user --item ml-100k.item \\\n"
       "           --label 'like=rating>=4' --split time:0.8 --out D\n"
@@ -52,34 +53,35 @@ void register_import(CLI::App& app) {
       "--out D\n"
       "         twotower import lists --train train.txt --test test.txt --out D");
   command->add_option("format", a->format, "recbole | csv | lists | sequences")->required();
-  command->add_option("--out", a->out, "dataset folder to write")->required();
+  command->add_option("--out", a->out, "Dataset folder to write")->required();
   command->add_option("--inter", a->inter, "RecBole .inter file");
-  command->add_option("--train", o.train, "interactions to train on (csv, lists, sequences)");
-  command->add_option("--valid", o.valid, "interactions to validate on (csv, lists)");
-  command->add_option("--test", o.test, "interactions to test on (csv, lists)");
-  command->add_option("--user", o.user, "user features (recbole, csv)");
-  command->add_option("--item", o.item, "item features (recbole, csv)");
+  command->add_option("--train", o.train, "Interactions to train on (csv, lists, sequences)");
+  command->add_option("--valid", o.valid, "Interactions to validate on (csv, lists)");
+  command->add_option("--test", o.test, "Interactions to test on (csv, lists)");
+  command->add_option("--user", o.user, "User features (recbole, csv)");
+  command->add_option("--item", o.item, "Item features (recbole, csv)");
   command->add_option("--label", o.labels, "TASK=COLUMN>=NUMBER, or TASK=COLUMN; repeat for more tasks")
       ->allow_extra_args(false);
   command
       ->add_option("--ranker", o.ranker, "TASK=COLUMN with the main ranker's probability; one for each task")
       ->allow_extra_args(false);
   command->add_option("--columns", o.columns,
-                      "roles of columns: user=userId,item=movieId,time=ts,position=slot");
-  command->add_option("--delimiter", a->delimiter, "one character, or tab (csv)")->capture_default_str();
+                      "Roles of columns: user=userId,item=movieId,time=ts,position=slot");
+  command->add_option("--delimiter", a->delimiter, "One character, or tab (csv)")->capture_default_str();
   command->add_option(
       "--split", o.split,
       "given | time:F | random:F | leave-last-out (default: given where --valid or --test is, else "
       "time:0.8, or random:0.8 without times; sequences: leave-last-out)");
   command->add_option("--hold-out", o.hold_out,
-                      "share of train to validate on (default: 0.1 of time and random splits, 0 of given ones)");
+                      "Share of train to validate on (default: 0.1 of time and random splits, 0 of given ones)");
   command
       ->add_option("--max-categories", o.max_categories,
-                   "leave out feature columns with more distinct values")
-      ->capture_default_str();
-  command->add_option("--seed", o.seed, "random seed of the split")->capture_default_str();
-  command->add_flag("--json", a->json, "print one JSON object");
-  command->add_flag("--quiet", a->quiet, "no progress and no notes");
+                   "Leave out feature columns with more distinct values")
+      ->capture_default_str()
+      ->check(whole_number(0, 1000000000));
+  add_seed(*command, o.seed, "Random seed of the split");
+  command->add_flag("--json", a->json, "Print one JSON object");
+  command->add_flag("--quiet", a->quiet, "No progress and no notes");
   command->callback([a] { run_import(*a); });
 }
 

@@ -4,6 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
+#include <new>
 
 #include "tensor/error.h"
 #include "train/commands/commands.h"
@@ -23,10 +25,20 @@ void check_command(const CLI::App& app, const std::string& word) {
            nearest.empty() ? std::string("; see twotower --help") : "; did you mean \"" + nearest + "\"?");
 }
 
+// What CLI11 says, with the command whose help tells more; it throws before or while that command is parsed.
+std::string parse_message(const CLI::App& app, const CLI::ParseError& error) {
+  std::string text = error.what(), command;
+  for (const CLI::App* parsed : app.get_subcommands()) command += " " + parsed->get_name();
+  if (const size_t at = text.find(": At Most 1 required"); at != std::string::npos)
+    text = text.substr(0, at) + " is given more than once; keep one";
+  return text + "; see twotower" + command + " --help";
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("twotower trains and serves two-tower retrieval models.\nExample: twotower demo --out /tmp/demo");
+  CLI::App app("twotower trains and serves two-tower retrieval models.\nExample: twotower demo --out /tmp/demo",
+               "twotower");
   app.require_subcommand(1);
   app.set_version_flag("--version", TWOTOWER_VERSION);
   tt::register_simulate(app);
@@ -45,10 +57,17 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& e) {  // --help, --version
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
-    std::fprintf(stderr, "[command line] %s; see twotower --help\n", e.what());
+    std::fprintf(stderr, "[command line] %s\n", parse_message(app, e).c_str());
     return 2;
   } catch (const tt::Error& e) {
     std::fprintf(stderr, "%s\n", e.what());
+    return 2;
+  } catch (const std::filesystem::filesystem_error& e) {  // a folder above that may not be searched, and the like
+    std::fprintf(stderr, "[%s] %s; check the path and its permissions\n", e.path1().c_str(),
+                 e.code().message().c_str());
+    return 2;
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "[memory] there is not enough for what was asked; use smaller tables, batches or queues\n");
     return 2;
   } catch (const std::exception& e) {
     std::fprintf(stderr, "[twotower] unexpected failure: %s\n", e.what());

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iostream>
@@ -11,6 +12,7 @@
 #include "tensor/error.h"
 #include "tensor/parallel.h"
 #include "train/commands/commands.h"
+#include "train/commands/options.h"
 #include "train/newcomers.h"
 #include "train/run.h"
 #include "train/serving.h"
@@ -31,11 +33,16 @@ std::vector<std::string> user_ids(const Options& o) {
   std::vector<std::string> ids = o.users;
   if (!o.users_file.empty()) {
     std::ifstream file(o.users_file);
-    check(file.is_open(), "retrieve", "cannot read ", o.users_file, "; give a file with a user id a line");
-    for (std::string line; std::getline(file, line);) {
+    std::error_code ignored;
+    check(file.is_open() && !std::filesystem::is_directory(o.users_file, ignored), "retrieve", "cannot read ",
+          o.users_file, "; give a file with a user id a line");
+    bool first = true;
+    for (std::string line; std::getline(file, line); first = false) {
+      if (first && line.starts_with("\xef\xbb\xbf")) line.erase(0, 3);
       if (!line.empty() && line.back() == '\r') line.pop_back();
       if (!line.empty()) ids.push_back(line);
     }
+    check(!ids.empty(), "retrieve", o.users_file, " holds no user; give a file with a user id a line");
   }
   return ids;
 }
@@ -129,12 +136,12 @@ void register_retrieve(CLI::App& app) {
   command->add_option("--items-from", o->items_from,
                       "A file of items the data does not have: id and features by name. They join the corpus");
   command->add_flag("--only-new", o->only_new, "Return nothing but the items of --items-from");
-  command->add_option("-k", o->k, "How many items")->capture_default_str();
+  command->add_option("-k", o->k, "How many items")->capture_default_str()->check(whole_number(1, 1000000000));
   command->add_flag("--include-seen", o->include_seen, "Let items the user was shown before, or has in the history, be returned");
   command->add_option("--index", o->index, "exact (int8 and hnsw are to come)")->capture_default_str();
   command->add_flag("--json", o->json, "A JSON list instead of tables");
   command->add_flag("--quiet", o->quiet, "No messages");
-  command->add_option("--threads", o->threads, "Threads to use");
+  add_threads(*command, o->threads);
   command->footer("Example:\n  twotower retrieve --run runs/base --user 196 -k 10\n"
                   "  twotower retrieve --run runs/base --users-from guests.csv --items-from new_items.csv -k 10");
   command->callback([o] { run_retrieve(*o); });

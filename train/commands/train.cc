@@ -2,12 +2,14 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "tensor/parallel.h"
 #include "train/commands/commands.h"
 #include "train/commands/console.h"
+#include "train/commands/options.h"
 #include "train/run.h"
 #include "train/trainer.h"
 
@@ -67,18 +69,19 @@ void run_train(const TrainArguments& a) {
 
 void register_train(CLI::App& app) {
   auto a = std::make_shared<TrainArguments>();
-  CLI::App* command = app.add_subcommand("train", "trains a model on a dataset");
+  CLI::App* command = app.add_subcommand("train", "Trains a model on a dataset");
   command->footer("Example: twotower train --data D --out R --model history --set learning_rate=0.002");
-  command->add_option("--data", a->data, "dataset folder")->required();
-  command->add_option("--out", a->out, "run folder to write")->required();
-  command->add_option("--model", a->rung, "base | history | position | user | debias | light | kd | reward");
+  command->add_option("--data", a->data, "Dataset folder")->required();
+  command->add_option("--out", a->out, "Run folder to write")->required();
+  command->add_option("--model", a->rung, "Base | history | position | user | debias | light | kd | reward")->capture_default_str();
   command->add_option("--config", a->config, "TOML file with [model] and [train] tables");
   command->add_option("--set", a->set, "KEY=VALUE, on top of the config; may be repeated");
-  command->add_flag("--resume", a->resume, "go on from the last checkpoint in --out");
-  command->add_option("--threads", a->threads, "threads to use")->check(CLI::PositiveNumber);
-  command->add_option("--seed", a->seed, "random seed")->check(CLI::NonNegativeNumber);
-  command->add_flag("--json", a->json, "print one JSON object");
-  command->add_flag("--quiet", a->quiet, "no progress");
+  command->add_flag("--resume", a->resume, "Go on from the last checkpoint in --out");
+  add_threads(*command, a->threads);
+  command->add_option("--seed", a->seed, "Random seed; the same as --set seed=N")
+      ->check(whole_number(0, std::numeric_limits<int64_t>::max()));
+  command->add_flag("--json", a->json, "Print one JSON object");
+  command->add_flag("--quiet", a->quiet, "No progress");
   command->callback([a] { run_train(*a); });
 }
 

@@ -69,6 +69,12 @@ std::string at_line(const std::string& path, int64_t line) {
   return "import " + path + ":" + std::to_string(line);
 }
 
+void check_text(const std::string& path, int64_t line, std::string_view text) {
+  for (const char c : text)
+    check(static_cast<unsigned char>(c) >= 0x20 || c == '\t' || c == '\r' || c == '\f', at_line(path, line),
+          "holds the control character ", static_cast<int>(c), ", so the file is no text; check the path");
+}
+
 void read_delimited(const std::string& path, const Dialect& dialect, const RowFunction& on_row) {
   std::error_code ignored;
   check(!std::filesystem::is_directory(path, ignored), "import " + path, "is a folder; give a file");
@@ -85,6 +91,7 @@ void read_delimited(const std::string& path, const Dialect& dialect, const RowFu
     const bool blank = line.find_first_not_of(" \t\r") == std::string::npos;
     if (blank && !open) continue;
     any = true;
+    check_text(path, number, line);
     if (!open) collector.line = number;
     line += '\n';
     const std::size_t used = csv_parse(&parser.state, line.data(), line.size(), RowCollector::field,

@@ -33,6 +33,8 @@ void read_table(const std::string& path, const Dialect& dialect,
 
 // For messages: "import FILE:LINE".
 std::string at_line(const std::string& path, int64_t line);
+// Error if the line holds a control character, as a binary file's do.
+void check_text(const std::string& path, int64_t line, std::string_view text);
 std::string column_list(const std::vector<HeaderColumn>& header);
 
 // The whole text as a finite number, or false.

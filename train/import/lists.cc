@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <unordered_map>
 #include <unordered_set>
@@ -15,6 +16,8 @@ namespace tt {
 
 void read_lists(const std::string& path, bool repeats, IdMap& users, IdMap& items, InteractionColumns& rows,
                 std::vector<std::string>& notes) {
+  std::error_code ignored;
+  check(!std::filesystem::is_directory(path, ignored), "import " + path, "is a folder; give a file");
   std::ifstream in(path, std::ios::binary);
   if (!in) fail("import " + path, "cannot be opened: ", std::strerror(errno), "; check the path");
   std::unordered_map<int32_t, int64_t> first_line;
@@ -24,6 +27,7 @@ void read_lists(const std::string& path, bool repeats, IdMap& users, IdMap& item
   const int64_t before = rows.size();
   while (std::getline(in, line)) {
     if (++number == 1 && line.rfind("\xef\xbb\xbf", 0) == 0) line.erase(0, 3);
+    check_text(path, number, line);
     int32_t user = -1;
     double place = 0;
     in_line.clear();

@@ -1,0 +1,88 @@
+// Every rung through the program: where the data has what it needs, and where it has not.
+
+#include <doctest/doctest.h>
+
+#include "models/config.h"
+#include "tests/commands/program.h"
+
+using namespace tt;
+using namespace tt::testing;
+
+TEST_CASE("program: every rung trains, is evaluated and retrieves") {
+  const TempFolder folder;
+  const auto run = [&](const Arguments& a) { return run_program(folder.path(), a); };
+  REQUIRE(
+      run({"simulate", "--out", "D", "--users", "60", "--items", "40", "--impressions", "1500", "--quiet"})
+          .status == 0);
+  for (const std::string& rung : rung_names()) {
+    CAPTURE(rung);
+    Outcome o = run({"train", "--data", "D", "--out", rung, "--model", rung, "--set", "epochs=1", "--set",
+                     "item_id_embedding_dim=16", "--quiet"});
+    INFO(o.err);
+    REQUIRE(o.status == 0);
+    o = run({"evaluate", "--run", rung, "--json", "--no-intervals"});
+    CHECK(o.status == 0);
+    CHECK(o.json()["measures"].contains("recall@20"));
+    o = run({"retrieve", "--run", rung, "--user", "u0", "-k", "3", "--json"});
+    CHECK(o.status == 0);
+    CHECK(o.json()[0]["items"].size() > 0);
+  }
+}
+
+// Whatever a rung needs and the data lacks is said in one line, before anything is written.
+TEST_CASE("program: every rung on data without positions and ranker scores") {
+  const TempFolder folder;
+  const auto run = [&](const Arguments& a) { return run_program(folder.path(), a); };
+  std::string log = "user,item,rating,time\n";
+  for (int i = 0; i < 120; ++i)
+    log += "u" + std::to_string(i % 8) + ",i" + std::to_string(i * 7 % 11) + "," + std::to_string(1 + i % 5) +
+           "," + std::to_string(i) + "\n";
+  folder.file("log.csv", log);
+  REQUIRE(run({"import", "csv", "--train", "log.csv", "--label", "like=rating>=3", "--out", "D", "--quiet",
+               "--columns", "time=time"})
+              .status == 0);
+  const Arguments tower = {"--set", "epochs=1", "--set", "item_id_embedding_dim=16", "--quiet"};
+  const auto train = [&](const std::string& rung, const Arguments& more) {
+    Arguments a = {"train", "--data", "D", "--out", "R-" + rung, "--model", rung};
+    a.insert(a.end(), tower.begin(), tower.end());
+    a.insert(a.end(), more.begin(), more.end());
+    return run(a);
+  };
+  for (const std::string& rung : rung_names()) {
+    CAPTURE(rung);
+    ModelConfig config;
+    apply_rung(config, rung);
+    Arguments more;
+    if (config.debias_position()) {
+      const std::string message = mistake_of(train(rung, {}));
+      CHECK(message.find("it has no positions, which debias = ") != std::string::npos);
+      CHECK(!std::filesystem::exists(folder.path() + "/R-" + rung));
+      more = {"--set", "debias=user"};  // as the message says
+    }
+    if (config.distill) {
+      CHECK(mistake_of(train(rung, more)).find("it has no ranker scores, which distillation needs") !=
+            std::string::npos);
+      CHECK(!std::filesystem::exists(folder.path() + "/R-" + rung));
+      more.insert(more.end(), {"--set", "distill=false"});
+    }
+    const Outcome o = train(rung, more);
+    INFO(o.err);
+    REQUIRE(o.status == 0);
+    CHECK(run({"evaluate", "--run", "R-" + rung, "--no-intervals"}).status == 0);
+    const Outcome found =
+        run({"retrieve", "--run", "R-" + rung, "--user", "u1", "-k", "2", "--json", "--include-seen"});
+    CHECK(found.status == 0);
+    CHECK(found.json()[0]["items"].size() == 2);
+  }
+}
+
+TEST_CASE("program: demo compares the rungs asked for") {
+  const TempFolder folder;
+  const Outcome o =
+      run_program(folder.path(), {"demo", "--out", "demo", "--models", "base,kd", "--epochs", "1", "--users",
+                                  "60", "--items", "40", "--impressions", "1500", "--json", "--quiet"});
+  INFO(o.err);
+  REQUIRE(o.status == 0);
+  CHECK(o.err.empty());
+  CHECK(o.json().size() == 4);  // and two baselines
+}

@@ -1,0 +1,37 @@
+#include "train/commands/options.h"
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <limits>
+
+namespace tt {
+
+// CLI11's own conversions wrap negative numbers around where unsigned ones are wanted, and cut off what is
+// too large.
+CLI::Validator whole_number(int64_t low, int64_t high) {
+  const std::string range = std::to_string(high) == std::to_string(std::numeric_limits<int64_t>::max())
+                                ? ">= " + std::to_string(low)
+                                : std::to_string(low) + ".." + std::to_string(high);
+  return CLI::Validator(
+      [=](std::string& text) {
+        int64_t value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        if (error == std::errc() && end == text.data() + text.size() && value >= low && value <= high)
+          return std::string();
+        return "\"" + text + "\" is not a whole number " + range;
+      },
+      range);
+}
+
+void add_threads(CLI::App& command, int& threads) {
+  command.add_option("--threads", threads, "Threads to use (default: as many as there are cores)")
+      ->check(whole_number(1, 1024));
+}
+
+void add_seed(CLI::App& command, uint64_t& seed, const char* of_what) {
+  command.add_option("--seed", seed, of_what)
+      ->capture_default_str()
+      ->check(whole_number(0, std::numeric_limits<int64_t>::max()));
+}
+
+}  // namespace tt
