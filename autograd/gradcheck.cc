@@ -15,7 +15,8 @@ std::vector<double> dense_gradient(const Parameter<double>& p) {
   if (p.grad) std::copy(p.grad.begin(), p.grad.end(), dense.begin());
   const int64_t d = p.value.cols();
   for (int64_t r = 0; r < p.row_grad.count(); ++r)
-    for (int64_t j = 0; j < d; ++j) dense[static_cast<size_t>(p.row_grad.rows[r] * d + j)] += p.row_grad.values.row(r)[j];
+    for (int64_t j = 0; j < d; ++j)
+      dense[static_cast<size_t>(p.row_grad.rows[r] * d + j)] += p.row_grad.values.row(r)[j];
   return dense;
 }
 

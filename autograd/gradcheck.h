@@ -11,9 +11,9 @@
 namespace tt {
 
 struct GradcheckReport {
-  double worst = 0;             // largest |analytic - numeric| / (1 + max(|analytic|, |numeric|))
-  std::string where;            // the parameter and element it belongs to
-  std::set<std::string> ops;    // the ops that stood on the tape
+  double worst = 0;           // largest |analytic - numeric| / (1 + max(|analytic|, |numeric|))
+  std::string where;          // the parameter and element it belongs to
+  std::set<std::string> ops;  // the ops that stood on the tape
 };
 
 // Checks dL/dp for every element of every parameter, where

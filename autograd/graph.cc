@@ -14,10 +14,15 @@ void write_graph(std::ostream& out, const Tape<T>& tape) {
     number[node] = id;
     const bool leaf = node->op == nullptr;
     out << "  n" << id << " [shape=" << (leaf ? "ellipse" : "box") << ", label=\""
-        << (node->parameter ? node->parameter->name : leaf ? "constant" : node->op->name) << "\\n"
+        << (node->parameter ? node->parameter->name
+            : leaf          ? "constant"
+                            : node->op->name)
+        << "\\n"
         << node->value.shape() << '"';
-    if (node->parameter) out << ", style=filled, fillcolor=lightyellow";
-    else if (!node->requires_grad) out << ", color=gray, fontcolor=gray";
+    if (node->parameter)
+      out << ", style=filled, fillcolor=lightyellow";
+    else if (!node->requires_grad)
+      out << ", color=gray, fontcolor=gray";
     out << "];\n";
     for (int i = 0; i < node->input_count; ++i) out << "  n" << number.at(node->inputs[i]) << " -> n" << id << ";\n";
   }

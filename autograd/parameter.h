@@ -17,12 +17,12 @@ template <class T>
 struct Parameter {
   std::string name;
   Tensor<T> value;
-  bool is_table = false;    // looked up by row: its gradient is `row_grad`
+  bool is_table = false;  // looked up by row: its gradient is `row_grad`
   bool trainable = true;
   double learning_rate_scale = 1;  // times the optimizer's rate: small estimators beside the towers settle faster
 
-  Tensor<T> grad;           // dense gradient of the last backward pass; empty if nothing reached it
-  RowGrad<T> row_grad;      // a table's gradient of the last backward pass
+  Tensor<T> grad;       // dense gradient of the last backward pass; empty if nothing reached it
+  RowGrad<T> row_grad;  // a table's gradient of the last backward pass
 
   // The tape's business: this step's leaf, and the lookups whose gradients will be added up.
   Node<T>* leaf = nullptr;

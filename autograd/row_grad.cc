@@ -31,8 +31,8 @@ void sum_groups(const RowGradPart<T>* parts, const RowPart*, int64_t, const RowG
   }
 }
 
-void sum_groups(const RowGradPart<float>*, const RowPart* parts, int64_t count, const RowGroups& groups,
-                Arena&, const Tensor<float>& values) {
+void sum_groups(const RowGradPart<float>*, const RowPart* parts, int64_t count, const RowGroups& groups, Arena&,
+                const Tensor<float>& values) {
   kernels::sum_row_groups(parts, count, groups, values.cols(), values.data());
 }
 
@@ -48,8 +48,7 @@ RowGrad<T> sum_rows(const RowGradPart<T>* parts, Arena& arena) {
   if (total == 0) return {};
   auto* rows = arena.allocate<RowPart>(count);
   count = 0;
-  for (auto* p = parts; p; p = p->next)
-    rows[count++] = {p->ids.data(), as_rows(p->grad.data()), p->ids.numel(), d};
+  for (auto* p = parts; p; p = p->next) rows[count++] = {p->ids.data(), as_rows(p->grad.data()), p->ids.numel(), d};
   const RowGroups groups = kernels::group_rows(rows, count, arena.raw(kernels::row_groups_workspace(total)));
   const RowGrad<T> out{{groups.ids, {groups.groups}}, make_tensor<T>(arena, {groups.groups, d})};
   sum_groups(parts, rows, count, groups, arena, out.values);

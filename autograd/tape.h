@@ -42,9 +42,9 @@ struct Node {
   static constexpr int kMaxInputs = 8;
 
   Tensor<T> value;
-  Tensor<T> grad;               // dL/dvalue; empty until the first share arrives
+  Tensor<T> grad;  // dL/dvalue; empty until the first share arrives
   Tape<T>* tape = nullptr;
-  const Op* op = nullptr;       // null for a leaf
+  const Op* op = nullptr;  // null for a leaf
   Parameter<T>* parameter = nullptr;
   Node* inputs[kMaxInputs] = {};
   int input_count = 0;
@@ -79,8 +79,8 @@ class Variable {
   Tape<T>& tape() const { return *node_->tape; }
   Node<T>* node() const { return node_; }
 
-  GradTarget<T> grad_target() const;   // the caller must write or add every element
-  Tensor<T> grad_to_add() const;       // zeroed if fresh: for ops that touch only part of it
+  GradTarget<T> grad_target() const;  // the caller must write or add every element
+  Tensor<T> grad_to_add() const;      // zeroed if fresh: for ops that touch only part of it
   // Adds a whole share, or takes its memory as the gradient if none is there yet: the caller writes to it no
   // more.
   void give_grad(const Tensor<T>& share) const;

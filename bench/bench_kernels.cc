@@ -52,13 +52,16 @@ struct Bench {
       total += times.back();
     }
     std::sort(times.begin(), times.end());
-    const auto at = [&](double q) { return 1e3 * times[static_cast<std::size_t>(q * static_cast<double>(times.size() - 1))]; };
+    const auto at = [&](double q) {
+      return 1e3 * times[static_cast<std::size_t>(q * static_cast<double>(times.size() - 1))];
+    };
     const double median = at(0.5), floor = 1e3 * bench::floor_seconds(peaks, flops, bytes);
     const double gflops = flops / median / 1e6, gbs = bytes / median / 1e6;
     if (json)
-      std::printf("{\"kernel\": \"%s\", \"isa\": \"%s\", \"threads\": %d, \"median_ms\": %.5f, \"p10_ms\": %.5f, "
-                  "\"p90_ms\": %.5f, \"gflops\": %.2f, \"gbs\": %.2f, \"floor_ms\": %.5f, \"floor_share\": %.3f}\n",
-                  name.c_str(), isa_name(active_isa()), threads, median, at(0.1), at(0.9), gflops, gbs, floor, floor / median);
+      std::printf(
+          "{\"kernel\": \"%s\", \"isa\": \"%s\", \"threads\": %d, \"median_ms\": %.5f, \"p10_ms\": %.5f, "
+          "\"p90_ms\": %.5f, \"gflops\": %.2f, \"gbs\": %.2f, \"floor_ms\": %.5f, \"floor_share\": %.3f}\n",
+          name.c_str(), isa_name(active_isa()), threads, median, at(0.1), at(0.9), gflops, gbs, floor, floor / median);
     else
       std::printf("%-40s %9.4f ms [%9.4f %9.4f] %7.1f GFLOP/s %6.1f GB/s  floor %8.4f ms  %3.0f %%\n", name.c_str(),
                   median, at(0.1), at(0.9), gflops, gbs, floor, 100 * floor / median);
@@ -129,8 +132,7 @@ void loss_memory(const Bench& b) {
   if (!b.wants(name)) return;
   Numbers x;
   InBatchSoftmax in;
-  in.b = in.m = n, in.d = d, in.u = x.floats(n * d, 0.3f), in.v = x.floats(n * d, 0.3f),
-  in.col_bias = x.floats(n);
+  in.b = in.m = n, in.d = d, in.u = x.floats(n * d, 0.3f), in.v = x.floats(n * d, 0.3f), in.col_bias = x.floats(n);
   InBatchGrads g;
   double d_inv_tau;
   float* ce = x.floats(n);
@@ -255,12 +257,14 @@ int main(int argc, char** argv) try {
     else if (arg == "--only" && i + 1 < argc)
       b.only = argv[++i];
     else
-      fail("bench_kernels", "unknown argument \"", arg, "\"; usage: bench_kernels [--json] [--threads N] [--only TEXT]");
+      fail("bench_kernels", "unknown argument \"", arg,
+           "\"; usage: bench_kernels [--json] [--threads N] [--only TEXT]");
   }
   b.peaks = bench::measure_roofline(b.threads);
   if (!b.json)
     std::printf("%s, %d threads: peak %.0f GFLOP/s, DRAM read %.1f GB/s, copy %.1f, update %.1f\n",
-                isa_name(active_isa()), b.threads, b.peaks.gflops, b.peaks.read_gbs, b.peaks.copy_gbs, b.peaks.update_gbs);
+                isa_name(active_isa()), b.threads, b.peaks.gflops, b.peaks.read_gbs, b.peaks.copy_gbs,
+                b.peaks.update_gbs);
   loss_memory(b), gemms(b), losses(b), attentions(b), rows(b), retrieval(b), maps(b);
 } catch (const tt::Error& e) {
   std::fprintf(stderr, "%s\n", e.what());

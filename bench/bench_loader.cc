@@ -116,11 +116,10 @@ int main(int argc, char** argv) {
     const double step = step_ms(w, base);
     const auto line = [&](const char* what, const ModelConfig& model) {
       const double ms = loader_ms(data, model, train);
-      std::printf(
-          json ? "{\"loader\": \"%s\", \"size\": \"medium\", \"ms_a_batch\": %.4f, \"base_step_ms\": %.4f, "
-                 "\"share\": %.4f}\n"
-               : "loader %-28s %8.4f ms a batch; a base step takes %.3f ms: share %.3f\n",
-          what, ms, step, ms / step);
+      std::printf(json ? "{\"loader\": \"%s\", \"size\": \"medium\", \"ms_a_batch\": %.4f, \"base_step_ms\": %.4f, "
+                         "\"share\": %.4f}\n"
+                       : "loader %-28s %8.4f ms a batch; a base step takes %.3f ms: share %.3f\n",
+                  what, ms, step, ms / step);
     };
     line("base", base);
     line("base, masks and log Q", defaults);

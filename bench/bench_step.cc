@@ -67,14 +67,15 @@ void print(const Options& options, const Measured& m, const Roofline& peaks) {
         "{\"model\": \"%s\", \"size\": \"%s\", \"threads\": %d, \"median_ms\": %.4f, \"p10_ms\": %.4f, "
         "\"p90_ms\": %.4f, \"examples_per_s\": %.0f, \"gflops\": %.2f, \"roofline_ms\": %.4f, "
         "\"roofline_share\": %.4f, \"peak_rss_mib\": %.0f}\n",
-        m.model.c_str(), options.size.c_str(), options.threads, m.ms.median, m.ms.p10, m.ms.p90, examples,
-        gflops, roofline, roofline / m.ms.median, m.memory_mib);
+        m.model.c_str(), options.size.c_str(), options.threads, m.ms.median, m.ms.p10, m.ms.p90, examples, gflops,
+        roofline, roofline / m.ms.median, m.memory_mib);
   else
-    std::printf("%-8s %-6s %dT %9.3f ms (%.3f .. %.3f) %9.0f examples/s %7.1f GFLOP/s (%2.0f %% of peak)  bound %.3f ms "
-                "(%2.0f %%)  %.2f GFLOP, %.0f MB of traffic at least, %.0f MiB held at most\n",
-                m.model.c_str(), options.size.c_str(), options.threads, m.ms.median, m.ms.p10, m.ms.p90, examples,
-                gflops, 100 * gflops / peaks.gflops, roofline, 100 * roofline / m.ms.median, m.cost.flops / 1e9,
-                m.cost.bytes / 1e6, m.memory_mib);
+    std::printf(
+        "%-8s %-6s %dT %9.3f ms (%.3f .. %.3f) %9.0f examples/s %7.1f GFLOP/s (%2.0f %% of peak)  bound %.3f ms "
+        "(%2.0f %%)  %.2f GFLOP, %.0f MB of traffic at least, %.0f MiB held at most\n",
+        m.model.c_str(), options.size.c_str(), options.threads, m.ms.median, m.ms.p10, m.ms.p90, examples, gflops,
+        100 * gflops / peaks.gflops, roofline, 100 * roofline / m.ms.median, m.cost.flops / 1e9, m.cost.bytes / 1e6,
+        m.memory_mib);
 }
 
 }  // namespace

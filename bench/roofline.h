@@ -4,9 +4,9 @@
 namespace tt::bench {
 
 struct Roofline {
-  double gflops;    // float multiply-adds, counted twice, on the active instruction set
-  double read_gbs;  // DRAM, bytes read a second
-  double copy_gbs;  // DRAM, bytes read plus bytes written a second
+  double gflops;      // float multiply-adds, counted twice, on the active instruction set
+  double read_gbs;    // DRAM, bytes read a second
+  double copy_gbs;    // DRAM, bytes read plus bytes written a second
   double update_gbs;  // the same for an update in place of two arrays
 };
 

@@ -11,10 +11,10 @@ namespace tt::bench {
 
 struct Workload {
   std::string name;
-  int64_t batch, history;             // B impressions, each user with H items of history
-  int64_t user_width, item_width;     // DU, DI
+  int64_t batch, history;          // B impressions, each user with H items of history
+  int64_t user_width, item_width;  // DU, DI
   int64_t user_features, item_features;
-  int64_t users, items;               // rows of the two tables
+  int64_t users, items;  // rows of the two tables
 
   static constexpr int64_t kTasks = 3, kRankerVectors = 4, kMipsItems = 100;
 };

@@ -31,9 +31,15 @@ void initialize(Tensor<T> values, const Initializer& how, uint64_t seed, std::st
     for (int64_t i = lo; i < hi; ++i) {
       const auto index = static_cast<uint64_t>(i);
       switch (how.kind) {
-        case Initializer::Kind::constant: values[i] = static_cast<T>(how.scale); break;
-        case Initializer::Kind::uniform: values[i] = static_cast<T>(how.scale * (2 * random.uniform(index) - 1)); break;
-        case Initializer::Kind::normal: values[i] = static_cast<T>(how.scale * random.normal(index)); break;
+        case Initializer::Kind::constant:
+          values[i] = static_cast<T>(how.scale);
+          break;
+        case Initializer::Kind::uniform:
+          values[i] = static_cast<T>(how.scale * (2 * random.uniform(index) - 1));
+          break;
+        case Initializer::Kind::normal:
+          values[i] = static_cast<T>(how.scale * random.normal(index));
+          break;
       }
     }
   });

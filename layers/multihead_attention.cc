@@ -20,15 +20,14 @@ MultiheadAttention<T>::MultiheadAttention(ParameterSet<T>& parameters, const std
 
 template <class T>
 Variable<T> MultiheadAttention<T>::operator()(Tape<T>& tape, Variable<T> x, Tensor<const int64_t> offsets) const {
-  return multihead_attention(x, tape.parameter(*in_weight_), tape.parameter(*in_bias_),
-                             tape.parameter(*out_.weight), tape.parameter(*out_.bias), offsets, heads_);
+  return multihead_attention(x, tape.parameter(*in_weight_), tape.parameter(*in_bias_), tape.parameter(*out_.weight),
+                             tape.parameter(*out_.bias), offsets, heads_);
 }
 
 template <class T>
 Variable<T> MultiheadAttention<T>::newest(Tape<T>& tape, Variable<T> x, Tensor<const int64_t> offsets) const {
   const Variable<T> w = tape.parameter(*in_weight_), b = tape.parameter(*in_bias_);
-  const Variable<T> query =
-      linear({segment_first(x, offsets)}, slice_rows(w, 0, width_), slice_rows(b, 0, width_));
+  const Variable<T> query = linear({segment_first(x, offsets)}, slice_rows(w, 0, width_), slice_rows(b, 0, width_));
   return out_(tape, {newest_attention(query, x, w, b, offsets, heads_)});
 }
 

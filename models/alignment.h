@@ -22,8 +22,8 @@ class Alignment {
                        Tensor<const T> examination) const;
   // The alignment loss over all pairs, not yet times its weight. v: [M, DI]; `anchor` for the kinds that need
   // one.
-  Variable<T> align_loss(Tape<T>& tape, Variable<T> u, Variable<T> v, Variable<T> tau,
-                         const Exclusions& exclude, const Anchor<T>* anchor) const;
+  Variable<T> align_loss(Tape<T>& tape, Variable<T> u, Variable<T> v, Variable<T> tau, const Exclusions& exclude,
+                         const Anchor<T>* anchor) const;
   // mean_i sum_j pi_ij value_ij of the policy as it stands: what over-optimisation drives up. exclude as
   // above.
   T expected_value(Tape<T>& tape, Tensor<const T> u, Tensor<const T> v, T tau) const;

@@ -19,18 +19,15 @@ kernels::RowGroups grouped(const int64_t* ids, int64_t n, Arena& arena) {
 Exclusions accidental_hits(Tensor<const int64_t> user_ids, Tensor<const int64_t> item_ids,
                            Tensor<const int64_t> further_ids, Arena& arena) {
   const int64_t b = user_ids.numel(), m = b + further_ids.numel();
-  int64_t* columns =
-      arena.allocate<int64_t>(m);  // the item of each column, counted from 1: -1 is an item, too
+  int64_t* columns = arena.allocate<int64_t>(m);  // the item of each column, counted from 1: -1 is an item, too
   for (int64_t j = 0; j < m; ++j) columns[j] = 1 + (j < b ? item_ids[j] : further_ids[j - b]);
   const kernels::RowGroups users = grouped(user_ids.data(), b, arena), items = grouped(columns, m, arena);
   auto* item_of = arena.allocate<int32_t>(m);  // column -> group of its item
   for (int64_t g = 0; g < items.groups; ++g)
-    for (int64_t e = items.starts[g]; e < items.starts[g + 1]; ++e)
-      item_of[items.order[e]] = static_cast<int32_t>(g);
+    for (int64_t e = items.starts[g]; e < items.starts[g + 1]; ++e) item_of[items.order[e]] = static_cast<int32_t>(g);
 
   // Row i leaves out the columns of its user's items, distinct[first[i]] .. distinct[last[i]], except itself.
-  auto *distinct = arena.allocate<int32_t>(b), *first = arena.allocate<int32_t>(b),
-       *last = arena.allocate<int32_t>(b);
+  auto *distinct = arena.allocate<int32_t>(b), *first = arena.allocate<int32_t>(b), *last = arena.allocate<int32_t>(b);
   auto* hits = arena.allocate<int64_t>(b);
   auto* met_by = arena.allocate<int64_t>(items.groups);  // the last user who was seen to have it
   std::fill_n(met_by, items.groups, -1);

@@ -15,8 +15,8 @@ struct UserInputs {
   Tensor<const int64_t> history_items;    // [offsets[B]], newest first within a user
   Tensor<const uint8_t> history_actions;  // [offsets[B], A] or empty
   // Dropout (Srivastava et al. 2014), in training only: factors of the embeddings' elements, 0 or 1 / (1 - share).
-  Tensor<const T> id_dropout;             // [B, DU] or empty
-  Tensor<const T> history_dropout;        // [offsets[B], DI] or empty
+  Tensor<const T> id_dropout;       // [B, DU] or empty
+  Tensor<const T> history_dropout;  // [offsets[B], DI] or empty
 };
 
 template <class T>
@@ -28,14 +28,14 @@ struct ItemInputs {
 template <class T>
 struct Batch {
   UserInputs<T> user;
-  ItemInputs<T> item;             // the items shown
-  Tensor<const int32_t> position; // [B]; may be empty if nothing debiases by position
-  Tensor<const T> labels;         // [B, T]
-  Tensor<const T> ranker_scores;  // [B, T] or empty
+  ItemInputs<T> item;              // the items shown
+  Tensor<const int32_t> position;  // [B]; may be empty if nothing debiases by position
+  Tensor<const T> labels;          // [B, T]
+  Tensor<const T> ranker_scores;   // [B, T] or empty
 
-  ItemInputs<T> negatives;        // further columns of the softmax: N' of mixed sampling, or the whole corpus
-  Tensor<const T> queue;          // [Q, DI] item vectors of earlier batches, further columns still; constants
-  Candidates<T> candidates;       // log Q, masks and, with the whole corpus as columns, each row's target
+  ItemInputs<T> negatives;   // further columns of the softmax: N' of mixed sampling, or the whole corpus
+  Tensor<const T> queue;     // [Q, DI] item vectors of earlier batches, further columns still; constants
+  Candidates<T> candidates;  // log Q, masks and, with the whole corpus as columns, each row's target
 
   int64_t size() const { return user.id.numel(); }
 };

@@ -10,22 +10,55 @@ namespace {
 
 using Field = TomlField<ModelConfig>;
 
-#define TT_FIELD(name) Field{#name, &ModelConfig::name}
+#define TT_FIELD(name) \
+  Field { #name, &ModelConfig::name }
 const std::vector<Field>& fields() {
   static const std::vector<Field> list = {
       TT_FIELD(compat),
-      TT_FIELD(user_id_hash_size), TT_FIELD(item_id_hash_size), TT_FIELD(user_id_embedding_dim),
-      TT_FIELD(item_id_embedding_dim), TT_FIELD(user_features_size), TT_FIELD(item_features_size),
-      TT_FIELD(hidden_size), TT_FIELD(embedding_init), TT_FIELD(tower_head), TT_FIELD(user_value_weights), TT_FIELD(num_items),
-      TT_FIELD(normalize), TT_FIELD(temperature), TT_FIELD(learn_temperature),
-      TT_FIELD(history), TT_FIELD(user_history_seqlen), TT_FIELD(attention_heads), TT_FIELD(attention_layers),
-      TT_FIELD(transformer_blocks), TT_FIELD(positional_encoding), TT_FIELD(history_actions),
-      TT_FIELD(log_q), TT_FIELD(log_q_correct_positive), TT_FIELD(mask_accidental_hits), TT_FIELD(mask_user_positives), TT_FIELD(mixed_negatives),
-      TT_FIELD(negative_queue), TT_FIELD(hard_negatives), TT_FIELD(full_softmax),
-      TT_FIELD(debias), TT_FIELD(debias_gradient), TT_FIELD(debias_reduction), TT_FIELD(position_init),
-      TT_FIELD(light_ranker), TT_FIELD(num_mips_items), TT_FIELD(num_ranker_user_embeddings), TT_FIELD(ranker_value),
-      TT_FIELD(ranker_examination), TT_FIELD(distill), TT_FIELD(kd_weight),
-      TT_FIELD(alignment), TT_FIELD(alignment_weight), TT_FIELD(alignment_temperature), TT_FIELD(alignment_beta),
+      TT_FIELD(user_id_hash_size),
+      TT_FIELD(item_id_hash_size),
+      TT_FIELD(user_id_embedding_dim),
+      TT_FIELD(item_id_embedding_dim),
+      TT_FIELD(user_features_size),
+      TT_FIELD(item_features_size),
+      TT_FIELD(hidden_size),
+      TT_FIELD(embedding_init),
+      TT_FIELD(tower_head),
+      TT_FIELD(user_value_weights),
+      TT_FIELD(num_items),
+      TT_FIELD(normalize),
+      TT_FIELD(temperature),
+      TT_FIELD(learn_temperature),
+      TT_FIELD(history),
+      TT_FIELD(user_history_seqlen),
+      TT_FIELD(attention_heads),
+      TT_FIELD(attention_layers),
+      TT_FIELD(transformer_blocks),
+      TT_FIELD(positional_encoding),
+      TT_FIELD(history_actions),
+      TT_FIELD(log_q),
+      TT_FIELD(log_q_correct_positive),
+      TT_FIELD(mask_accidental_hits),
+      TT_FIELD(mask_user_positives),
+      TT_FIELD(mixed_negatives),
+      TT_FIELD(negative_queue),
+      TT_FIELD(hard_negatives),
+      TT_FIELD(full_softmax),
+      TT_FIELD(debias),
+      TT_FIELD(debias_gradient),
+      TT_FIELD(debias_reduction),
+      TT_FIELD(position_init),
+      TT_FIELD(light_ranker),
+      TT_FIELD(num_mips_items),
+      TT_FIELD(num_ranker_user_embeddings),
+      TT_FIELD(ranker_value),
+      TT_FIELD(ranker_examination),
+      TT_FIELD(distill),
+      TT_FIELD(kd_weight),
+      TT_FIELD(alignment),
+      TT_FIELD(alignment_weight),
+      TT_FIELD(alignment_temperature),
+      TT_FIELD(alignment_beta),
       TT_FIELD(alignment_fit_ranker),
   };
   return list;
@@ -145,8 +178,8 @@ void ModelConfig::validate() const {
 }
 
 const std::vector<std::string>& rung_names() {
-  static const std::vector<std::string> names = {"base", "history", "position", "user",
-                                                 "debias", "light", "kd", "reward"};
+  static const std::vector<std::string> names = {"base",   "history", "position", "user",
+                                                 "debias", "light",   "kd",       "reward"};
   return names;
 }
 

@@ -29,33 +29,33 @@ struct ModelConfig {
   std::string compat = "default";                                  // "reference": every [reference] rule at once
 
   // Scores.
-  bool normalize = false;           // u and v to length 1
-  double temperature = 1.0;         // tau
+  bool normalize = false;    // u and v to length 1
+  double temperature = 1.0;  // tau
   bool learn_temperature = false;
 
   // History encoder.
   bool history = false;
-  int64_t user_history_seqlen = 50;  // capacity: only the newest so many items are read
+  int64_t user_history_seqlen = 50;                   // capacity: only the newest so many items are read
   int64_t attention_heads = 4, attention_layers = 3;  // 0 layers: the newest item and the mean alone
-  bool transformer_blocks = false;   // residual + layer norm + feed-forward around each attention
-  std::string positional_encoding = "standard";  // "doubled": [reference]
-  int64_t history_actions = 0;       // A: kinds of action fused into each history item; 0: none
+  bool transformer_blocks = false;                    // residual + layer norm + feed-forward around each attention
+  std::string positional_encoding = "standard";       // "doubled": [reference]
+  int64_t history_actions = 0;                        // A: kinds of action fused into each history item; 0: none
 
   // Negatives and their correction.
-  std::string log_q = "stream";       // estimated as the data streams by; "counts": from the training data; "none"
-  bool log_q_correct_positive = false; // true: correct the positive's own logit too, as if it had been drawn
+  std::string log_q = "stream";         // estimated as the data streams by; "counts": from the training data; "none"
+  bool log_q_correct_positive = false;  // true: correct the positive's own logit too, as if it had been drawn
   bool mask_accidental_hits = true;
-  bool mask_user_positives = false;   // with full_softmax: whatever else the user acted on in training is no negative
-  int64_t mixed_negatives = 0;        // N': uniform negatives added to the batch's own
-  int64_t negative_queue = 0;         // item vectors of earlier batches kept as negatives
-  int64_t hard_negatives = 0;         // > 0: only each row's so many highest negatives
-  bool full_softmax = false;          // all items of the corpus as columns: the reference for small corpora
+  bool mask_user_positives = false;  // with full_softmax: whatever else the user acted on in training is no negative
+  int64_t mixed_negatives = 0;       // N': uniform negatives added to the batch's own
+  int64_t negative_queue = 0;        // item vectors of earlier batches kept as negatives
+  int64_t hard_negatives = 0;        // > 0: only each row's so many highest negatives
+  bool full_softmax = false;         // all items of the corpus as columns: the reference for small corpora
 
   // Debiasing of the label.
-  std::string debias = "none";        // "position" | "user" | "position+user"
-  bool debias_gradient = false;       // [reference]: true, gradients flow through the debiased value
+  std::string debias = "none";            // "position" | "user" | "position+user"
+  bool debias_gradient = false;           // [reference]: true, gradients flow through the debiased value
   std::string debias_reduction = "mean";  // "sum": [reference]
-  std::string position_init = "one";  // "normal": [reference]
+  std::string position_init = "one";      // "normal": [reference]
 
   // Light ranker and distillation.
   bool light_ranker = false;
@@ -66,11 +66,11 @@ struct ModelConfig {
   double kd_weight = 1.0;
 
   // Alignment with the main ranker.
-  std::string alignment = "none";     // "kl" | "expected_reward" | "dpo"
-  double alignment_weight = 0.1;       // lambda; [reference]: 1
-  double alignment_temperature = 0;    // tau_r; 0: the sum of user_value_weights, so that values are mean logits
+  std::string alignment = "none";    // "kl" | "expected_reward" | "dpo"
+  double alignment_weight = 0.1;     // lambda; [reference]: 1
+  double alignment_temperature = 0;  // tau_r; 0: the sum of user_value_weights, so that values are mean logits
   double alignment_beta = 0.1;
-  bool alignment_fit_ranker = true;   // fit the proxy ranker to ranker_scores too; false: [reference]
+  bool alignment_fit_ranker = true;  // fit the proxy ranker to ranker_scores too; false: [reference]
 
   int64_t num_tasks() const { return static_cast<int64_t>(user_value_weights.size()); }
   bool debias_position() const { return debias == "position" || debias == "position+user"; }

@@ -16,21 +16,18 @@ template <class T>
 Debias<T>::Debias(ParameterSet<T>& parameters, const ModelConfig& config)
     : gradient_(config.debias_gradient), sum_(config.debias_reduction == "sum") {
   if (config.debias_position())
-    position_ =
-        parameters.add("position_bias_net_user_value.weight", {kPositions, 1},
-                       config.position_init == "normal" ? Initializer::normal(1) : Initializer::constant(1));
+    position_ = parameters.add("position_bias_net_user_value.weight", {kPositions, 1},
+                               config.position_init == "normal" ? Initializer::normal(1) : Initializer::constant(1));
   // A hundred numbers that start far from the truth: at the towers' rate, Adam would need most of a run to
   // get there.
   if (position_ && config.compat == "default") position_->learning_rate_scale = kEstimatorRate;
   if (config.debias_user())
-    user_.emplace(parameters, "user_debias_net_user_value.0",
-                  config.item_id_embedding_dim + (position_ ? 1 : 0), 1);
+    user_.emplace(parameters, "user_debias_net_user_value.0", config.item_id_embedding_dim + (position_ ? 1 : 0), 1);
 }
 
 template <class T>
 Tensor<const int64_t> Debias<T>::buckets(Tape<T>& tape, Tensor<const int32_t> position, int64_t rows) const {
-  check(position.numel() == rows, "debias",
-        "the model debiases by position, and the batch has no \"position\" column");
+  check(position.numel() == rows, "debias", "the model debiases by position, and the batch has no \"position\" column");
   const Tensor<int64_t> bucket = make_tensor<int64_t>(tape.arena(), {rows});
   for (int64_t i = 0; i < rows; ++i) {
     check(position[i] >= 0, "debias", "position ", position[i], " in row ", i, "; positions count from 0");
@@ -46,14 +43,13 @@ Tensor<const T> Debias<T>::examination(Tape<T>& tape, Tensor<const int32_t> posi
   const Tensor<const int64_t> bucket = buckets(tape, position, b);
   const Tensor<T> out = tape.make({b});
   const T first = std::max(position_->value[0], T(kPositionFloor));
-  for (int64_t i = 0; i < b; ++i)
-    out[i] = std::clamp(position_->value[bucket[i]] / first, T(kExaminationFloor), T(1));
+  for (int64_t i = 0; i < b; ++i) out[i] = std::clamp(position_->value[bucket[i]] / first, T(kExaminationFloor), T(1));
   return out;
 }
 
 template <class T>
-auto Debias<T>::operator()(Tape<T>& tape, Tensor<const T> value, Tensor<const int32_t> position,
-                           Variable<T> u) const -> Output {
+auto Debias<T>::operator()(Tape<T>& tape, Tensor<const T> value, Tensor<const int32_t> position, Variable<T> u) const
+    -> Output {
   const int64_t b = value.numel();
   const Variable<T> v = tape.constant({value.data(), {b, 1}});
   const auto squared_error = [&](Variable<T> estimate) {

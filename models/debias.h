@@ -29,17 +29,14 @@ class Debias {
     Variable<T> loss;   // [1]
   };
   // value: v [B], constants; u: [B, DI].
-  Output operator()(Tape<T>& tape, Tensor<const T> value, Tensor<const int32_t> position,
-                    Variable<T> u) const;
+  Output operator()(Tape<T>& tape, Tensor<const T> value, Tensor<const int32_t> position, Variable<T> u) const;
 
   // How likely each row's slot is looked at, relative to the first: P[position] / P[0] within [0.01, 1], [B].
   // Constants to the gradient; empty if the model does not debias by position.
   Tensor<const T> examination(Tape<T>& tape, Tensor<const int32_t> position) const;
 
   // The learned examination curve P [100], empty if the model does not debias by position.
-  Tensor<const T> position_curve() const {
-    return position_ ? Tensor<const T>(position_->value) : Tensor<const T>();
-  }
+  Tensor<const T> position_curve() const { return position_ ? Tensor<const T>(position_->value) : Tensor<const T>(); }
 
  private:
   // Rows of P for the batch's positions.

@@ -12,8 +12,7 @@ namespace tt {
 template <class T>
 LightRanker<T>::LightRanker(ParameterSet<T>& parameters, const ModelConfig& config, int64_t user_input_width)
     : config_(config) {
-  const int64_t d = config.item_id_embedding_dim, nu = config.num_ranker_user_embeddings,
-                tasks = config.num_tasks();
+  const int64_t d = config.item_id_embedding_dim, nu = config.num_ranker_user_embeddings, tasks = config.num_tasks();
   user_tower_ = Linear<T>(parameters, "ranker_user_tower", user_input_width, nu * d);
   head_ = Linear<T>(parameters, "light_ranker", 2 * d + nu + 1, config.distill ? 2 * tasks : tasks);
   // Retrieval's own score is where the ranker begins; from a small random weight on it, most of a run goes
@@ -28,21 +27,18 @@ Variable<T> LightRanker<T>::user_vectors(Tape<T>& tape, const Blocks<T>& user_in
 }
 
 template <class T>
-Variable<T> LightRanker<T>::logits(Tape<T>& tape, Variable<T> user_vectors, Variable<T> u,
-                                   Variable<T> v) const {
+Variable<T> LightRanker<T>::logits(Tape<T>& tape, Variable<T> user_vectors, Variable<T> u, Variable<T> v) const {
   const Variable<T> r = block_dot(user_vectors, v);
   const Variable<T> aware = block_combine(softmax_rows(r), user_vectors);
   return head_(tape, {v, aware, r, row_dot(u, v)});
 }
 
 template <class T>
-auto LightRanker<T>::loss(Variable<T> logits, const Batch<T>& batch, Tensor<const T> examination) const
-    -> Loss {
+auto LightRanker<T>::loss(Variable<T> logits, const Batch<T>& batch, Tensor<const T> examination) const -> Loss {
   const int64_t tasks = config_.num_tasks();
   if (!config_.distill) return {label_loss(logits, batch.labels, examination), {}};
-  check(
-      batch.ranker_scores.numel() == batch.labels.numel(), "distill",
-      "the batch has no \"ranker_scores\"; distillation learns from them: give them, or set distill = false");
+  check(batch.ranker_scores.numel() == batch.labels.numel(), "distill",
+        "the batch has no \"ranker_scores\"; distillation learns from them: give them, or set distill = false");
   return {label_loss(slice_columns(logits, 0, tasks), batch.labels, examination),
           scale(bce_with_logits(slice_columns(logits, tasks, 2 * tasks), batch.ranker_scores),
                 static_cast<T>(config_.kd_weight))};

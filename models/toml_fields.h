@@ -2,6 +2,8 @@
 // Reading and writing a struct as a TOML table: a list of (key, member) pairs does all of it. Shared by the model's
 // and the trainer's configs.
 
+#include <toml++/toml.h>
+
 #include <charconv>
 #include <cmath>
 #include <filesystem>
@@ -9,8 +11,6 @@
 #include <string>
 #include <variant>
 #include <vector>
-
-#include <toml++/toml.h>
 
 #include "tensor/error.h"
 
@@ -98,7 +98,8 @@ void read_toml_fields(const toml::table& table, const std::string& where, const 
     for (const auto& field : fields) names.emplace_back(field.key);
     const std::string nearest = nearest_name(key.str(), names);
     fail(where, "unknown key \"", prefix, key.str(), "\"",
-         nearest.empty() ? std::string("; see docs/config.md for the known ones") : "; did you mean \"" + prefix + nearest + "\"?");
+         nearest.empty() ? std::string("; see docs/config.md for the known ones")
+                         : "; did you mean \"" + prefix + nearest + "\"?");
   }
 }
 
@@ -145,7 +146,8 @@ inline toml::table parse_toml_file(const std::string& path) {
     return toml::parse_file(path);
   } catch (const toml::parse_error& e) {
     if (e.source().begin.line == 0) fail("config " + path, "cannot be read: ", e.description(), "; check the path");
-    fail("config " + path + ":" + std::to_string(e.source().begin.line), e.description(), "; mend the line, as TOML wants it");
+    fail("config " + path + ":" + std::to_string(e.source().begin.line), e.description(),
+         "; mend the line, as TOML wants it");
   }
 }
 

@@ -2,8 +2,8 @@
 // The two towers.
 //   user: u = Linear(concat[ E_user[id], MLP(features), attended history, mean history ])      [B, DI]
 //   item: v = Linear(concat[ E_item[id], MLP(features) ])                                      [C, DI]
-// each optionally scaled to length 1, and without the Linear if asked for: then the blocks are added up, and a model of ids
-// alone is matrix factorisation. A model without features has no feature MLP and a narrower Linear.
+// each optionally scaled to length 1, and without the Linear if asked for: then the blocks are added up, and a model of
+// ids alone is matrix factorisation. A model without features has no feature MLP and a narrower Linear.
 
 #include <optional>
 

@@ -28,8 +28,10 @@ TwoTower<T>::AnchorTowers::AnchorTowers(const ModelConfig& config)
 
 template <class T>
 TwoTower<T>::TwoTower(const ModelConfig& config, uint64_t seed)
-    : config_(checked(config)), parameters_(std::make_unique<ParameterSet<T>>(seed)),
-      item_tower_(*parameters_, "", config_), user_tower_(*parameters_, "", config_, item_tower_.table()) {
+    : config_(checked(config)),
+      parameters_(std::make_unique<ParameterSet<T>>(seed)),
+      item_tower_(*parameters_, "", config_),
+      user_tower_(*parameters_, "", config_, item_tower_.table()) {
   if (config_.learn_temperature)
     log_temperature_ = parameters_->add("log_temperature", {1}, Initializer::constant(std::log(config_.temperature)));
   if (config_.debias != "none") debias_.emplace(*parameters_, config_);
@@ -52,15 +54,15 @@ template <class T>
 void TwoTower<T>::check_batch(const Batch<T>& batch) const {
   const int64_t b = batch.size();
   check(b > 0, "model", "the batch is empty");
-  check(batch.candidates.positives.offsets.numel() > 0 || batch.item.id.numel() == b, "model", "item_id has ", batch.item.id.numel(), " rows, user_id has ", b);
+  check(batch.candidates.positives.offsets.numel() > 0 || batch.item.id.numel() == b, "model", "item_id has ",
+        batch.item.id.numel(), " rows, user_id has ", b);
   check(batch.labels.shape() == Shape{b, config_.num_tasks()}, "model", "labels have shape ", batch.labels.shape(),
         "; user_value_weights ask for [", b, ", ", config_.num_tasks(), "]");
 }
 
 // Debiased net user value, floored at 1e-6 and divided by its largest in the batch: [B].
 template <class T>
-Variable<T> TwoTower<T>::weights(Tape<T>& tape, const Batch<T>& batch, Variable<T> u,
-                                 Variable<T>* debias_loss) const {
+Variable<T> TwoTower<T>::weights(Tape<T>& tape, const Batch<T>& batch, Variable<T> u, Variable<T>* debias_loss) const {
   const int64_t b = batch.size(), tasks = config_.num_tasks();
   const Tensor<T> value = tape.make({b});
   for (int64_t i = 0; i < b; ++i) {
@@ -94,7 +96,8 @@ LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool align
     if (batch.queue.numel() > 0) columns = concat_rows(columns, tape.constant(batch.queue));
   }
   const int64_t log_q = batch.candidates.log_q.numel();
-  check(log_q == 0 || log_q == columns.rows(), "model", "log_q has ", log_q, " entries for ", columns.rows(), " columns");
+  check(log_q == 0 || log_q == columns.rows(), "model", "log_q has ", log_q, " entries for ", columns.rows(),
+        " columns");
   const Variable<T> temperature_variable = tau(tape);
 
   const Variable<T> weight = weights(tape, batch, out.u, &out.debias);
@@ -126,9 +129,9 @@ LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool align
         anchor.v = v0.value();
         if (anchor_->log_temperature) anchor.tau = std::exp(anchor_->log_temperature->value[0]);
       }
-      out.alignment = scale(alignment_->align_loss(tape, out.u, columns, temperature_variable,
-                                                   batch.candidates.exclude, &anchor),
-                            static_cast<T>(config_.alignment_weight));
+      out.alignment =
+          scale(alignment_->align_loss(tape, out.u, columns, temperature_variable, batch.candidates.exclude, &anchor),
+                static_cast<T>(config_.alignment_weight));
       add_part(out.alignment);
     }
   }
@@ -148,8 +151,7 @@ Variable<T> TwoTower<T>::items(Tape<T>& tape, const ItemInputs<T>& items) const 
 template <class T>
 auto TwoTower<T>::serve(Tape<T>& tape, const UserInputs<T>& users) const -> Served {
   const Blocks<T> input = user_tower_.input(tape, users);
-  return {user_tower_.vectors(tape, input),
-          light_ranker_ ? light_ranker_->user_vectors(tape, input) : Variable<T>()};
+  return {user_tower_.vectors(tape, input), light_ranker_ ? light_ranker_->user_vectors(tape, input) : Variable<T>()};
 }
 
 template <class T>
@@ -161,8 +163,8 @@ void TwoTower<T>::rank(Tape<T>& tape, const T* ranker, const T* u, Tensor<const 
     std::copy_n(ranker, wide, all_ranker.row(i));
     std::copy_n(u, d, all_u.row(i));
   }
-  const Variable<T> logits = light_ranker_->logits(tape, tape.constant(all_ranker), tape.constant(all_u),
-                                                   tape.constant(items));
+  const Variable<T> logits =
+      light_ranker_->logits(tape, tape.constant(all_ranker), tape.constant(all_u), tape.constant(items));
   for (int64_t i = 0; i < c; ++i) values[i] = light_ranker_->value(logits.value().row(i));
 }
 

@@ -20,8 +20,8 @@ namespace tt {
 
 template <class T>
 struct LossOutput {
-  Variable<T> total;      // [1]
-  Variable<T> u, v;       // [B, DI] users, and the items shown (of rows with several positives: all columns)
+  Variable<T> total;  // [1]
+  Variable<T> u, v;   // [B, DI] users, and the items shown (of rows with several positives: all columns)
   // The parts of the total; absent if the model has no such part.
   Variable<T> retrieval, debias, ranker, distillation, proxy, alignment;
 };

@@ -28,7 +28,8 @@ template <class... Parts>
 // check(ok, where, parts...) fails unless ok; the message is built only on failure.
 template <class... Parts>
 void check(bool ok, std::string_view where, const Parts&... parts) {
-  if (!ok) [[unlikely]] fail(where, parts...);
+  if (!ok) [[unlikely]]
+    fail(where, parts...);
 }
 
 // The known name closest to `word` by edit distance, or "" when none is near: for "did you mean ...?".

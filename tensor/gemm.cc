@@ -45,8 +45,7 @@ void use_own_gemm(bool own) { own_gemm = own; }
 
 template <>
 void gemm<float>(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
-                 const float* b, int64_t ldb, float beta, float* c, int64_t ldc, const float* bias,
-                 bool relu) {
+                 const float* b, int64_t ldb, float beta, float* c, int64_t ldc, const float* bias, bool relu) {
   if (m == 0 || n == 0) return;
   if (m * n * k < kSmall) {
     const SerialScope serial;
@@ -64,22 +63,27 @@ void gemm<float>(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha,
 }
 
 template <>
-void gemm<double>(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double* a,
-                  int64_t lda, const double* b, int64_t ldb, double beta, double* c, int64_t ldc,
-                  const double* bias, bool relu) {
+void gemm<double>(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double* a, int64_t lda,
+                  const double* b, int64_t ldb, double beta, double* c, int64_t ldc, const double* bias, bool relu) {
   using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   using View = Eigen::Map<const Matrix, 0, Eigen::OuterStride<>>;
   Eigen::Map<Matrix, 0, Eigen::OuterStride<>> out(c, m, n, Eigen::OuterStride<>(ldc));
-  if (beta == 0) out.setZero();
-  else if (beta != 1) out *= beta;
+  if (beta == 0)
+    out.setZero();
+  else if (beta != 1)
+    out *= beta;
   if (m == 0 || n == 0) return;
   if (k == 0) return bias_and_relu(m, n, c, ldc, bias, relu);
   const View av(a, ta ? k : m, ta ? m : k, Eigen::OuterStride<>(lda));
   const View bv(b, tb ? n : k, tb ? k : n, Eigen::OuterStride<>(ldb));
-  if (ta && tb) out.noalias() += alpha * av.transpose() * bv.transpose();
-  else if (ta) out.noalias() += alpha * av.transpose() * bv;
-  else if (tb) out.noalias() += alpha * av * bv.transpose();
-  else out.noalias() += alpha * av * bv;
+  if (ta && tb)
+    out.noalias() += alpha * av.transpose() * bv.transpose();
+  else if (ta)
+    out.noalias() += alpha * av.transpose() * bv;
+  else if (tb)
+    out.noalias() += alpha * av * bv.transpose();
+  else
+    out.noalias() += alpha * av * bv;
   bias_and_relu(m, n, c, ldc, bias, relu);
 }
 

@@ -23,7 +23,8 @@ AlignedBlock::AlignedBlock(std::size_t bytes, bool zeroed) {
   if (bytes == 0) return;
   const bool large = bytes >= 2 * kHugePage;
   const std::size_t unit = large ? kHugePage : kAlignment;
-  if (bytes > SIZE_MAX / 2) fail("memory", "a block of ", bytes, " bytes cannot be had; the sizes asked for are too large");
+  if (bytes > SIZE_MAX / 2)
+    fail("memory", "a block of ", bytes, " bytes cannot be had; the sizes asked for are too large");
   size_ = round_up(bytes, unit);
   data_ = static_cast<std::byte*>(std::aligned_alloc(unit, size_));
   if (data_ == nullptr) fail("memory", "no memory for a block of ", bytes, " bytes; use smaller tables or batches");

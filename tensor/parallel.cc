@@ -72,7 +72,7 @@ void run_chunks(int64_t chunks, ChunkFunction run, void* context) {
   int64_t error_chunk = chunks;
   std::atomic<int64_t> next{0};  // a counter of our own: libomp allocates for a dynamic schedule
   std::mutex error_lock;
-#pragma omp parallel num_threads(static_cast<int>(threads))
+#pragma omp parallel num_threads(static_cast <int>(threads))
   {
     try {
       match_scratch(omp_get_thread_num() == 0);

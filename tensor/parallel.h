@@ -7,9 +7,9 @@
 
 namespace tt {
 
-int num_threads();             // threads a parallel_for may use
-void set_num_threads(int n);   // n >= 1; throws Error otherwise
-int thread_index();            // 0 .. num_threads()-1 inside a parallel_for, 0 outside
+int num_threads();            // threads a parallel_for may use
+void set_num_threads(int n);  // n >= 1; throws Error otherwise
+int thread_index();           // 0 .. num_threads()-1 inside a parallel_for, 0 outside
 
 // While one lives on a thread, that thread's parallel_for runs serially: for a background thread (the batch loader)
 // that must not start a second team beside the trainer's.

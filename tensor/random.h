@@ -17,9 +17,9 @@ class Philox {
 
   std::array<uint32_t, 4> block(uint64_t index) const;  // counter = (index, stream), key = seed
 
-  uint32_t bits(uint64_t index) const;   // 32 random bits
-  double uniform(uint64_t index) const;  // [0, 1), 53 bits
-  double normal(uint64_t index) const;   // mean 0, variance 1 (Box-Muller; a pair shares one block)
+  uint32_t bits(uint64_t index) const;               // 32 random bits
+  double uniform(uint64_t index) const;              // [0, 1), 53 bits
+  double normal(uint64_t index) const;               // mean 0, variance 1 (Box-Muller; a pair shares one block)
   uint64_t below(uint64_t index, uint64_t n) const;  // 0 .. n-1, n >= 1
 
   // out[i] = the same as uniform / normal at first + i, scaled; in parallel for large n.

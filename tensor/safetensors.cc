@@ -132,15 +132,13 @@ struct SafetensorsFile::State {
 
   void read_entry(const std::string& name, const json& value, const std::byte* data, std::size_t data_size) {
     const bool complete = value.is_object() && value.contains("dtype") && value["dtype"].is_string() &&
-                          value.contains("shape") && value["shape"].is_array() &&
-                          value.contains("data_offsets") && value["data_offsets"].is_array() &&
-                          value["data_offsets"].size() == 2;
-    check(complete, where, "tensor \"", name,
-          "\" lacks a dtype, shape or data_offsets; the header is damaged");
+                          value.contains("shape") && value["shape"].is_array() && value.contains("data_offsets") &&
+                          value["data_offsets"].is_array() && value["data_offsets"].size() == 2;
+    check(complete, where, "tensor \"", name, "\" lacks a dtype, shape or data_offsets; the header is damaged");
     TensorEntry entry;
     const auto dtype = value["dtype"].get<std::string>();
-    const auto* known = std::find_if(std::begin(kDTypes), std::end(kDTypes),
-                                     [&](const DTypeInfo& d) { return dtype == d.name; });
+    const auto* known =
+        std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](const DTypeInfo& d) { return dtype == d.name; });
     check(known != std::end(kDTypes), where, "tensor \"", name, "\" has the unknown dtype \"", dtype,
           "\"; convert it to F32, F64, I64, I32 or U8");
     entry.dtype = known->dtype;
@@ -149,16 +147,15 @@ struct SafetensorsFile::State {
     const int64_t end = read_size(value["data_offsets"][1], where, name);
     check(begin <= end, where, "tensor \"", name, "\": data_offsets [", begin, ", ", end,
           "] run backwards; the header is damaged");
-    check(static_cast<std::size_t>(end) <= data_size, where, "tensor \"", name, "\": data_offsets [", begin,
-          ", ", end, "] reach beyond the ", data_size,
-          " bytes of data; the file is truncated, copy it again");
+    check(static_cast<std::size_t>(end) <= data_size, where, "tensor \"", name, "\": data_offsets [", begin, ", ", end,
+          "] reach beyond the ", data_size, " bytes of data; the file is truncated, copy it again");
     int64_t count;
     check(count_elements(entry.shape, count), where, "tensor \"", name, "\": shape ", shape_text(entry.shape),
           " is too large; the header is damaged");
     entry.bytes = static_cast<std::size_t>(end - begin);
     const std::size_t wanted = static_cast<std::size_t>(count) * known->size;
-    check(wanted == entry.bytes, where, "tensor \"", name, "\": ", dtype, " ", shape_text(entry.shape),
-          " takes ", wanted, " bytes, data_offsets give ", entry.bytes, "; the header is damaged");
+    check(wanted == entry.bytes, where, "tensor \"", name, "\": ", dtype, " ", shape_text(entry.shape), " takes ",
+          wanted, " bytes, data_offsets give ", entry.bytes, "; the header is damaged");
     entry.data = data + begin;
     names.push_back(name);
     entries.emplace(name, std::move(entry));
@@ -187,8 +184,7 @@ struct SafetensorsFile::State {
 
   void align() {
     for (auto& [name, entry] : entries) {
-      if (entry.bytes == 0 || reinterpret_cast<std::uintptr_t>(entry.data) % dtype_size(entry.dtype) == 0)
-        continue;
+      if (entry.bytes == 0 || reinterpret_cast<std::uintptr_t>(entry.data) % dtype_size(entry.dtype) == 0) continue;
       copies.emplace_back(entry.bytes);
       std::memcpy(copies.back().data(), entry.data, entry.bytes);
       entry.data = copies.back().data();

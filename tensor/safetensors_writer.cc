@@ -7,20 +7,16 @@
 
 namespace tt {
 
-void SafetensorsWriter::add(const std::string& name, DType dtype, const void* data,
-                            std::vector<int64_t> shape) {
+void SafetensorsWriter::add(const std::string& name, DType dtype, const void* data, std::vector<int64_t> shape) {
   check(!name.empty() && name != "__metadata__", "safetensors", "a tensor cannot be named \"", name, "\"");
-  for (const Item& item : items_)
-    check(item.name != name, "safetensors", "the tensor \"", name, "\" was added twice");
+  for (const Item& item : items_) check(item.name != name, "safetensors", "the tensor \"", name, "\" was added twice");
   int64_t count = 1;
   for (const int64_t size : shape) {
-    check(size >= 0, "safetensors", "tensor \"", name, "\": shape ", shape_text(shape),
-          " has a negative size");
+    check(size >= 0, "safetensors", "tensor \"", name, "\": shape ", shape_text(shape), " has a negative size");
     count *= size;
   }
   check(data || count == 0, "safetensors", "tensor \"", name, "\" has no data");
-  items_.push_back(
-      {name, dtype, data, std::move(shape), static_cast<std::size_t>(count) * dtype_size(dtype)});
+  items_.push_back({name, dtype, data, std::move(shape), static_cast<std::size_t>(count) * dtype_size(dtype)});
 }
 
 void SafetensorsWriter::write(const std::string& path) const {
@@ -33,9 +29,8 @@ void SafetensorsWriter::write(const std::string& path) const {
   if (!metadata_.empty()) header["__metadata__"] = metadata_;
   std::size_t offset = 0;
   for (const Item* item : order) {
-    header[item->name] = {{"dtype", dtype_name(item->dtype)},
-                          {"shape", item->shape},
-                          {"data_offsets", {offset, offset + item->bytes}}};
+    header[item->name] = {
+        {"dtype", dtype_name(item->dtype)}, {"shape", item->shape}, {"data_offsets", {offset, offset + item->bytes}}};
     offset += item->bytes;
   }
   std::string text;

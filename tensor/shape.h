@@ -17,8 +17,8 @@ class Shape {
 
   int rank() const { return rank_; }
   int64_t operator[](int axis) const { return dims_[static_cast<size_t>(axis)]; }
-  int64_t numel() const { return product(rank_); }     // 1 for rank 0
-  int64_t rows() const { return product(rank_ - 1); }  // all but the last dimension, multiplied
+  int64_t numel() const { return product(rank_); }                      // 1 for rank 0
+  int64_t rows() const { return product(rank_ - 1); }                   // all but the last dimension, multiplied
   int64_t cols() const { return rank_ == 0 ? 1 : (*this)[rank_ - 1]; }  // the last dimension; 1 for rank 0
   bool operator==(const Shape& other) const = default;
 

@@ -25,18 +25,13 @@ class Tensor {
   T* row(int64_t i) const { return data_ + i * cols(); }
   explicit operator bool() const { return data_ != nullptr; }
   operator Tensor<const T>() const  // NOLINT: a view may always become a read-only view
-    requires(!std::is_const_v<T>)
-  {
+      requires(!std::is_const_v<T>) {
     return {data_, shape_};
   }
 
   T* begin() const { return data_; }
   T* end() const { return data_ + numel(); }
-  void fill(T x) const
-    requires(!std::is_const_v<T>)
-  {
-    std::fill(begin(), end(), x);
-  }
+  void fill(T x) const requires(!std::is_const_v<T>) { std::fill(begin(), end(), x); }
 
  private:
   T* data_ = nullptr;

@@ -9,13 +9,33 @@ namespace {
 
 using Field = TomlField<TrainConfig>;
 
-#define TT_FIELD(name) Field{#name, &TrainConfig::name}
+#define TT_FIELD(name) \
+  Field { #name, &TrainConfig::name }
 const std::vector<Field>& fields() {
   static const std::vector<Field> list = {
-      TT_FIELD(batch_size), TT_FIELD(epochs), TT_FIELD(seed), TT_FIELD(optimizer), TT_FIELD(learning_rate), TT_FIELD(user_table_rate),
-      TT_FIELD(beta1), TT_FIELD(beta2), TT_FIELD(epsilon), TT_FIELD(weight_decay), TT_FIELD(warmup_steps),
-      TT_FIELD(decay), TT_FIELD(clip_norm), TT_FIELD(ema), TT_FIELD(monitor), TT_FIELD(patience), TT_FIELD(evaluate_every),
-      TT_FIELD(rows), TT_FIELD(user_weight_power), TT_FIELD(dropout), TT_FIELD(user_id_dropout), TT_FIELD(item_id_dropout), TT_FIELD(alignment_start_epoch),
+      TT_FIELD(batch_size),
+      TT_FIELD(epochs),
+      TT_FIELD(seed),
+      TT_FIELD(optimizer),
+      TT_FIELD(learning_rate),
+      TT_FIELD(user_table_rate),
+      TT_FIELD(beta1),
+      TT_FIELD(beta2),
+      TT_FIELD(epsilon),
+      TT_FIELD(weight_decay),
+      TT_FIELD(warmup_steps),
+      TT_FIELD(decay),
+      TT_FIELD(clip_norm),
+      TT_FIELD(ema),
+      TT_FIELD(monitor),
+      TT_FIELD(patience),
+      TT_FIELD(evaluate_every),
+      TT_FIELD(rows),
+      TT_FIELD(user_weight_power),
+      TT_FIELD(dropout),
+      TT_FIELD(user_id_dropout),
+      TT_FIELD(item_id_dropout),
+      TT_FIELD(alignment_start_epoch),
       TT_FIELD(prefetch),
   };
   return list;
@@ -34,8 +54,9 @@ std::string qualified(const std::string& key) {
   const std::string found = full_name(key);
   if (!found.empty()) return found;
   const std::string nearest = full_name(nearest_name(key, bare));
-  fail("--set", "unknown key \"", key, "\"",
-       nearest.empty() ? std::string("; see docs/config.md for the known ones") : "; did you mean \"" + nearest + "\"?");
+  fail(
+      "--set", "unknown key \"", key, "\"",
+      nearest.empty() ? std::string("; see docs/config.md for the known ones") : "; did you mean \"" + nearest + "\"?");
 }
 
 }  // namespace
@@ -83,8 +104,10 @@ void read_config_file(const std::string& path, RunConfig& config) {
   const toml::table file = parse_toml_file(path);
   for (const auto& [key, node] : file) {
     const toml::table* table = node.as_table();
-    if (key == "model" && table) read_model_table(*table, where, config.model);
-    else if (key == "train" && table) read_toml_fields(*table, where, "train.", fields(), config.train);
+    if (key == "model" && table)
+      read_model_table(*table, where, config.model);
+    else if (key == "train" && table)
+      read_toml_fields(*table, where, "train.", fields(), config.train);
     else if (key == "run" && table) {
       config.data = (*table)["data"].value_or(config.data);
       config.rung = (*table)["model"].value_or(config.rung);
@@ -102,8 +125,10 @@ void set_config_key(RunConfig& config, const std::string& assignment) {
   if (!key.starts_with("model.") && !key.starts_with("train.")) key = qualified(key);
   const bool model = key.starts_with("model.");
   key = key.substr(6);
-  if (model) set_model_key(config.model, key, value);
-  else read_toml_fields(parse_assignment(key, value), "--set", "train.", fields(), config.train);
+  if (model)
+    set_model_key(config.model, key, value);
+  else
+    read_toml_fields(parse_assignment(key, value), "--set", "train.", fields(), config.train);
 }
 
 std::string to_toml(const RunConfig& config) {
@@ -111,7 +136,10 @@ std::string to_toml(const RunConfig& config) {
   run.insert("data", config.data);
   run.insert("model", config.rung);
   std::ostringstream out;
-  out << "[run]\n" << run << "\n\n" << to_toml(config.model) << "\n[train]\n" << write_toml_fields(fields(), config.train);
+  out << "[run]\n"
+      << run << "\n\n"
+      << to_toml(config.model) << "\n[train]\n"
+      << write_toml_fields(fields(), config.train);
   return out.str();
 }
 

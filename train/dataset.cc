@@ -20,8 +20,7 @@ namespace {
 constexpr std::string_view kSplitNames[] = {"train", "valid", "test"};
 
 // offsets[0] = 0, never backwards, ending at `end`.
-void check_offsets(const std::string& where, const char* name, const int64_t* offsets, int64_t rows,
-                   int64_t end) {
+void check_offsets(const std::string& where, const char* name, const int64_t* offsets, int64_t rows, int64_t end) {
   bool good = offsets[0] == 0 && offsets[rows] == end;
   for (int64_t i = 0; good && i < rows; ++i) good = offsets[i] <= offsets[i + 1];
   check(good, where, name, " do not run from 0 to ", end, "; the file is damaged, make the dataset again");
@@ -29,17 +28,16 @@ void check_offsets(const std::string& where, const char* name, const int64_t* of
 
 void check_rows(const std::string& where, const char* what, const int32_t* rows, int64_t n, int64_t limit) {
   for (int64_t i = 0; i < n; ++i)
-    check(rows[i] >= 0 && rows[i] < limit, where, "row ", i, ": ", what, " ", rows[i],
-          " is out of range, there are ", limit, " ", what, "s; was it written for another dataset?");
+    check(rows[i] >= 0 && rows[i] < limit, where, "row ", i, ": ", what, " ", rows[i], " is out of range, there are ",
+          limit, " ", what, "s; was it written for another dataset?");
 }
 
 void check_unit(const std::string& where, const char* what, const float* values, int64_t n,
                 const std::vector<std::string>& tasks) {
   const auto t = static_cast<int64_t>(tasks.size());
   for (int64_t i = 0; i < n * t; ++i)
-    check(values[i] >= 0 && values[i] <= 1, where, "row ", i / t, ": ", what, " \"",
-          tasks[static_cast<size_t>(i % t)], "\" is ", values[i],
-          ", outside [0, 1]; scale it when the data is made");
+    check(values[i] >= 0 && values[i] <= 1, where, "row ", i / t, ": ", what, " \"", tasks[static_cast<size_t>(i % t)],
+          "\" is ", values[i], ", outside [0, 1]; scale it when the data is made");
 }
 
 }  // namespace
@@ -102,8 +100,7 @@ void Dataset::read_info() {
   auto info = json::parse(read_whole_file(path), nullptr, false);
   check(info.is_object() && info.value("format", json()) == "twotower dataset", "dataset " + path,
         "does not describe a twotower dataset; make it again");
-  check(info.value("version", json()) == 1, "dataset " + path, "has version ",
-        info.value("version", json()).dump(),
+  check(info.value("version", json()) == 1, "dataset " + path, "has version ", info.value("version", json()).dump(),
         ", this program reads version 1; make it again with this program");
   try {
     num_users_ = info.at("users").get<int64_t>();
@@ -120,17 +117,15 @@ void Dataset::read_info() {
   } catch (const json::exception& error) {
     fail("dataset " + path, "lacks a field or has one of the wrong type (", error.what(), "); make it again");
   }
-  check(num_users_ > 0 && num_items_ > 0 && !tasks_.empty(), "dataset " + path, "has ", num_users_,
-        " users, ", num_items_, " items and ", tasks_.size(),
-        " tasks; an empty dataset cannot train anything");
-  check(value_weights_.size() == tasks_.size(), "dataset " + path, "has ", value_weights_.size(),
-        " value_weights for ", tasks_.size(), " tasks; give one each");
+  check(num_users_ > 0 && num_items_ > 0 && !tasks_.empty(), "dataset " + path, "has ", num_users_, " users, ",
+        num_items_, " items and ", tasks_.size(), " tasks; an empty dataset cannot train anything");
+  check(value_weights_.size() == tasks_.size(), "dataset " + path, "has ", value_weights_.size(), " value_weights for ",
+        tasks_.size(), " tasks; give one each");
   info_ = std::make_shared<const json>(std::move(info));
 }
 
 void Dataset::read_side(bool users) {
-  const std::string path = dir_ + (users ? "/users.safetensors" : "/items.safetensors"),
-                    where = "dataset " + path;
+  const std::string path = dir_ + (users ? "/users.safetensors" : "/items.safetensors"), where = "dataset " + path;
   SafetensorsFile& file = users ? users_file_ : items_file_;
   const int64_t rows = users ? num_users_ : num_items_;
   const auto& columns = users ? user_columns_ : item_columns_;
@@ -138,9 +133,8 @@ void Dataset::read_side(bool users) {
   const auto width = static_cast<int64_t>(columns.size());
   const float* features = file.data<float>("features", {rows, width});
   for (int64_t i = 0; i < rows * width; ++i)
-    check(std::isfinite(features[i]), where, "row ", i / width, ": feature \"",
-          columns[static_cast<size_t>(i % width)], "\" is ", features[i],
-          "; every feature must be a finite number");
+    check(std::isfinite(features[i]), where, "row ", i / width, ": feature \"", columns[static_cast<size_t>(i % width)],
+          "\" is ", features[i], "; every feature must be a finite number");
   const int64_t* offsets = file.data<int64_t>("id_offsets", {rows + 1});
   const uint8_t* bytes = file.data<uint8_t>("id_bytes", {-1});
   check_offsets(where, "id_offsets", offsets, rows, file.entry("id_bytes").elements());

@@ -73,11 +73,9 @@ class Dataset {
   int64_t num_tasks() const { return static_cast<int64_t>(tasks_.size()); }
   int64_t num_actions() const { return static_cast<int64_t>(actions_.size()); }
   const std::vector<std::string>& tasks() const { return tasks_; }
-  const std::vector<std::string>& actions() const { return actions_; }  // names of the history flags
-  const std::vector<float>& value_weights() const {
-    return value_weights_;
-  }                                                          // [T], a suggestion for the config
-  const std::string& protocol() const { return protocol_; }  // how it was split, in words
+  const std::vector<std::string>& actions() const { return actions_; }        // names of the history flags
+  const std::vector<float>& value_weights() const { return value_weights_; }  // [T], a suggestion for the config
+  const std::string& protocol() const { return protocol_; }                   // how it was split, in words
 
   // Final dense matrices (standardised numbers, one-hot and multi-hot columns) with a name for each column.
   int64_t user_features_size() const { return static_cast<int64_t>(user_columns_.size()); }
@@ -87,9 +85,7 @@ class Dataset {
   const float* user_features() const { return user_features_; }  // [U, IU]
   const float* item_features() const { return item_features_; }  // [C, II]
 
-  const Impressions& split(Split s) const {
-    return splits_[static_cast<size_t>(s)];
-  }  // size 0 when not there
+  const Impressions& split(Split s) const { return splits_[static_cast<size_t>(s)]; }  // size 0 when not there
   bool has_positions() const { return has_positions_; }
   bool has_ranker_scores() const { return has_ranker_scores_; }  // in the train split
 

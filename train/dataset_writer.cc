@@ -31,26 +31,24 @@ void check_ids(const std::string& where, const char* what, const std::vector<std
   std::unordered_set<std::string_view> known;
   known.reserve(ids.size());
   for (const std::string& id : ids)
-    check(known.insert(id).second, where, what, " id \"", id, "\" appears twice; give each ", what,
-          " one row");
+    check(known.insert(id).second, where, what, " id \"", id, "\" appears twice; give each ", what, " one row");
 }
 
 void check_features(const std::string& where, const char* what, const FeatureMatrix& matrix, size_t rows) {
   if (matrix.width() == 0) return;
-  check(static_cast<size_t>(matrix.rows) == rows && matrix.values.size() == rows * matrix.columns.size(),
-        where, what, " features have ", matrix.rows, " rows, expected ", rows);
+  check(static_cast<size_t>(matrix.rows) == rows && matrix.values.size() == rows * matrix.columns.size(), where, what,
+        " features have ", matrix.rows, " rows, expected ", rows);
   for (size_t i = 0; i < matrix.values.size(); ++i)
     check(std::isfinite(matrix.values[i]), where, what, " row ", i / matrix.columns.size(), ", feature \"",
           matrix.columns[i % matrix.columns.size()], "\" is ", matrix.values[i],
           "; give a finite number, or leave the field empty for the mean");
 }
 
-void check_unit(const std::string& where, const char* split, const char* what,
-                const std::vector<float>& values, const std::vector<std::string>& tasks) {
+void check_unit(const std::string& where, const char* split, const char* what, const std::vector<float>& values,
+                const std::vector<std::string>& tasks) {
   for (size_t i = 0; i < values.size(); ++i)
     check(values[i] >= 0 && values[i] <= 1, where, split, " row ", i / tasks.size(), ": ", what, " \"",
-          tasks[i % tasks.size()], "\" is ", values[i],
-          ", outside [0, 1]; scale it, or make it from a condition");
+          tasks[i % tasks.size()], "\" is ", values[i], ", outside [0, 1]; scale it, or make it from a condition");
 }
 
 void check_split(const std::string& where, const char* split, const DatasetContent& content,
@@ -116,8 +114,7 @@ void write_side(const std::string& path, const std::vector<std::string>& ids, co
   SafetensorsWriter writer;
   writer.add("features", features.values.data(), {rows, features.width()});
   writer.add("id_offsets", offsets.data(), {rows + 1});
-  writer.add("id_bytes", reinterpret_cast<const uint8_t*>(bytes.data()),
-             {static_cast<int64_t>(bytes.size())});
+  writer.add("id_bytes", reinterpret_cast<const uint8_t*>(bytes.data()), {static_cast<int64_t>(bytes.size())});
   for (const FeatureInfo& info : features.info)
     if (!info.codes.empty()) writer.add("codes." + info.name, info.codes.data(), {rows});
   if (counts) {

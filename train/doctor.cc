@@ -62,11 +62,13 @@ void look_at_side(const char* side, const Vectors& v, std::vector<Finding>& out)
   if (!finite) return;
   const double cosine = mean_cosine(v);
   const bool collapsed = cosine > 0.9;
-  out.push_back({std::string("spread of ") + side + " vectors",
-                 "mean cosine of two of them " + decimals(cosine, 3) +
-                     (collapsed ? ": they all point the same way" : ""),
-                 !collapsed, collapsed ? "more negatives (a larger batch_size, mixed_negatives), a lower learning rate, "
-                                         "or normalize = true with a temperature near 0.1" : ""});
+  out.push_back(
+      {std::string("spread of ") + side + " vectors",
+       "mean cosine of two of them " + decimals(cosine, 3) + (collapsed ? ": they all point the same way" : ""),
+       !collapsed,
+       collapsed ? "more negatives (a larger batch_size, mixed_negatives), a lower learning rate, "
+                   "or normalize = true with a temperature near 0.1"
+                 : ""});
 }
 
 // How unevenly the log offers items as negatives, and whether training makes up for it.
@@ -143,9 +145,10 @@ std::vector<Finding> examine(Retriever& retriever, const EvaluationResult& resul
                  std::to_string(cold.size()) + " of " + std::to_string(v.rows) + "; " + of(alike, cold) +
                      " of these have the very vector of another",
                  !mostly_cold && !blind,
-                 blind         ? "item features that tell them apart: items that training never met live on them alone"
-                 : mostly_cold ? "see that item features are good: such items live on them alone; try item_id_dropout = 0.1"
-                               : ""});
+                 blind ? "item features that tell them apart: items that training never met live on them alone"
+                 : mostly_cold
+                     ? "see that item features are good: such items live on them alone; try item_id_dropout = 0.1"
+                     : ""});
 
   const int64_t k = *std::max_element(options.ks.begin(), options.ks.end());
   const std::string at = "@" + std::to_string(k);
@@ -163,17 +166,20 @@ std::vector<Finding> examine(Retriever& retriever, const EvaluationResult& resul
     const double coverage = m["coverage" + at];
     const double most = std::min(1.0, static_cast<double>(k * result.users) / static_cast<double>(v.rows));
     const bool narrow = coverage < 0.1 * most;
-    out.push_back({"coverage" + at, decimals(100 * coverage, 1) + " % of the corpus is returned to someone (at most " +
-                                        decimals(100 * most, 1) + " % can be)",
-                   !narrow, narrow ? "log_q = \"counts\", or a larger model: nearly everyone gets the same items" : ""});
+    out.push_back({"coverage" + at,
+                   decimals(100 * coverage, 1) + " % of the corpus is returned to someone (at most " +
+                       decimals(100 * most, 1) + " % can be)",
+                   !narrow,
+                   narrow ? "log_q = \"counts\", or a larger model: nearly everyone gets the same items" : ""});
   }
   for (const auto& [name, baseline] : result.baselines)
     if (name == "popularity" && baseline.has("recall" + at)) {
       const double ours = m["recall" + at], theirs = baseline["recall" + at];
-      out.push_back({"recall" + at + " over the popularity baseline",
-                     decimals(ours) + " against " + decimals(theirs), ours > theirs,
-                     ours > theirs ? "" : "more epochs, a higher learning rate, or full_softmax = true on a corpus this "
-                                          "size; a model below popularity has not learned yet"});
+      out.push_back({"recall" + at + " over the popularity baseline", decimals(ours) + " against " + decimals(theirs),
+                     ours > theirs,
+                     ours > theirs ? ""
+                                   : "more epochs, a higher learning rate, or full_softmax = true on a corpus this "
+                                     "size; a model below popularity has not learned yet"});
     }
   return out;
 }

@@ -9,8 +9,8 @@
 namespace tt {
 
 struct Finding {
-  std::string what;    // what was looked at
-  std::string found;   // the numbers, in words
+  std::string what;   // what was looked at
+  std::string found;  // the numbers, in words
   bool healthy = true;
   std::string advice;  // what to try; empty if healthy
 };

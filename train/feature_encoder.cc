@@ -23,8 +23,8 @@ FeatureEncoder::Source read_source(const nlohmann::json& entry, int64_t width, c
       source.codes.emplace(text.get<std::string>(), static_cast<int64_t>(source.codes.size()));
   }
   const int64_t needed = source.kind == Kind::numeric ? 1 : static_cast<int64_t>(source.codes.size());
-  check(source.width == 0 || (source.first >= 0 && source.width == needed && source.first + needed <= width),
-        where, "the source \"", source.name, "\" does not fit the feature columns; make the dataset again");
+  check(source.width == 0 || (source.first >= 0 && source.width == needed && source.first + needed <= width), where,
+        "the source \"", source.name, "\" does not fit the feature columns; make the dataset again");
   return source;
 }
 

@@ -27,8 +27,7 @@ void fit_numeric(const FeatureColumn& column, FeatureInfo& info) {
     info.left_out = "the same value in every row";
 }
 
-void fit_categories(const FeatureColumn& column, int64_t rows, const FeatureOptions& options,
-                    FeatureInfo& info) {
+void fit_categories(const FeatureColumn& column, int64_t rows, const FeatureOptions& options, FeatureInfo& info) {
   const bool multi = column.kind == FeatureColumn::Kind::multi;
   const auto distinct = static_cast<int64_t>(column.vocabulary.size());
   for (int64_t r = 0; r < rows; ++r) {
@@ -36,8 +35,7 @@ void fit_categories(const FeatureColumn& column, int64_t rows, const FeatureOpti
     info.missing += multi ? column.offsets[at] == column.offsets[at + 1] : column.codes[at] < 0;
   }
   if (distinct > options.max_categories)
-    info.left_out =
-        std::to_string(distinct) + " distinct values, more than " + std::to_string(options.max_categories);
+    info.left_out = std::to_string(distinct) + " distinct values, more than " + std::to_string(options.max_categories);
   else if (distinct == 0 || (distinct == 1 && info.missing == 0))
     info.left_out = "the same value in every row";
   else

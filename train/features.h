@@ -41,8 +41,7 @@ struct FeatureMatrix {
 };
 
 struct FeatureOptions {
-  int64_t max_categories =
-      64;  // a categorical or multi column with more distinct values is left out of the matrix
+  int64_t max_categories = 64;  // a categorical or multi column with more distinct values is left out of the matrix
 };
 
 FeatureMatrix assemble_features(const std::vector<FeatureColumn>& columns, int64_t rows,

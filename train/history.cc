@@ -11,8 +11,7 @@ std::vector<int64_t> action_rows(const InteractionColumns& rows, size_t tasks) {
   std::vector<int64_t> order;
   for (size_t i = 0; i < rows.user.size(); ++i) {
     const float* labels = rows.labels.data() + i * tasks;
-    if (std::any_of(labels, labels + tasks, [](float x) { return x > 0; }))
-      order.push_back(static_cast<int64_t>(i));
+    if (std::any_of(labels, labels + tasks, [](float x) { return x > 0; })) order.push_back(static_cast<int64_t>(i));
   }
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
     const auto x = static_cast<size_t>(a), y = static_cast<size_t>(b);
@@ -25,8 +24,7 @@ std::vector<int64_t> action_rows(const InteractionColumns& rows, size_t tasks) {
 
 History build_history(const DatasetContent& content) {
   const size_t users = content.user_ids.size(), tasks = content.tasks.size();
-  const std::vector<int64_t> train = action_rows(content.train, tasks),
-                             valid = action_rows(content.valid, tasks);
+  const std::vector<int64_t> train = action_rows(content.train, tasks), valid = action_rows(content.valid, tasks);
   History history;
   history.offsets.assign(users + 1, 0);
   std::vector<int64_t> train_size(users, 0);  // the first part of a user's list
@@ -36,8 +34,7 @@ History build_history(const DatasetContent& content) {
     history.times.push_back(rows.time[row]);
     for (size_t t = 0; t < tasks; ++t) history.actions.push_back(rows.labels[row * tasks + t] > 0);
   };
-  const auto belongs = [](const InteractionColumns& rows, const std::vector<int64_t>& order, size_t at,
-                          size_t user) {
+  const auto belongs = [](const InteractionColumns& rows, const std::vector<int64_t>& order, size_t at, size_t user) {
     return at < order.size() && rows.user[static_cast<size_t>(order[at])] == static_cast<int32_t>(user);
   };
   for (size_t u = 0; u < users; ++u) {

@@ -220,8 +220,7 @@ void Loader::fill(Slot& slot, int64_t index) {
   for (int64_t i = 0; i < b; ++i) {
     if (i + kAhead < b) {
       const int64_t r = rows[i + kAhead];
-      __builtin_prefetch(log.user + r), __builtin_prefetch(log.item + r),
-          __builtin_prefetch(log.position + r);
+      __builtin_prefetch(log.user + r), __builtin_prefetch(log.item + r), __builtin_prefetch(log.position + r);
       __builtin_prefetch(log.history_end + r), __builtin_prefetch(log.labels + r * tasks);
     }
     const int64_t r = rows[i];
@@ -262,9 +261,9 @@ void Loader::add_dropout(UserInputs<float>& users, int64_t begin, Arena& arena) 
                                      model_.user_id_embedding_dim, static_cast<uint64_t>(begin), arena);
   if (!model_.history) return;
   // A row may have as many numbers as a history has items, so those before it have had at most so many.
-  users.history_dropout = dropout_factors(stream(train_, kHistoryDropout, epoch_), train_.dropout,
-                                          users.history_items.numel(), model_.item_id_embedding_dim,
-                                          static_cast<uint64_t>(begin * model_.user_history_seqlen), arena);
+  users.history_dropout =
+      dropout_factors(stream(train_, kHistoryDropout, epoch_), train_.dropout, users.history_items.numel(),
+                      model_.item_id_embedding_dim, static_cast<uint64_t>(begin * model_.user_history_seqlen), arena);
 }
 
 // Ids of the rows from `begin` on, of which so large a share is hidden.
@@ -291,8 +290,8 @@ void Loader::add_negatives(Batch<float>& batch, int64_t index, Arena& arena) {
   const Tensor<int64_t> further = make_tensor<int64_t>(arena, {mixed + queued});
   const Philox random = stream(train_, kNegatives, epoch_);
   for (int64_t i = 0; i < mixed; ++i)
-    further[i] = static_cast<int64_t>(
-        random.below(static_cast<uint64_t>(index * mixed + i), static_cast<uint64_t>(corpus)));
+    further[i] =
+        static_cast<int64_t>(random.below(static_cast<uint64_t>(index * mixed + i), static_cast<uint64_t>(corpus)));
   std::copy(queue_.begin(), queue_.end(), further.data() + mixed);
   batch.negatives.id = {further.data(), {mixed}};
   batch.negatives.features = gather_features(data_.item_features(), width, further.data(), mixed, arena);
@@ -309,7 +308,9 @@ void Loader::add_log_q(Batch<float>& batch, const int64_t* items, Arena& arena) 
     const Tensor<float> log_q = make_tensor<float>(arena, {b + mixed + queued});
     const auto logged = static_cast<double>(b - 1 + queued), uniform = static_cast<double>(mixed);
     for (int64_t j = 0; j < log_q.numel(); ++j) {
-      const int64_t item = j < b ? items[j] : j < b + mixed ? batch.negatives.id[j - b] : queue_[static_cast<size_t>(j - b - mixed)];
+      const int64_t item = j < b           ? items[j]
+                           : j < b + mixed ? batch.negatives.id[j - b]
+                                           : queue_[static_cast<size_t>(j - b - mixed)];
       const double p = estimator_ ? estimator_->probability(item) : share_[static_cast<size_t>(item)];
       log_q[j] = static_cast<float>(log_expected_count(logged, p, uniform, static_cast<double>(data_.num_items())));
     }

@@ -59,21 +59,21 @@ class Loader {
   const Dataset& data_;
   ModelConfig model_;
   TrainConfig train_;
-  std::vector<int64_t> rows_, order_;   // impressions (or users) that take part; this epoch's order of them
-  std::unique_ptr<UserRows> users_;     // rows = "users"
-  std::vector<int64_t> all_items_;      // 0 .. C-1, for full softmax
-  UserItems positives_;                 // of each user in training, for mask_user_positives
-  std::vector<double> share_;           // of each item among the rows, for log_q = "counts"
+  std::vector<int64_t> rows_, order_;  // impressions (or users) that take part; this epoch's order of them
+  std::unique_ptr<UserRows> users_;    // rows = "users"
+  std::vector<int64_t> all_items_;     // 0 .. C-1, for full softmax
+  UserItems positives_;                // of each user in training, for mask_user_positives
+  std::vector<double> share_;          // of each item among the rows, for log_q = "counts"
   std::unique_ptr<FrequencyEstimator> estimator_;
-  std::vector<int64_t> queue_;          // items of the last batches, newest last
+  std::vector<int64_t> queue_;  // items of the last batches, newest last
   int64_t epoch_ = 0, batches_ = 0, next_ = 0;
-  int64_t observed_ = 0;                // epochs that the estimator has seen the start of
+  int64_t observed_ = 0;  // epochs that the estimator has seen the start of
 
   Slot slots_[2];
   std::thread thread_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  int64_t wanted_ = -1;                 // the batch that the thread shall make next; -1: none
+  int64_t wanted_ = -1;  // the batch that the thread shall make next; -1: none
   bool stop_ = false;
   std::exception_ptr failure_;
 };

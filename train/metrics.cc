@@ -92,8 +92,8 @@ struct Evaluator::State {
   EvaluateOptions options;
   CorpusFacts facts;
   UserItems seen, expected;
-  std::vector<UserMoment> users;                        // who is evaluated, as of when
-  std::vector<int64_t> impression_offsets, impressions; // rows of the split by user, if it has ranker scores
+  std::vector<UserMoment> users;                         // who is evaluated, as of when
+  std::vector<int64_t> impression_offsets, impressions;  // rows of the split by user, if it has ranker scores
   std::vector<std::string> names;
   int64_t deepest = 0;
 };
@@ -138,15 +138,14 @@ void Evaluator::State::index_impressions() {
   for (size_t u = 0; u + 1 < impression_offsets.size(); ++u) impression_offsets[u + 1] += impression_offsets[u];
   impressions.resize(static_cast<size_t>(log.size));
   std::vector<int64_t> next(impression_offsets.begin(), impression_offsets.end() - 1);
-  for (int64_t i = 0; i < log.size; ++i)
-    impressions[static_cast<size_t>(next[static_cast<size_t>(log.user[i])]++)] = i;
+  for (int64_t i = 0; i < log.size; ++i) impressions[static_cast<size_t>(next[static_cast<size_t>(log.user[i])]++)] = i;
 }
 
 std::string Evaluator::State::protocol() const {
   std::ostringstream text;
   text << split_name(options.split) << " split (" << data.protocol() << "); " << users.size()
-       << " users with at least one item acted on" << (options.max_users > 0 ? " (a sample)" : "") << "; full corpus of "
-       << facts.items << " items, no sampling; "
+       << " users with at least one item acted on" << (options.max_users > 0 ? " (a sample)" : "")
+       << "; full corpus of " << facts.items << " items, no sampling; "
        << (options.include_seen ? "items seen in the splits before are kept"
                                 : "items seen in the splits before are neither returned nor expected")
        << "; each user with the history before the first impression of the split; recall@K is hits / number of the "
@@ -168,7 +167,8 @@ void Evaluator::State::logged(Ranking& ranking, int64_t at, float* out) const {
     const int64_t row = impressions[static_cast<size_t>(i)];
     items.push_back(log.item[row]);
     float value = 0;
-    for (int64_t t = 0; t < tasks; ++t) value += facts.weights[static_cast<size_t>(t)] * log.ranker_scores[row * tasks + t];
+    for (int64_t t = 0; t < tasks; ++t)
+      value += facts.weights[static_cast<size_t>(t)] * log.ranker_scores[row * tasks + t];
     ranker.push_back(value);
   }
   if (!ranking.score(user, items, model.data())) return;

@@ -10,7 +10,8 @@
 //   recall@K.head, .tail, .cold_items: recall of only those test items; head: the most popular items that make up half
 //               of the training positives; cold: items without any; averaged over users who have such test items
 //   recall@K.cold_users: recall of the users without training positives
-//   accuracy@K  hits / number of test items, over all users' test items at once (TensorFlow Recommenders' "top-K accuracy"):
+//   accuracy@K  hits / number of test items, over all users' test items at once (TensorFlow Recommenders' "top-K
+//   accuracy"):
 //               users with many weigh more
 //   coverage@K  share of the corpus that was returned to anyone
 //   lift@K      mean number of training positives of the returned items / the same mean over the training positives:
@@ -59,17 +60,17 @@ std::vector<int64_t> default_ks(int64_t items);
 struct EvaluateOptions {
   Split split = Split::test;
   std::vector<int64_t> ks = {10, 20, 100};  // none above the size of the corpus
-  bool include_seen = false;  // true: items of the splits before may be returned, and are expected
-  bool baselines = true;      // popularity and random beside the model
-  bool truth = true;          // measures against the truth and the main ranker, where the dataset has them
-  bool intervals = false;     // 95 % bootstrap intervals over users
+  bool include_seen = false;                // true: items of the splits before may be returned, and are expected
+  bool baselines = true;                    // popularity and random beside the model
+  bool truth = true;       // measures against the truth and the main ranker, where the dataset has them
+  bool intervals = false;  // 95 % bootstrap intervals over users
   int64_t resamples = 1000;
-  int64_t max_users = 0;      // > 0: an evenly spaced sample of so many users, for a quick look while training
-  uint64_t seed = 1;          // of the random baseline and the bootstrap
+  int64_t max_users = 0;  // > 0: an evenly spaced sample of so many users, for a quick look while training
+  uint64_t seed = 1;      // of the random baseline and the bootstrap
 };
 
 struct EvaluationResult {
-  std::string protocol;       // in words
+  std::string protocol;  // in words
   int64_t users = 0;
   Measures measures;
   std::vector<Interval> intervals;

@@ -29,8 +29,8 @@ class Strays {
   }
   void tell(const std::string& path, std::vector<std::string>& notes) const {
     if (count_ == 0) return;
-    notes.push_back(path + ": column \"" + column_ + "\": " + std::to_string(count_) + " " + what_ +
-                    ", the first " + first_);
+    notes.push_back(path + ": column \"" + column_ + "\": " + std::to_string(count_) + " " + what_ + ", the first " +
+                    first_);
   }
 
  private:
@@ -59,8 +59,7 @@ class Reader {
           for (size_t c = 1; c < fields.size(); ++c) read_field(line, fields[c], c, features, history);
           row(id, std::move(features), std::move(history));
         });
-    check(!first_line_.empty(), "import " + path_, "has a header and no line below it; give a line for each ",
-          role());
+    check(!first_line_.empty(), "import " + path_, "has a header and no line below it; give a line for each ", role());
     for (const Strays& stray : strays_) stray.tell(path_, notes);
   }
 
@@ -72,8 +71,7 @@ class Reader {
   void plan(const std::vector<HeaderColumn>& header) {
     const auto& sources = encoder_.sources();
     std::vector<bool> there(sources.size(), false);
-    std::vector<std::string> names =
-        users_ ? std::vector<std::string>{"history"} : std::vector<std::string>();
+    std::vector<std::string> names = users_ ? std::vector<std::string>{"history"} : std::vector<std::string>();
     for (const auto& source : sources) names.push_back(source.name);
     for (size_t c = 0; c < header.size(); ++c) {
       const std::string& name = header[c].name;
@@ -106,8 +104,8 @@ class Reader {
     check(!known_.find(id), at_line(path_, line), role(), " \"", id, "\" is in the dataset already; ",
           users_ ? "ask for it with --user" : "remove the line");
     const auto [earlier, fresh] = first_line_.emplace(id, line);
-    check(fresh, at_line(path_, line), role(), " \"", id, "\" is there again, first on line ",
-          earlier->second, "; keep one line each");
+    check(fresh, at_line(path_, line), role(), " \"", id, "\" is there again, first on line ", earlier->second,
+          "; keep one line each");
     return id;
   }
 
@@ -117,8 +115,8 @@ class Reader {
     if (fills_[c].size() == 1) return encode(line, fills_[c][0], c, field, features);
     const std::vector<std::string_view> entries = pieces(field, ' ');
     if (entries.empty()) return;
-    check(entries.size() == fills_[c].size(), at_line(path_, line), "column \"", columns_[c], "\" has ",
-          entries.size(), " numbers, the dataset ", fills_[c].size());
+    check(entries.size() == fills_[c].size(), at_line(path_, line), "column \"", columns_[c], "\" has ", entries.size(),
+          " numbers, the dataset ", fills_[c].size());
     for (size_t k = 0; k < entries.size(); ++k) encode(line, fills_[c][k], c, entries[k], features);
   }
 
@@ -158,15 +156,13 @@ class Reader {
 }  // namespace
 
 NewItems read_new_items(const std::string& path, const Dataset& data, char delimiter) {
-  check(
-      !FeatureEncoder(data, /*users=*/false).constant(), "import " + path, "the dataset ", data.dir(),
-      " has no item features, so all new items would look the same; import item features and train on them");
+  check(!FeatureEncoder(data, /*users=*/false).constant(), "import " + path, "the dataset ", data.dir(),
+        " has no item features, so all new items would look the same; import item features and train on them");
   NewItems out;
-  Reader(path, data, false)
-      .read(delimiter, out.notes, [&](const std::string& id, std::vector<float> features, auto&&) {
-        out.ids.push_back(id);
-        out.features.insert(out.features.end(), features.begin(), features.end());
-      });
+  Reader(path, data, false).read(delimiter, out.notes, [&](const std::string& id, std::vector<float> features, auto&&) {
+    out.ids.push_back(id);
+    out.features.insert(out.features.end(), features.begin(), features.end());
+  });
   return out;
 }
 

@@ -50,12 +50,16 @@ double Optimizer::step(double learning_rate) {
     const int64_t* rows = p.row_grad.rows.data();
     const int64_t touched = p.row_grad.count(), d = p.value.cols();
     if (touched > 0) {
-      if (s.second) kernels::adam_rows(adam, p.value.data(), s.first, s.second, d, rows, p.row_grad.values.data(), touched);
-      else kernels::adagrad_rows(adagrad, p.value.data(), s.first, d, rows, p.row_grad.values.data(), touched);
+      if (s.second)
+        kernels::adam_rows(adam, p.value.data(), s.first, s.second, d, rows, p.row_grad.values.data(), touched);
+      else
+        kernels::adagrad_rows(adagrad, p.value.data(), s.first, d, rows, p.row_grad.values.data(), touched);
     }
     if (p.grad) {
-      if (s.second) kernels::adam(adam, p.value.data(), s.first, s.second, p.grad.data(), p.value.numel());
-      else kernels::adagrad(adagrad, p.value.data(), s.first, p.grad.data(), p.value.numel());
+      if (s.second)
+        kernels::adam(adam, p.value.data(), s.first, s.second, p.grad.data(), p.value.numel());
+      else
+        kernels::adagrad(adagrad, p.value.data(), s.first, p.grad.data(), p.value.numel());
     }
   }
   return norm;

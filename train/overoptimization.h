@@ -15,9 +15,9 @@ class OveroptimizationMonitor {
     run_ = gamed ? run_ + 1 : 0;
     last_proxy_ = proxy_value, last_goodness_ = goodness, ++seen_;
     if (run_ < 2) return "";
-    return "over-optimisation: the proxy ranker's value rose twice in a row to " +
-           std::to_string(proxy_value) + " while " + name + " on held-out data got worse twice, to " +
-           std::to_string(measure) + "; lower model.alignment_weight or stop earlier";
+    return "over-optimisation: the proxy ranker's value rose twice in a row to " + std::to_string(proxy_value) +
+           " while " + name + " on held-out data got worse twice, to " + std::to_string(measure) +
+           "; lower model.alignment_weight or stop earlier";
   }
 
  private:

@@ -104,8 +104,8 @@ void RandomRanking::top(std::span<const UserMoment> users, int64_t k, const User
       int64_t step = 0;
       fill_row(out, q, seen_by(m, seen), [&]() -> std::pair<int64_t, float> {
         if (step == items_) return {-1, 0};
-        const auto pick = step + static_cast<int64_t>(random.below(static_cast<uint64_t>(step),
-                                                                   static_cast<uint64_t>(items_ - step)));
+        const auto pick = step + static_cast<int64_t>(
+                                     random.below(static_cast<uint64_t>(step), static_cast<uint64_t>(items_ - step)));
         const int64_t item = entry(pick);
         moved[pick] = entry(step);
         return {item, -static_cast<float>(step++)};

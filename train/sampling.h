@@ -45,9 +45,9 @@ class FrequencyEstimator {
   // have gone before, without any of the items: what an unmet item's gap starts from, such as the number of items.
   FrequencyEstimator(int64_t slots, double rate, double initial_gap, int arrays = 2);
 
-  void observe(int64_t item);              // one example with this item
+  void observe(int64_t item);                     // one example with this item
   void observe(const int64_t* items, int64_t n);  // n examples; what the next ones need is fetched meanwhile
-  double probability(int64_t item) const;  // of one draw being this item: 1 / average gap
+  double probability(int64_t item) const;         // of one draw being this item: 1 / average gap
 
  private:
   struct Slot {

@@ -103,7 +103,8 @@ void Retriever::refresh() {
 
 void Retriever::add_items(std::span<const float> features) {
   const int64_t width = model_.config().item_features_size, n = static_cast<int64_t>(features.size());
-  check(width > 0, "retrieve", "the model has no item features, so all added items would look the same; train one with "
+  check(width > 0, "retrieve",
+        "the model has no item features, so all added items would look the same; train one with "
         "item features");
   check(n % width == 0, "retrieve", "the features of the added items hold ", n, " numbers, no multiple of the model's ",
         width);
@@ -161,8 +162,10 @@ UserInputs<float> Retriever::inputs(std::span<const NewUser> users) {
     if (width == 0) continue;
     check(user.features.empty() || static_cast<int64_t>(user.features.size()) == width, "retrieve", "a new user has ",
           user.features.size(), " features, the model reads ", width);
-    if (user.features.empty()) std::fill_n(features.row(i), width, 0.0f);
-    else std::copy(user.features.begin(), user.features.end(), features.row(i));
+    if (user.features.empty())
+      std::fill_n(features.row(i), width, 0.0f);
+    else
+      std::copy(user.features.begin(), user.features.end(), features.row(i));
   }
   const Tensor<int64_t> items = make_tensor<int64_t>(arena_, {offsets[n]});
   for (int64_t i = 0; i < n; ++i)
@@ -214,8 +217,8 @@ void Retriever::light_values(int64_t pairs, const int64_t* user_of, const int64_
         std::copy_n(items_.row(item), d, pair_items.row(p));
       }
     });
-    const Tensor<float> logits = light.logits(tape_, tape_.constant(pair_wide), tape_.constant(pair_users),
-                                              tape_.constant(pair_items)).value();
+    const Tensor<float> logits =
+        light.logits(tape_, tape_.constant(pair_wide), tape_.constant(pair_users), tape_.constant(pair_items)).value();
     for (int64_t p = 0; p < n; ++p) {
       const float value = light.value(logits.row(p));
       values[lo + p] = std::isnan(value) ? -std::numeric_limits<float>::infinity() : value;
@@ -318,7 +321,10 @@ void Retriever::first_ranks(std::span<const UserMoment> users, const SkipRows& r
   check(!has_light_ranker(), "retrieve", "a light ranker has no place for items that are not its candidates");
   const int64_t d = items_.cols();
   std::vector<float> u(static_cast<size_t>(kUserTile * d)), scores(static_cast<size_t>(kUserTile * kRankTile));
-  struct Best { int64_t item; float score; };
+  struct Best {
+    int64_t item;
+    float score;
+  };
   std::vector<Best> best(static_cast<size_t>(kUserTile));
   for (size_t lo = 0; lo < users.size(); lo += kUserTile) {
     const auto tile = users.subspan(lo, std::min<size_t>(kUserTile, users.size() - lo));
@@ -370,8 +376,7 @@ void Retriever::score(const UserMoment& user, std::span<const int64_t> items, fl
     light_values(static_cast<int64_t>(items.size()), user_of.data(), items.data(), u.data(), ranker.data(), out);
     return;
   }
-  for (size_t i = 0; i < items.size(); ++i)
-    out[i] = std::inner_product(u.begin(), u.end(), items_.row(items[i]), 0.0f);
+  for (size_t i = 0; i < items.size(); ++i) out[i] = std::inner_product(u.begin(), u.end(), items_.row(items[i]), 0.0f);
 }
 
 }  // namespace tt

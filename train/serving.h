@@ -13,8 +13,8 @@
 namespace tt {
 
 // A user as of some moment: the first `history_end` actions of the user's list came before it. Row -1 is a user the
-// dataset does not know: no id, zero features, no history. Users and items of the dataset whom training never met go without
-// an id, too (their row of the table is still what chance made it), but keep their features and history.
+// dataset does not know: no id, zero features, no history. Users and items of the dataset whom training never met go
+// without an id, too (their row of the table is still what chance made it), but keep their features and history.
 struct UserMoment {
   int64_t user = -1;
   int64_t history_end = 0;
@@ -84,8 +84,8 @@ class Retriever {
                       const std::function<void(const User&, std::vector<int64_t>&)>& skip);
   void rerank(int64_t users, const float* u, const float* ranker, TopItems& candidates, int64_t k, TopItems& out,
               int64_t first);
-  void light_values(int64_t pairs, const int64_t* user_of, const int64_t* item_of, const float* u,
-                    const float* ranker, float* values);
+  void light_values(int64_t pairs, const int64_t* user_of, const int64_t* item_of, const float* u, const float* ranker,
+                    float* values);
 
   const TwoTower<float>& model_;
   const Dataset& data_;

@@ -33,8 +33,8 @@ enum Stream : uint64_t {
 
 constexpr double kClickRate = 0.45, kRarer = 0.45;  // task t has rate kClickRate * kRarer^t over random pairs
 constexpr double kGain = 1.7;                       // spread of the true logits
-constexpr double kQuality = 0.5;           // spread of item quality, against 1 for the match of user and item
-constexpr double kQualityOfPopular = 0.3;  // correlation of an item's quality with its popularity
+constexpr double kQuality = 0.5;                    // spread of item quality, against 1 for the match of user and item
+constexpr double kQualityOfPopular = 0.3;           // correlation of an item's quality with its popularity
 constexpr double kPolicyNoise = 0.8;
 constexpr int64_t kSample = 20000;  // pairs drawn to set rates and to calibrate
 constexpr int64_t kCategories = 6;
@@ -55,8 +55,7 @@ std::vector<float> plus_noise(std::vector<float> values, uint64_t seed, uint64_t
 LatentModel noisy_view(const LatentModel& truth, uint64_t seed, uint64_t first_stream, double noise) {
   LatentModel view = truth;
   view.user = plus_noise(truth.user, seed, first_stream, noise);
-  view.item =
-      plus_noise(truth.item, seed, first_stream + 1, noise / std::sqrt(static_cast<double>(truth.latent)));
+  view.item = plus_noise(truth.item, seed, first_stream + 1, noise / std::sqrt(static_cast<double>(truth.latent)));
   view.quality = plus_noise(truth.quality, seed, first_stream + 2, noise * kQuality);
   return view;
 }
@@ -83,8 +82,7 @@ void set_rate(LatentModel& model, int64_t task, double rate, const Pairs& pairs)
     model.offset[t] = static_cast<float>((low + high) / 2);
     const LatentScorer scorer = model.scorer();
     double mean = 0;
-    for (size_t i = 0; i < pairs.user.size(); ++i)
-      mean += scorer.probability(pairs.user[i], pairs.item[i], task);
+    for (size_t i = 0; i < pairs.user.size(); ++i) mean += scorer.probability(pairs.user[i], pairs.item[i], task);
     (mean / static_cast<double>(pairs.user.size()) < rate ? low : high) = (low + high) / 2;
   }
 }
@@ -119,8 +117,8 @@ std::vector<float> make_popularity(const SimulatorOptions& o, const std::vector<
   std::iota(order.begin(), order.end(), size_t{0});
   std::vector<double> appeal(order.size());
   for (size_t i = 0; i < order.size(); ++i)
-    appeal[i] = kQualityOfPopular * quality[i] / kQuality +
-                std::sqrt(1 - kQualityOfPopular * kQualityOfPopular) * luck[i];
+    appeal[i] =
+        kQualityOfPopular * quality[i] / kQuality + std::sqrt(1 - kQualityOfPopular * kQualityOfPopular) * luck[i];
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return appeal[a] > appeal[b]; });
   std::vector<float> popularity(order.size());
   double total = 0;
@@ -141,15 +139,13 @@ std::vector<double> cumulative(const std::vector<T>& weights) {
 
 // Numeric columns are random directions of the latent vector under noise, the category is the direction it is
 // closest to (of kCategories, also random).
-FeatureMatrix make_features(const SimulatorOptions& o, const std::vector<float>& latent, int64_t rows,
-                            double scale, uint64_t stream, const char* category) {
+FeatureMatrix make_features(const SimulatorOptions& o, const std::vector<float>& latent, int64_t rows, double scale,
+                            uint64_t stream, const char* category) {
   const auto l = static_cast<size_t>(o.latent);
-  const double unit =
-      scale / std::sqrt(static_cast<double>(o.latent));  // a view of the signal has variance 1
+  const double unit = scale / std::sqrt(static_cast<double>(o.latent));  // a view of the signal has variance 1
   const auto width = static_cast<size_t>(o.features);
   const std::vector<float> directions = normals(o.seed, stream, (o.features + kCategories) * o.latent, 1.0);
-  const std::vector<float> noise =
-      normals(o.seed, stream + 1, rows * (o.features + kCategories), o.feature_noise);
+  const std::vector<float> noise = normals(o.seed, stream + 1, rows * (o.features + kCategories), o.feature_noise);
   std::vector<FeatureColumn> columns(width + 1);
   for (size_t f = 0; f < width; ++f) columns[f].name = "view" + std::to_string(f);
   columns[width].name = category;
@@ -203,8 +199,7 @@ SimulatedWorld make_world(const SimulatorOptions& o) {
   world.propensity = normals(o.seed, kPropensity, o.users, o.propensity_spread);
   for (float& x : world.propensity) x = std::min(1.0f, 0.7f * std::exp(x));
   for (int64_t p = 0; p < o.positions; ++p)
-    world.examination.push_back(
-        static_cast<float>(std::pow(static_cast<double>(p + 1), -o.examination_decay)));
+    world.examination.push_back(static_cast<float>(std::pow(static_cast<double>(p + 1), -o.examination_decay)));
 
   world.user_features = make_features(o, truth.user, o.users, 1.0, kUserFeatures, "group");
   world.item_features = make_features(o, truth.item, o.items, root, kItemFeatures, "genre");

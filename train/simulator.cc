@@ -19,8 +19,7 @@ constexpr double kStart = 1.7e9, kBetweenVisits = 60;  // seconds
 
 void check_options(const SimulatorOptions& o) {
   const auto range = [](const char* name, double value, double low, double high) {
-    check(value >= low && value <= high, "simulate", "--", name, " is ", value, ", outside [", low, ", ",
-          high, "]");
+    check(value >= low && value <= high, "simulate", "--", name, " is ", value, ", outside [", low, ", ", high, "]");
   };
   range("users", static_cast<double>(o.users), 2, 1e9);
   range("items", static_cast<double>(o.items), 2, 1e9);
@@ -36,8 +35,8 @@ void check_options(const SimulatorOptions& o) {
   range("examination-decay", o.examination_decay, 0, 10);
   range("propensity-spread", o.propensity_spread, 0, 4);
   range("ranker-noise", o.ranker_noise, 0, 10);
-  check(o.positions <= o.items, "simulate", "a slate of ", o.positions,
-        " positions needs as many items, there are ", o.items, "; raise --items or lower --positions");
+  check(o.positions <= o.items, "simulate", "a slate of ", o.positions, " positions needs as many items, there are ",
+        o.items, "; raise --items or lower --positions");
 }
 
 int64_t draw(const std::vector<double>& cdf, double u) {
@@ -72,9 +71,8 @@ class Visit {
         items.erase(std::unique(items.begin(), items.end()), items.end());
       }
     }
-    keep_best(items, slots, [&](int64_t i) {
-      return o_.policy_relevance * 1.7 * belief.affinity(user_, i, 0) + gumbel(uniform());
-    });
+    keep_best(items, slots,
+              [&](int64_t i) { return o_.policy_relevance * 1.7 * belief.affinity(user_, i, 0) + gumbel(uniform()); });
     keep_best(items, slots, [&](int64_t i) {
       return o_.policy_order * std::log(static_cast<double>(world_.popularity[static_cast<size_t>(i)])) +
              gumbel(uniform());
@@ -85,8 +83,8 @@ class Visit {
   // An item that is not examined gets no label at all; the tasks are independent given that it is.
   void act(int64_t item, size_t position, float* labels, float* scores) {
     const LatentScorer truth = world_.truth.scorer(), ranker = world_.ranker.scorer();
-    const bool examined = uniform() < static_cast<double>(world_.examination[position]) *
-                                          world_.propensity[static_cast<size_t>(user_)];
+    const bool examined =
+        uniform() < static_cast<double>(world_.examination[position]) * world_.propensity[static_cast<size_t>(user_)];
     for (int64_t t = 0; t < o_.tasks; ++t) {
       const double u = uniform();
       labels[t] = examined && u < truth.probability(user_, item, t) ? 1.0f : 0.0f;
@@ -185,9 +183,7 @@ void simulate(const std::string& dir, const SimulatorOptions& o) {
   content.train = part(log, 0, capped(train), o.tasks);
   content.valid = part(log, capped(train), capped(valid), o.tasks);
   content.test = part(log, capped(valid), o.impressions, o.tasks);
-  content.also_write = [&](const std::string& folder) {
-    write_truth(folder + "/truth.safetensors", world, o);
-  };
+  content.also_write = [&](const std::string& folder) { write_truth(folder + "/truth.safetensors", world, o); };
   write_dataset(dir, content);
 }
 

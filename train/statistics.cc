@@ -17,11 +17,14 @@ int64_t choose2(int64_t n) { return n * (n - 1) / 2; }
 int64_t sort_counting_inversions(float* v, float* scratch, int64_t n) {
   if (n < 2) return 0;
   const int64_t half = n / 2;
-  int64_t inversions = sort_counting_inversions(v, scratch, half) + sort_counting_inversions(v + half, scratch, n - half);
+  int64_t inversions =
+      sort_counting_inversions(v, scratch, half) + sort_counting_inversions(v + half, scratch, n - half);
   int64_t i = 0, j = half, out = 0;
   while (i < half && j < n) {
-    if (v[j] < v[i]) inversions += half - i, scratch[out++] = v[j++];
-    else scratch[out++] = v[i++];
+    if (v[j] < v[i])
+      inversions += half - i, scratch[out++] = v[j++];
+    else
+      scratch[out++] = v[i++];
   }
   while (i < half) scratch[out++] = v[i++];
   while (j < n) scratch[out++] = v[j++];
@@ -33,8 +36,10 @@ template <class Same>
 int64_t tied_pairs(int64_t n, Same same) {
   int64_t ties = 0, run = 1;
   for (int64_t i = 1; i <= n; ++i) {
-    if (i < n && same(i - 1, i)) ++run;
-    else ties += choose2(run), run = 1;
+    if (i < n && same(i - 1, i))
+      ++run;
+    else
+      ties += choose2(run), run = 1;
   }
   return ties;
 }
@@ -54,9 +59,8 @@ PairCounts count_pairs(const float* a, const float* b, int64_t n) {
   std::vector<float> sorted(static_cast<size_t>(n)), scratch(static_cast<size_t>(n));
   for (int64_t i = 0; i < n; ++i) sorted[static_cast<size_t>(i)] = b[at(i)];
   out.discordant = sort_counting_inversions(sorted.data(), scratch.data(), n);
-  const int64_t same_b = tied_pairs(n, [&](int64_t i, int64_t j) {
-    return sorted[static_cast<size_t>(i)] == sorted[static_cast<size_t>(j)];
-  });
+  const int64_t same_b = tied_pairs(
+      n, [&](int64_t i, int64_t j) { return sorted[static_cast<size_t>(i)] == sorted[static_cast<size_t>(j)]; });
   out.tied_a = same_a - out.tied_both;
   out.tied_b = same_b - out.tied_both;
   out.concordant = out.pairs - out.discordant - out.tied_a - out.tied_b - out.tied_both;
@@ -92,7 +96,8 @@ std::vector<Interval> bootstrap_means(const std::vector<float>& values, const st
       std::fill(count.begin(), count.end(), 0);
       const Philox random(seed, static_cast<uint64_t>(r) + 1);
       for (int64_t i = 0; i < n; ++i) {
-        const float* row = values.data() + m * static_cast<int64_t>(random.below(static_cast<uint64_t>(i), static_cast<uint64_t>(n)));
+        const float* row =
+            values.data() + m * static_cast<int64_t>(random.below(static_cast<uint64_t>(i), static_cast<uint64_t>(n)));
         for (size_t c = 0; c < sum.size(); ++c)
           if (!std::isnan(row[c])) sum[c] += row[c], ++count[c];
       }

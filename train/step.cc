@@ -23,7 +23,8 @@ void retrieve(const TwoTower<float>& model, const StepBatch& step, Arena& arena,
   const int64_t k = std::min(config.num_items, candidates);
   const Tensor<int64_t> ids = make_tensor<int64_t>(arena, {b, candidates});
   const Tensor<float> scores = make_tensor<float>(arena, {b, candidates});
-  kernels::mips_topk(served.u.value().data(), b, corpus.data(), corpus.rows(), d, candidates, ids.data(), scores.data());
+  kernels::mips_topk(served.u.value().data(), b, corpus.data(), corpus.rows(), d, candidates, ids.data(),
+                     scores.data());
   const Tensor<int64_t> top_ids = make_tensor<int64_t>(arena, {b, k});
   const Tensor<float> top_scores = make_tensor<float>(arena, {b, k}), values = make_tensor<float>(arena, {candidates}),
                       vectors = make_tensor<float>(arena, {candidates, d});

@@ -25,9 +25,12 @@ void TextTable::print(std::ostream& out) const {
     for (size_t c = 0; c < row.size(); ++c) {
       const std::string pad(widths[c] - width_of(row[c]), ' ');
       const bool last = c + 1 == row.size();
-      if (c == 0) out << row[c] << (last ? "" : pad);
-      else if (last_is_text && c + 1 == widths.size()) out << "  " << row[c];
-      else out << "  " << pad << row[c];
+      if (c == 0)
+        out << row[c] << (last ? "" : pad);
+      else if (last_is_text && c + 1 == widths.size())
+        out << "  " << row[c];
+      else
+        out << "  " << pad << row[c];
     }
     out << '\n';
   };

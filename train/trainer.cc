@@ -75,7 +75,10 @@ void check_same(const std::string& out, const RunConfig& now) {
 class Training {
  public:
   Training(const RunConfig& config, const Dataset& data, const std::string& out, const TrainOptions& options)
-      : config_(config), data_(data), out_(out), options_(options),
+      : config_(config),
+        data_(data),
+        out_(out),
+        options_(options),
         model_(config.model, static_cast<uint64_t>(config.train.seed)) {}
 
   TrainSummary run();
@@ -131,7 +134,8 @@ void Training::begin_run() {
 
 TrainSummary Training::run() {
   TrainConfig& train = config_.train;
-  train.alignment_start_epoch = std::min(train.alignment_start_epoch, train.epochs - 1);  // a short run aligns at its end
+  train.alignment_start_epoch =
+      std::min(train.alignment_start_epoch, train.epochs - 1);  // a short run aligns at its end
   summary_.best = std::numeric_limits<double>::quiet_NaN();
   summary_.parameters = model_.parameters().element_count();
   if (data_.split(Split::valid).size > 0) {
@@ -201,7 +205,8 @@ double Training::run_epoch(int64_t epoch) {
 
 bool Training::finish_epoch(int64_t epoch) {
   const double batches = static_cast<double>(loader_->batches_per_epoch());
-  nlohmann::ordered_json line = {{"epoch", epoch + 1}, {"steps", step_->optimizer().steps()},
+  nlohmann::ordered_json line = {{"epoch", epoch + 1},
+                                 {"steps", step_->optimizer().steps()},
                                  {"seconds", seconds_since(start_)},
                                  {"loss", loss_json(losses_, batches, config_.model)}};
   if (config_.model.alignment != "none") line["proxy_value"] = step_->expected_value();

@@ -23,8 +23,8 @@ Truth Truth::load(const std::string& dataset_dir) {
   truth.items_ = rows("popularity");
   truth.tasks_ = rows("value_weights");
   truth.positions_ = rows("examination");
-  check(truth.users_ > 0 && truth.items_ > 0 && truth.tasks_ > 0 && truth.positions_ > 0,
-        "safetensors " + path, "is empty; simulate the dataset again");
+  check(truth.users_ > 0 && truth.items_ > 0 && truth.tasks_ > 0 && truth.positions_ > 0, "safetensors " + path,
+        "is empty; simulate the dataset again");
   truth.latent_ = truth.file_.entry("truth.user").shape.back();
   truth.truth_ = truth.read_scorer("truth");
   truth.ranker_ = truth.read_scorer("ranker");
@@ -49,15 +49,14 @@ LatentScorer Truth::read_scorer(const std::string& prefix) const {
 }
 
 void Truth::check_pair(int64_t user, int64_t item, int64_t task) const {
-  check(user >= 0 && user < users_ && item >= 0 && item < items_ && task >= 0 && task < tasks_, "truth",
-        "user ", user, ", item ", item, ", task ", task, " is out of range of ", users_, " users, ", items_,
-        " items, ", tasks_, " tasks");
+  check(user >= 0 && user < users_ && item >= 0 && item < items_ && task >= 0 && task < tasks_, "truth", "user ", user,
+        ", item ", item, ", task ", task, " is out of range of ", users_, " users, ", items_, " items, ", tasks_,
+        " tasks");
 }
 
 double Truth::value(const LatentScorer& scorer, int64_t user, int64_t item) const {
   double sum = 0;
-  for (int64_t t = 0; t < tasks_; ++t)
-    sum += weights_[static_cast<size_t>(t)] * scorer.probability(user, item, t);
+  for (int64_t t = 0; t < tasks_; ++t) sum += weights_[static_cast<size_t>(t)] * scorer.probability(user, item, t);
   return sum;
 }
 

@@ -21,9 +21,7 @@ class Truth {
   int64_t num_tasks() const { return tasks_; }
   int64_t num_positions() const { return positions_; }
   const std::vector<float>& value_weights() const { return weights_; }  // [T]
-  const float* popularity() const {
-    return popularity_;
-  }  // [C], what the logging policy starts from; sums to 1
+  const float* popularity() const { return popularity_; }  // [C], what the logging policy starts from; sums to 1
 
   // Relevance alone, as if every item were examined by an average user.
   double true_probability(int64_t user, int64_t item, int64_t task) const;

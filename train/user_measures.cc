@@ -23,8 +23,11 @@ float ratio(double part, double whole) { return whole > 0 ? static_cast<float>(p
 }  // namespace
 
 CorpusFacts::CorpusFacts(const Dataset& data, bool with_truth)
-    : items(data.num_items()), positives(data.train_positives()), head(static_cast<size_t>(items), 0),
-      warm_user(static_cast<size_t>(data.num_users()), 0), weights(data.value_weights()) {
+    : items(data.num_items()),
+      positives(data.train_positives()),
+      head(static_cast<size_t>(items), 0),
+      warm_user(static_cast<size_t>(data.num_users()), 0),
+      weights(data.value_weights()) {
   double sum = 0, squares = 0;
   for (int64_t i = 0; i < items; ++i) {
     const auto p = static_cast<double>(positives[i]);
@@ -88,7 +91,8 @@ void accuracy_values(const CorpusFacts& facts, const std::vector<int64_t>& ks, c
     ndcg[j] = ratio(dcg, ideal);
     hit[j] = all > 0 ? 1 : 0;
     lift[j] = returned > 0 ? ratio(popularity / static_cast<double>(returned), facts.lift_base) : kNone;
-    for (const Kind kind : {head, tail, cold}) parts[static_cast<size_t>(kind) * n + j] = ratio(hits[kind], expected[kind]);
+    for (const Kind kind : {head, tail, cold})
+      parts[static_cast<size_t>(kind) * n + j] = ratio(hits[kind], expected[kind]);
     parts[3 * n + j] = facts.warm_user[static_cast<size_t>(user.user)] ? kNone : recall[j];
   }
   *mrr = user.first_rank > 0 ? 1.0f / static_cast<float>(user.first_rank) : 0;
@@ -117,8 +121,8 @@ void truth_values(const CorpusFacts& facts, const std::vector<int64_t>& ks, cons
   // After this, best[r] is the r-th highest value of the corpus less the seen items, and place[item] its place there.
   const auto order_corpus = [&] {
     for (const int32_t item : user.seen) scratch.values[static_cast<size_t>(item)] = kNone;  // NaN: never in the top
-    const int64_t found = kernels::topk_scores(scratch.values.data(), facts.items, deepest, 0, scratch.rows.data(),
-                                               scratch.best.data());
+    const int64_t found =
+        kernels::topk_scores(scratch.values.data(), facts.items, deepest, 0, scratch.rows.data(), scratch.best.data());
     for (int64_t r = 0; r < found; ++r)
       scratch.place[static_cast<size_t>(scratch.rows[static_cast<size_t>(r)])] = static_cast<int32_t>(r);
     return found;

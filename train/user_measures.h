@@ -18,7 +18,7 @@ struct CorpusFacts {
   std::vector<uint8_t> head;           // [C] 1: the most popular items that make up half of the training positives
   std::vector<uint8_t> warm_user;      // [U] 1: has training positives
   std::optional<Truth> truth;
-  std::vector<float> weights;          // [T] label weights, for logged ranker scores
+  std::vector<float> weights;  // [T] label weights, for logged ranker scores
 };
 
 inline constexpr int64_t kFunnelN = 10;       // the ranker's own top N

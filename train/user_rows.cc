@@ -12,16 +12,13 @@ namespace tt {
 UserRows::UserRows(const Dataset& data, const ModelConfig& model, const TrainConfig& train,
                    const std::vector<int64_t>& impressions)
     : tasks_(data.num_tasks()), compete_(!model.mask_user_positives) {
-  check(
-      model.full_softmax, "config",
-      "train.rows = \"users\" needs every item as a column; set full_softmax = true, or rows = \"positive\"");
-  check(!model.history && model.debias == "none" && !model.light_ranker && model.alignment == "none",
-        "config",
+  check(model.full_softmax, "config",
+        "train.rows = \"users\" needs every item as a column; set full_softmax = true, or rows = \"positive\"");
+  check(!model.history && model.debias == "none" && !model.light_ranker && model.alignment == "none", "config",
         "train.rows = \"users\" has no single impressions, which history, debias, light_ranker and alignment "
         "learn "
         "from; set rows = \"auto\"");
-  check(model.hard_negatives == 0, "config",
-        "train.rows = \"users\" compares all items; set hard_negatives = 0");
+  check(model.hard_negatives == 0, "config", "train.rows = \"users\" compares all items; set hard_negatives = 0");
   const Impressions& log = data.split(Split::train);
   std::vector<std::pair<int32_t, int32_t>> pairs;
   for (const int64_t r : impressions) pairs.emplace_back(log.user[r], log.item[r]);

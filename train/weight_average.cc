@@ -11,8 +11,8 @@ WeightAverage::WeightAverage(const ParameterSet<float>& parameters, double decay
   for (Parameter<float>* p : parameters.all()) {
     if (!p->trainable) continue;
     const int64_t n = p->value.numel(), units = p->is_table ? p->value.rows() : 1;
-    states_.push_back({p, pool_.allocate<float>(n), pool_.allocate<float>(n), pool_.allocate<int64_t>(units),
-                       units, n / units});
+    states_.push_back(
+        {p, pool_.allocate<float>(n), pool_.allocate<float>(n), pool_.allocate<int64_t>(units), units, n / units});
   }
 }
 
@@ -66,8 +66,7 @@ void WeightAverage::add_state(SafetensorsWriter& writer) const {
 
 void WeightAverage::load_state(const SafetensorsFile& file) {
   for (const State& s : states_) {
-    std::copy_n(file.data<float>(s.parameter->name + ".average", {s.units * s.width}), s.units * s.width,
-                s.sum);
+    std::copy_n(file.data<float>(s.parameter->name + ".average", {s.units * s.width}), s.units * s.width, s.sum);
     std::copy_n(file.data<int64_t>(s.parameter->name + ".counted", {s.units}), s.units, s.counted);
   }
 }

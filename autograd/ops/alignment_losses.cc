@@ -18,8 +18,7 @@ void row_values(const PairValue<T>& value, int64_t i, const T* dots, int64_t m, 
 }
 
 template <class T>
-T kl_loss(Tensor<T> u, Tensor<T> v, T tau, const PairValue<T>& value, ScoreGradients<T>* grads,
-          Arena& arena) {
+T kl_loss(Tensor<T> u, Tensor<T> v, T tau, const PairValue<T>& value, ScoreGradients<T>* grads, Arena& arena) {
   const int64_t m = v.rows();
   const T share = T(1) / static_cast<T>(u.rows());
   return for_each_row(u, v, {}, {}, grads, arena, [&](int64_t i, T* dots, const T*) {
@@ -42,13 +41,12 @@ T kl_loss(Tensor<T> u, Tensor<T> v, T tau, const PairValue<T>& value, ScoreGradi
   });
 }
 
-float kl_loss(Tensor<float> u, Tensor<float> v, float tau, const PairValue<float>& value,
-              ScoreGradients<float>* grads, Arena&) {
+float kl_loss(Tensor<float> u, Tensor<float> v, float tau, const PairValue<float>& value, ScoreGradients<float>* grads,
+              Arena&) {
   kernels::InBatchKl in;
   in.b = u.rows(), in.m = v.rows(), in.d = u.cols(), in.u = u.data(), in.v = v.data(), in.inv_tau = 1 / tau;
   in.col_b = value.column_value.data(), in.c = value.dot_value;
-  if (value.exclude.offsets.numel())
-    in.exclude = {value.exclude.offsets.data(), value.exclude.columns.data()};
+  if (value.exclude.offsets.numel()) in.exclude = {value.exclude.offsets.data(), value.exclude.columns.data()};
   double d_inv_tau = 0;
   kernels::InBatchGrads out;
   if (grads) out.du = grads->du.data(), out.dv = grads->dv.data(), out.d_inv_tau = &d_inv_tau;
@@ -82,8 +80,8 @@ Variable<T> alignment_reward(Variable<T> u, Variable<T> v, Variable<T> tau, cons
   const T t = tau.item(), share = T(1) / static_cast<T>(u.rows());
   y[0] = for_each_row(u.value(), v.value(), anchor.u, anchor.v, grads, tape.arena(),
                       [&](int64_t i, T* dots, const T* dots0) {
-                        T *raw = row_scratch<T>(0, m), *gain = row_scratch<T>(1, m),
-                          *s0 = row_scratch<T>(2, m), *s = row_scratch<T>(3, m);
+                        T *raw = row_scratch<T>(0, m), *gain = row_scratch<T>(1, m), *s0 = row_scratch<T>(2, m),
+                          *s = row_scratch<T>(3, m);
                         std::copy_n(dots, m, raw);
                         row_values(value, i, raw, m, gain);
                         for (int64_t j = 0; j < m; ++j) {
@@ -106,8 +104,7 @@ Variable<T> alignment_reward(Variable<T> u, Variable<T> v, Variable<T> tau, cons
                         for (int64_t j = 0; j < m; ++j) dots[j] *= -(gain[j] - objective) * share;
                         return RowResult<T>{-objective * share, score_to_dot_gradient(dots, raw, m, t)};
                       });
-  return tape.record(kReward, y, {u, v, tau},
-                     [=](const Tensor<T>& dout) { push(u, v, tau, grads, dout[0]); });
+  return tape.record(kReward, y, {u, v, tau}, [=](const Tensor<T>& dout) { push(u, v, tau, grads, dout[0]); });
 }
 
 template <class T>
@@ -121,38 +118,38 @@ Variable<T> alignment_dpo(Variable<T> u, Variable<T> v, Variable<T> tau, const P
   const int64_t m = v.rows();
   const T t = tau.item(), rows = static_cast<T>(u.rows());
   strides = std::min(strides, m - 1);
-  y[0] = for_each_row(
-      u.value(), v.value(), anchor.u, anchor.v, grads, tape.arena(), [&](int64_t i, T* dots, const T* dots0) {
-        T *raw = row_scratch<T>(0, m), *values = row_scratch<T>(1, m);
-        std::copy_n(dots, m, raw);
-        row_values(value, i, raw, m, values);
-        std::fill_n(dots, m, T(0));
-        T loss = 0;
-        int64_t pairs = 0;
-        for (int64_t stride = 1; stride <= strides; ++stride)
-          for (int64_t a = 0; a < m; ++a) {
-            const int64_t b = (a + stride) % m;
-            if (values[a] == values[b] || std::min(values[a], values[b]) == kMinusInf<T>) continue;
-            const int64_t j = values[a] > values[b] ? a : b, k = j == a ? b : a;
-            const T margin = beta * ((raw[j] - raw[k]) / t - (dots0[j] - dots0[k]) / anchor.tau);
-            loss += std::max(-margin, T(0)) + std::log1p(std::exp(-std::abs(margin)));
-            const T slope = -beta / (1 + std::exp(margin));
-            dots[j] += slope, dots[k] -= slope;
-            ++pairs;
-          }
-        const T share = pairs ? 1 / (static_cast<T>(pairs) * rows) : T(0);
-        for (int64_t j = 0; j < m; ++j) dots[j] *= share;
-        return RowResult<T>{loss * share, score_to_dot_gradient(dots, raw, m, t)};
-      });
+  y[0] = for_each_row(u.value(), v.value(), anchor.u, anchor.v, grads, tape.arena(),
+                      [&](int64_t i, T* dots, const T* dots0) {
+                        T *raw = row_scratch<T>(0, m), *values = row_scratch<T>(1, m);
+                        std::copy_n(dots, m, raw);
+                        row_values(value, i, raw, m, values);
+                        std::fill_n(dots, m, T(0));
+                        T loss = 0;
+                        int64_t pairs = 0;
+                        for (int64_t stride = 1; stride <= strides; ++stride)
+                          for (int64_t a = 0; a < m; ++a) {
+                            const int64_t b = (a + stride) % m;
+                            if (values[a] == values[b] || std::min(values[a], values[b]) == kMinusInf<T>) continue;
+                            const int64_t j = values[a] > values[b] ? a : b, k = j == a ? b : a;
+                            const T margin = beta * ((raw[j] - raw[k]) / t - (dots0[j] - dots0[k]) / anchor.tau);
+                            loss += std::max(-margin, T(0)) + std::log1p(std::exp(-std::abs(margin)));
+                            const T slope = -beta / (1 + std::exp(margin));
+                            dots[j] += slope, dots[k] -= slope;
+                            ++pairs;
+                          }
+                        const T share = pairs ? 1 / (static_cast<T>(pairs) * rows) : T(0);
+                        for (int64_t j = 0; j < m; ++j) dots[j] *= share;
+                        return RowResult<T>{loss * share, score_to_dot_gradient(dots, raw, m, t)};
+                      });
   return tape.record(kDpo, y, {u, v, tau}, [=](const Tensor<T>& dout) { push(u, v, tau, grads, dout[0]); });
 }
 
-#define TT_INSTANTIATE(T)                                                                           \
-  template Variable<T> alignment_kl(Variable<T>, Variable<T>, Variable<T>, const PairValue<T>&);    \
-  template Variable<T> alignment_reward(Variable<T>, Variable<T>, Variable<T>, const PairValue<T>&, \
-                                        const Anchor<T>&, T);                                       \
-  template Variable<T> alignment_dpo(Variable<T>, Variable<T>, Variable<T>, const PairValue<T>&,    \
-                                     const Anchor<T>&, T, int64_t);
+#define TT_INSTANTIATE(T)                                                                                             \
+  template Variable<T> alignment_kl(Variable<T>, Variable<T>, Variable<T>, const PairValue<T>&);                      \
+  template Variable<T> alignment_reward(Variable<T>, Variable<T>, Variable<T>, const PairValue<T>&, const Anchor<T>&, \
+                                        T);                                                                           \
+  template Variable<T> alignment_dpo(Variable<T>, Variable<T>, Variable<T>, const PairValue<T>&, const Anchor<T>&, T, \
+                                     int64_t);
 TT_INSTANTIATE(float)
 TT_INSTANTIATE(double)
 #undef TT_INSTANTIATE

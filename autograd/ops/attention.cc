@@ -7,8 +7,8 @@
 namespace tt {
 namespace {
 
-const Op kPositional("add_positional"), kAttention("multihead_attention"),
-    kAttentionReference("attention_reference"), kNewest("newest_attention"), kZeroIfEmpty("zero_if_empty");
+const Op kPositional("add_positional"), kAttention("multihead_attention"), kAttentionReference("attention_reference"),
+    kNewest("newest_attention"), kZeroIfEmpty("zero_if_empty");
 
 using namespace attention_loops;
 
@@ -78,24 +78,23 @@ struct Group {
 }  // namespace
 
 template <class T>
-Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_in, Variable<T> w_out,
-                                Variable<T> b_out, Tensor<const int64_t> offsets, int64_t heads) {
+Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_in, Variable<T> w_out, Variable<T> b_out,
+                                Tensor<const int64_t> offsets, int64_t heads) {
   const int64_t n = x.rows(), dim = x.cols(), wide = 3 * dim;
   check_sequences<T>(kAttention, n, dim, offsets, heads);
   check(w_in.shape() == Shape{wide, dim} && b_in.value().numel() == wide, kAttention.name, "the projection ",
         w_in.shape(), " must be [3D, D] with D = ", dim);
-  check(w_out.shape() == Shape{dim, dim} && b_out.value().numel() == dim, kAttention.name,
-        "the output projection ", w_out.shape(), " must be [D, D] with D = ", dim);
+  check(w_out.shape() == Shape{dim, dim} && b_out.value().numel() == dim, kAttention.name, "the output projection ",
+        w_out.shape(), " must be [D, D] with D = ", dim);
   Tape<T>& tape = x.tape();
-  const Tensor<T> xv = x.value(), y = tape.make({n, dim}), wi = w_in.value(), wo = w_out.value(),
-                  bi = b_in.value(), bo = b_out.value();
+  const Tensor<T> xv = x.value(), y = tape.make({n, dim}), wi = w_in.value(), wo = w_out.value(), bi = b_in.value(),
+                  bo = b_out.value();
   const Tensor<T> qkv = tape.make({n, wide}), mixed = tape.make({n, dim}), stats = tape.make({n, 2 * heads});
   const Groups groups(offsets, dim, tape.arena());
   parallel_for(0, groups.count, 1, [&](int64_t lo, int64_t) {
     const Group g(groups, lo);
     T *in = qkv.data() + g.row * wide, *mix = mixed.data() + g.row * dim, *out = y.data() + g.row * dim;
-    gemm<T>(false, true, g.rows, wide, dim, 1, xv.data() + g.row * dim, dim, wi.data(), dim, 0, in, wide,
-            bi.data());
+    gemm<T>(false, true, g.rows, wide, dim, 1, xv.data() + g.row * dim, dim, wi.data(), dim, 0, in, wide, bi.data());
     attention_forward(in, g.offsets, g.sequences, dim, heads, mix, stats.data() + g.row * 2 * heads);
     gemm<T>(false, true, g.rows, dim, dim, 1, mix, dim, wo.data(), dim, 0, out, dim, bo.data());
   });
@@ -121,18 +120,17 @@ Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_i
         add_column_sums(dy, g.rows, dim, db_out);
         gemm<T>(true, false, dim, dim, g.rows, 1, dy, dim, mix, dim, beta, dw_out, dim);
         gemm<T>(false, false, g.rows, dim, dim, 1, dy, dim, wo.data(), dim, 0, dmix, dim);
-        attention_backward(qkv.data() + g.row * wide, mix, stats.data() + g.row * 2 * heads, g.offsets,
-                           g.sequences, dim, heads, dmix, dqkv);
+        attention_backward(qkv.data() + g.row * wide, mix, stats.data() + g.row * 2 * heads, g.offsets, g.sequences,
+                           dim, heads, dmix, dqkv);
         add_column_sums(dqkv, g.rows, wide, db_in);
         gemm<T>(true, false, wide, dim, g.rows, 1, dqkv, wide, in, dim, beta, dw_in, dim);
         if (dx.data)
-          gemm<T>(false, false, g.rows, dim, wide, 1, dqkv, wide, wi.data(), dim, dx.beta(),
-                  dx.data + g.row * dim, dim);
+          gemm<T>(false, false, g.rows, dim, wide, 1, dqkv, wide, wi.data(), dim, dx.beta(), dx.data + g.row * dim,
+                  dim);
       }
     });
     const auto add_up = [&](Variable<T> to, int64_t at) {
-      if (to.requires_grad())
-        add_partials(to.grad_target(), partial.data() + at, chunks, stride, to.value().numel());
+      if (to.requires_grad()) add_partials(to.grad_target(), partial.data() + at, chunks, stride, to.value().numel());
     };
     add_up(w_in, 0), add_up(w_out, wide * dim), add_up(b_in, matrices), add_up(b_out, matrices + wide);
   });
@@ -169,8 +167,8 @@ Variable<T> attention_reference(Variable<T> qkv, Tensor<const int64_t> offsets, 
       for (int64_t h = 0; h < heads && len > 0; ++h) {
         const T *q = in.row(offsets[s]) + h * d, *ph = p.row(h) + start, *g = dout.data() + offsets[s] * dim + h * d;
         T* dq = dqkv.row(offsets[s]) + h * d;
-        gemm<T>(true, false, len, d, len, 1, ph, len, g, dim, 1, dq + 2 * dim, stride);            // dV += P^T dO
-        gemm<T>(false, true, len, len, d, 1, g, dim, q + 2 * dim, stride, 0, dp.data(), len);      // dP = dO V^T
+        gemm<T>(true, false, len, d, len, 1, ph, len, g, dim, 1, dq + 2 * dim, stride);        // dV += P^T dO
+        gemm<T>(false, true, len, len, d, 1, g, dim, q + 2 * dim, stride, 0, dp.data(), len);  // dP = dO V^T
         for (int64_t i = 0; i < len; ++i) {
           const T inner = dot(dp.row(i), ph + i * len, len);
           for (int64_t j = 0; j < len; ++j) dp.row(i)[j] = ph[i * len + j] * (dp.row(i)[j] - inner);
@@ -206,7 +204,8 @@ Variable<T> newest_attention(Variable<T> query, Variable<T> x, Variable<T> w, Va
             y.data() + h * d, dim);
   for (int64_t s = 0; s < sequences; ++s) {
     T* row = y.data() + s * dim;
-    if (offsets[s] == offsets[s + 1]) std::fill_n(row, dim, T(0));
+    if (offsets[s] == offsets[s + 1])
+      std::fill_n(row, dim, T(0));
     else
       for (int64_t j = 0; j < dim; ++j) row[j] += bv[j];
   }
@@ -264,13 +263,13 @@ Variable<T> zero_if_empty(Variable<T> x, Tensor<const int64_t> offsets) {
   });
 }
 
-#define TT_INSTANTIATE(T)                                                                                   \
-  template Variable<T> add_positional(Variable<T>, Tensor<const int64_t>, Tensor<const T>);                 \
-  template Variable<T> multihead_attention(Variable<T>, Variable<T>, Variable<T>, Variable<T>, Variable<T>, \
-                                           Tensor<const int64_t>, int64_t);                                 \
-  template Variable<T> attention_reference(Variable<T>, Tensor<const int64_t>, int64_t);                    \
-  template Variable<T> newest_attention(Variable<T>, Variable<T>, Variable<T>, Variable<T>,                 \
-                                        Tensor<const int64_t>, int64_t);                                    \
+#define TT_INSTANTIATE(T)                                                                                          \
+  template Variable<T> add_positional(Variable<T>, Tensor<const int64_t>, Tensor<const T>);                        \
+  template Variable<T> multihead_attention(Variable<T>, Variable<T>, Variable<T>, Variable<T>, Variable<T>,        \
+                                           Tensor<const int64_t>, int64_t);                                        \
+  template Variable<T> attention_reference(Variable<T>, Tensor<const int64_t>, int64_t);                           \
+  template Variable<T> newest_attention(Variable<T>, Variable<T>, Variable<T>, Variable<T>, Tensor<const int64_t>, \
+                                        int64_t);                                                                  \
   template Variable<T> zero_if_empty(Variable<T>, Tensor<const int64_t>);
 TT_INSTANTIATE(float)
 TT_INSTANTIATE(double)

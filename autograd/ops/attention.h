@@ -15,8 +15,8 @@ Variable<T> add_positional(Variable<T> x, Tensor<const int64_t> offsets, Tensor<
 // V) and w_out: [D, D]. A group of sequences goes through all three while it is in the cache, and scores are
 // never stored: the backward pass makes them again.
 template <class T>
-Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_in, Variable<T> w_out,
-                                Variable<T> b_out, Tensor<const int64_t> offsets, int64_t heads);
+Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_in, Variable<T> w_out, Variable<T> b_out,
+                                Tensor<const int64_t> offsets, int64_t heads);
 // Its middle, qkv: [N, 3D] -> [N, D], one head of one sequence at a time by plain loops that keep all
 // probabilities: the reference.
 template <class T>

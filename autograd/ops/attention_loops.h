@@ -28,8 +28,8 @@ void probabilities(const T* q, const T* k, int64_t stride, int64_t n, int64_t d,
 }
 
 template <class T>
-void attention_forward(const T* qkv, const int64_t* offsets, int64_t sequences, int64_t dim, int64_t heads,
-                       T* out, T* /*stats*/) {
+void attention_forward(const T* qkv, const int64_t* offsets, int64_t sequences, int64_t dim, int64_t heads, T* out,
+                       T* /*stats*/) {
   const int64_t d = dim / heads, stride = 3 * dim;
   parallel_for(0, sequences, 8, [&](int64_t lo, int64_t hi) {
     for (int64_t s = lo; s < hi; ++s) {
@@ -50,8 +50,8 @@ void attention_forward(const T* qkv, const int64_t* offsets, int64_t sequences, 
 }
 
 template <class T>
-void attention_backward(const T* qkv, const T* /*out*/, const T* /*stats*/, const int64_t* offsets,
-                        int64_t sequences, int64_t dim, int64_t heads, const T* dout, T* dqkv) {
+void attention_backward(const T* qkv, const T* /*out*/, const T* /*stats*/, const int64_t* offsets, int64_t sequences,
+                        int64_t dim, int64_t heads, const T* dout, T* dqkv) {
   const int64_t d = dim / heads, stride = 3 * dim;
   const T factor = 1 / std::sqrt(static_cast<T>(d));
   std::fill_n(dqkv, offsets[sequences] * stride, T(0));

@@ -59,29 +59,33 @@ const Op kAdd("add"), kSubtract("subtract"), kMultiply("multiply"), kDivide("div
 
 template <class T>
 Variable<T> add(Variable<T> a, Variable<T> b) {
-  return binary(kAdd, a, b, [](T x, T y) { return x + y; }, [](T, T) { return T(1); }, [](T, T) { return T(1); });
+  return binary(
+      kAdd, a, b, [](T x, T y) { return x + y; }, [](T, T) { return T(1); }, [](T, T) { return T(1); });
 }
 
 template <class T>
 Variable<T> subtract(Variable<T> a, Variable<T> b) {
-  return binary(kSubtract, a, b, [](T x, T y) { return x - y; }, [](T, T) { return T(1); },
-                [](T, T) { return T(-1); });
+  return binary(
+      kSubtract, a, b, [](T x, T y) { return x - y; }, [](T, T) { return T(1); }, [](T, T) { return T(-1); });
 }
 
 template <class T>
 Variable<T> multiply(Variable<T> a, Variable<T> b) {
-  return binary(kMultiply, a, b, [](T x, T y) { return x * y; }, [](T, T y) { return y; }, [](T x, T) { return x; });
+  return binary(
+      kMultiply, a, b, [](T x, T y) { return x * y; }, [](T, T y) { return y; }, [](T x, T) { return x; });
 }
 
 template <class T>
 Variable<T> divide(Variable<T> a, Variable<T> b) {
-  return binary(kDivide, a, b, [](T x, T y) { return x / y; }, [](T, T y) { return 1 / y; },
-                [](T x, T y) { return -x / (y * y); });
+  return binary(
+      kDivide, a, b, [](T x, T y) { return x / y; }, [](T, T y) { return 1 / y; },
+      [](T x, T y) { return -x / (y * y); });
 }
 
 template <class T>
 Variable<T> scale(Variable<T> x, T factor) {
-  return unary(kScale, x, [=](T v) { return v * factor; }, [=](T, T) { return factor; });
+  return unary(
+      kScale, x, [=](T v) { return v * factor; }, [=](T, T) { return factor; });
 }
 
 template <class T>
@@ -106,37 +110,43 @@ Variable<T> divide_by(Variable<T> x, Variable<T> s) {
 
 template <class T>
 Variable<T> square(Variable<T> x) {
-  return unary(kSquare, x, [](T v) { return v * v; }, [](T v, T) { return 2 * v; });
+  return unary(
+      kSquare, x, [](T v) { return v * v; }, [](T v, T) { return 2 * v; });
 }
 
 template <class T>
 Variable<T> relu(Variable<T> x) {
-  return unary(kRelu, x, [](T v) { return v > 0 ? v : T(0); }, [](T v, T) { return v > 0 ? T(1) : T(0); });
+  return unary(
+      kRelu, x, [](T v) { return v > 0 ? v : T(0); }, [](T v, T) { return v > 0 ? T(1) : T(0); });
 }
 
 template <class T>
 Variable<T> gelu(Variable<T> x) {
   const auto cdf = [](T v) { return T(0.5) * std::erfc(-v * std::numbers::sqrt2_v<T> / 2); };
-  return unary(kGelu, x, [=](T v) { return v * cdf(v); }, [=](T v, T) {
-    const T density = std::exp(-v * v / 2) * std::numbers::inv_sqrtpi_v<T> / std::numbers::sqrt2_v<T>;
-    return cdf(v) + v * density;
-  });
+  return unary(
+      kGelu, x, [=](T v) { return v * cdf(v); },
+      [=](T v, T) {
+        const T density = std::exp(-v * v / 2) * std::numbers::inv_sqrtpi_v<T> / std::numbers::sqrt2_v<T>;
+        return cdf(v) + v * density;
+      });
 }
 
 template <class T>
 Variable<T> sigmoid(Variable<T> x) {
-  return unary(kSigmoid, x, [](T v) { return 1 / (1 + std::exp(-v)); }, [](T, T y) { return y * (1 - y); });
+  return unary(
+      kSigmoid, x, [](T v) { return 1 / (1 + std::exp(-v)); }, [](T, T y) { return y * (1 - y); });
 }
 
 template <class T>
 Variable<T> exp(Variable<T> x) {
-  return unary(kExp, x, [](T v) { return std::exp(v); }, [](T, T y) { return y; });
+  return unary(
+      kExp, x, [](T v) { return std::exp(v); }, [](T, T y) { return y; });
 }
 
 template <class T>
 Variable<T> clamp_min(Variable<T> x, T floor) {
-  return unary(kClampMin, x, [=](T v) { return v < floor ? floor : v; },
-               [=](T v, T) { return v >= floor ? T(1) : T(0); });
+  return unary(
+      kClampMin, x, [=](T v) { return v < floor ? floor : v; }, [=](T v, T) { return v >= floor ? T(1) : T(0); });
 }
 
 template <class T>
@@ -144,19 +154,19 @@ Variable<T> detach(Variable<T> x) {
   return x.tape().record(kDetach, x.value(), {x}, [](const Tensor<T>&) {});
 }
 
-#define TT_INSTANTIATE(T)                                        \
-  template Variable<T> add(Variable<T>, Variable<T>);            \
-  template Variable<T> subtract(Variable<T>, Variable<T>);       \
-  template Variable<T> multiply(Variable<T>, Variable<T>);       \
-  template Variable<T> divide(Variable<T>, Variable<T>);         \
-  template Variable<T> scale(Variable<T>, T);                    \
-  template Variable<T> divide_by(Variable<T>, Variable<T>);      \
-  template Variable<T> square(Variable<T>);                      \
-  template Variable<T> relu(Variable<T>);                        \
-  template Variable<T> gelu(Variable<T>);                        \
-  template Variable<T> sigmoid(Variable<T>);                     \
-  template Variable<T> exp(Variable<T>);                         \
-  template Variable<T> clamp_min(Variable<T>, T);                \
+#define TT_INSTANTIATE(T)                                   \
+  template Variable<T> add(Variable<T>, Variable<T>);       \
+  template Variable<T> subtract(Variable<T>, Variable<T>);  \
+  template Variable<T> multiply(Variable<T>, Variable<T>);  \
+  template Variable<T> divide(Variable<T>, Variable<T>);    \
+  template Variable<T> scale(Variable<T>, T);               \
+  template Variable<T> divide_by(Variable<T>, Variable<T>); \
+  template Variable<T> square(Variable<T>);                 \
+  template Variable<T> relu(Variable<T>);                   \
+  template Variable<T> gelu(Variable<T>);                   \
+  template Variable<T> sigmoid(Variable<T>);                \
+  template Variable<T> exp(Variable<T>);                    \
+  template Variable<T> clamp_min(Variable<T>, T);           \
   template Variable<T> detach(Variable<T>);
 TT_INSTANTIATE(float)
 TT_INSTANTIATE(double)

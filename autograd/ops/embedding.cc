@@ -80,9 +80,9 @@ Variable<T> concat_rows(Variable<T> a, Variable<T> b) {
   });
 }
 
-#define TT_INSTANTIATE(T)                                              \
+#define TT_INSTANTIATE(T)                                             \
   template Variable<T> embedding(Variable<T>, Tensor<const int64_t>); \
-  template Variable<T> slice_rows(Variable<T>, int64_t, int64_t);      \
+  template Variable<T> slice_rows(Variable<T>, int64_t, int64_t);     \
   template Variable<T> concat_rows(Variable<T>, Variable<T>);
 TT_INSTANTIATE(float)
 TT_INSTANTIATE(double)

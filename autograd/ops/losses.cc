@@ -11,8 +11,8 @@ const Op kBce("bce_with_logits"), kExaminedBce("examined_bce_with_logits"), kCro
 
 template <class T>
 Variable<T> bce_with_logits(Variable<T> logits, Tensor<const T> targets) {
-  check(logits.value().numel() == targets.numel() && targets.numel() > 0, kBce.name, "logits ",
-        logits.shape(), " and targets ", targets.shape(), " must have the same, non-zero size");
+  check(logits.value().numel() == targets.numel() && targets.numel() > 0, kBce.name, "logits ", logits.shape(),
+        " and targets ", targets.shape(), " must have the same, non-zero size");
   Tape<T>& tape = logits.tape();
   const Tensor<T> x = logits.value(), y = tape.make({1});
   const T share = T(1) / static_cast<T>(x.numel());
@@ -34,12 +34,11 @@ Variable<T> bce_with_logits(Variable<T> logits, Tensor<const T> targets) {
 //   -log(1 - e sigmoid(x))  = log(1 + s) - log(1 - e + s) for x > 0, log(1 + s) - log(1 + (1 - e) s)
 //   otherwise
 template <class T>
-Variable<T> examined_bce_with_logits(Variable<T> logits, Tensor<const T> targets,
-                                     Tensor<const T> examination) {
+Variable<T> examined_bce_with_logits(Variable<T> logits, Tensor<const T> targets, Tensor<const T> examination) {
   const int64_t m = logits.rows(), n = logits.cols();
-  check(m > 0 && targets.numel() == m * n && examination.numel() == m, kExaminedBce.name, "logits ",
-        logits.shape(), " need as many targets, there are ", targets.numel(),
-        ", and an examination a row, there are ", examination.numel());
+  check(m > 0 && targets.numel() == m * n && examination.numel() == m, kExaminedBce.name, "logits ", logits.shape(),
+        " need as many targets, there are ", targets.numel(), ", and an examination a row, there are ",
+        examination.numel());
   Tape<T>& tape = logits.tape();
   const Tensor<T> x = logits.value(), y = tape.make({1});
   const T share = T(1) / static_cast<T>(m * n);
@@ -57,8 +56,7 @@ Variable<T> examined_bce_with_logits(Variable<T> logits, Tensor<const T> targets
       const T e = examination[i / n], s = std::exp(-std::abs(x[i]));
       const T not_p = x[i] > 0 ? s / (1 + s) : 1 / (1 + s);  // 1 - sigmoid
       const T miss = x[i] > 0 ? e * s / ((1 + s) * (1 - e + s)) : e * s / ((1 + s) * (1 + (1 - e) * s));
-      dx.data[i] =
-          (dx.add ? dx.data[i] : T(0)) + dout[0] * share * ((1 - targets[i]) * miss - targets[i] * not_p);
+      dx.data[i] = (dx.add ? dx.data[i] : T(0)) + dout[0] * share * ((1 - targets[i]) * miss - targets[i] * not_p);
     }
   });
 }

@@ -15,8 +15,7 @@ Variable<T> bce_with_logits(Variable<T> logits, Tensor<const T> targets);
 // examination_i * sigmoid(logits_ij), without the constant -target * log(examination_i). logits, targets: [m,
 // n].
 template <class T>
-Variable<T> examined_bce_with_logits(Variable<T> logits, Tensor<const T> targets,
-                                     Tensor<const T> examination);
+Variable<T> examined_bce_with_logits(Variable<T> logits, Tensor<const T> targets, Tensor<const T> examination);
 
 // -log softmax(scores_i)[target_i] for each row: [m, n] -> [m]. A score of -inf takes no part.
 template <class T>

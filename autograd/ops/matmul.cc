@@ -9,11 +9,10 @@
 namespace tt {
 namespace {
 
-const Op kMatmul("matmul"), kLinear("linear"), kAddBias("add_bias"), kConcat("concat_columns"),
-    kSlice("slice_columns");
+const Op kMatmul("matmul"), kLinear("linear"), kAddBias("add_bias"), kConcat("concat_columns"), kSlice("slice_columns");
 
-// Rows that pass through a layer together: few enough that their inputs, outputs and gradients wait in the L2 cache from
-// one use to the next, many enough for a matrix product to run at full speed.
+// Rows that pass through a layer together: few enough that their inputs, outputs and gradients wait in the L2 cache
+// from one use to the next, many enough for a matrix product to run at full speed.
 constexpr int64_t kBlockRows = 256;
 int64_t chunk_rows(int64_t m) {
   const int64_t blocks = (m + kBlockRows - 1) / kBlockRows;
@@ -55,8 +54,10 @@ Variable<T> matmul(Variable<T> a, Variable<T> b, bool transpose_b) {
     }
     if (b.requires_grad()) {  // db = a^T * dout, or its transpose
       const GradTarget<T> db = b.grad_target();
-      if (transpose_b) gemm<T>(true, false, n, k, m, 1, dout.data(), n, av.data(), k, db.beta(), db.data, k);
-      else gemm<T>(true, false, k, n, m, 1, av.data(), k, dout.data(), n, db.beta(), db.data, n);
+      if (transpose_b)
+        gemm<T>(true, false, n, k, m, 1, dout.data(), n, av.data(), k, db.beta(), db.data, k);
+      else
+        gemm<T>(true, false, k, n, m, 1, av.data(), k, dout.data(), n, db.beta(), db.data, n);
     }
   });
 }
@@ -99,8 +100,8 @@ Variable<T> linear(const Variable<T>* x, int count, Variable<T> w, Variable<T> b
     for (int i = 0; i < count; ++i) {
       const int64_t width_i = x[i].cols();
       const bool last = i + 1 == count;
-      gemm<T>(false, true, hi - lo, n, width_i, 1, x[i].value().data() + lo * width_i, width_i,
-              wv.data() + column, k, i > 0, out, n, last ? bias : nullptr, last && relu);
+      gemm<T>(false, true, hi - lo, n, width_i, 1, x[i].value().data() + lo * width_i, width_i, wv.data() + column, k,
+              i > 0, out, n, last ? bias : nullptr, last && relu);
       column += width_i;
     }
   });
@@ -212,12 +213,12 @@ Variable<T> slice_columns(Variable<T> x, int64_t begin, int64_t end) {
   });
 }
 
-#define TT_INSTANTIATE(T)                                                                              \
-  template Variable<T> matmul(Variable<T>, Variable<T>, bool);                                         \
+#define TT_INSTANTIATE(T)                                                                                \
+  template Variable<T> matmul(Variable<T>, Variable<T>, bool);                                           \
   template Variable<T> linear(std::initializer_list<Variable<T>>, Variable<T>, Variable<T>, Activation); \
-  template Variable<T> linear(const Variable<T>*, int, Variable<T>, Variable<T>, Activation);          \
-  template Variable<T> add_bias(Variable<T>, Variable<T>);                                             \
-  template Variable<T> concat_columns(std::initializer_list<Variable<T>>);                             \
+  template Variable<T> linear(const Variable<T>*, int, Variable<T>, Variable<T>, Activation);            \
+  template Variable<T> add_bias(Variable<T>, Variable<T>);                                               \
+  template Variable<T> concat_columns(std::initializer_list<Variable<T>>);                               \
   template Variable<T> slice_columns(Variable<T>, int64_t, int64_t);
 TT_INSTANTIATE(float)
 TT_INSTANTIATE(double)

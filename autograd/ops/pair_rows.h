@@ -29,8 +29,8 @@ inline void check_exclusions(const Op& op, const Exclusions& exclude, int64_t ro
   check(exclude.offsets.numel() == rows + 1, op.name, "exclusions for ", exclude.offsets.numel() - 1,
         " rows, the batch has ", rows);
   for (int64_t k = 0; k < exclude.offsets[rows]; ++k)
-    check(exclude.columns[k] >= 0 && exclude.columns[k] < columns, op.name, "excluded column ",
-          exclude.columns[k], "; the columns are 0 to ", columns - 1);
+    check(exclude.columns[k] >= 0 && exclude.columns[k] < columns, op.name, "excluded column ", exclude.columns[k],
+          "; the columns are 0 to ", columns - 1);
 }
 
 // The shape of all these losses: for each row i, a function of its dots with all columns gives the row's loss
@@ -49,8 +49,8 @@ struct RowResult {
 // row(i, dots, dots0) -> RowResult; dots: [M] becomes dL/d dot_ij. dots0: the dots of u0 and v0, null where
 // these are empty.
 template <class T, class Row>
-T for_each_row(Tensor<T> u, Tensor<T> v, Tensor<const T> u0, Tensor<const T> v0, ScoreGradients<T>* grads,
-               Arena& arena, Row row) {
+T for_each_row(Tensor<T> u, Tensor<T> v, Tensor<const T> u0, Tensor<const T> v0, ScoreGradients<T>* grads, Arena& arena,
+               Row row) {
   const int64_t b = u.rows(), m = v.rows(), d = u.cols();
   const Tensor<T> dots = make_tensor<T>(arena, {std::min(kPanelRows, b), m});
   const Tensor<T> dots0 = u0 ? make_tensor<T>(arena, dots.shape()) : Tensor<T>();

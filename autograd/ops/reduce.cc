@@ -9,8 +9,8 @@ namespace tt {
 namespace {
 
 const Op kSum("sum"), kMean("mean"), kMax("max"), kSoftmax("softmax_rows"), kRowDot("row_dot"),
-    kNormalize("l2_normalize"), kLayerNorm("layer_norm"), kSegmentMean("segment_mean"),
-    kSegmentFirst("segment_first"), kBlockDot("block_dot"), kBlockCombine("block_combine");
+    kNormalize("l2_normalize"), kLayerNorm("layer_norm"), kSegmentMean("segment_mean"), kSegmentFirst("segment_first"),
+    kBlockDot("block_dot"), kBlockCombine("block_combine");
 
 // A few tens of thousands of elements a chunk.
 int64_t row_grain(int64_t cols) { return 16384 / (cols > 0 ? cols : 1) + 1; }
@@ -191,8 +191,10 @@ Variable<T> segment_mean(Variable<T> x, Tensor<const int64_t> offsets) {
         const T factor = T(1) / static_cast<T>(std::max<int64_t>(offsets[s + 1] - offsets[s], 1));
         for (int64_t j = 0; j < d; ++j) share[j] *= factor;
         for (int64_t r = offsets[s]; r < offsets[s + 1]; ++r) {
-          if (dx.add) add_times(dx.data + r * d, share, T(1), d);
-          else std::copy_n(share, d, dx.data + r * d);
+          if (dx.add)
+            add_times(dx.data + r * d, share, T(1), d);
+          else
+            std::copy_n(share, d, dx.data + r * d);
         }
       }
     });
@@ -205,8 +207,10 @@ Variable<T> segment_first(Variable<T> x, Tensor<const int64_t> offsets) {
   const int64_t segments = offsets.numel() - 1, d = x.cols();
   const Tensor<T> y = tape.make({segments, d});
   for (int64_t s = 0; s < segments; ++s) {
-    if (offsets[s] < offsets[s + 1]) std::copy_n(x.value().row(offsets[s]), d, y.row(s));
-    else std::fill_n(y.row(s), d, T(0));
+    if (offsets[s] < offsets[s + 1])
+      std::copy_n(x.value().row(offsets[s]), d, y.row(s));
+    else
+      std::fill_n(y.row(s), d, T(0));
   }
   return tape.record(kSegmentFirst, y, {x}, [=](const Tensor<T>& dout) {
     const Tensor<T> dx = x.grad_to_add();
@@ -256,17 +260,17 @@ Variable<T> block_combine(Variable<T> weights, Variable<T> blocks) {
   });
 }
 
-#define TT_INSTANTIATE(T)                                                          \
-  template Variable<T> sum(Variable<T>);                                           \
-  template Variable<T> mean(Variable<T>);                                          \
-  template Variable<T> max(Variable<T>);                                           \
-  template Variable<T> softmax_rows(Variable<T>);                                  \
-  template Variable<T> row_dot(Variable<T>, Variable<T>);                          \
-  template Variable<T> l2_normalize(Variable<T>);                                  \
-  template Variable<T> layer_norm(Variable<T>, Variable<T>, Variable<T>);          \
-  template Variable<T> segment_mean(Variable<T>, Tensor<const int64_t>);           \
-  template Variable<T> segment_first(Variable<T>, Tensor<const int64_t>);          \
-  template Variable<T> block_dot(Variable<T>, Variable<T>);                        \
+#define TT_INSTANTIATE(T)                                                 \
+  template Variable<T> sum(Variable<T>);                                  \
+  template Variable<T> mean(Variable<T>);                                 \
+  template Variable<T> max(Variable<T>);                                  \
+  template Variable<T> softmax_rows(Variable<T>);                         \
+  template Variable<T> row_dot(Variable<T>, Variable<T>);                 \
+  template Variable<T> l2_normalize(Variable<T>);                         \
+  template Variable<T> layer_norm(Variable<T>, Variable<T>, Variable<T>); \
+  template Variable<T> segment_mean(Variable<T>, Tensor<const int64_t>);  \
+  template Variable<T> segment_first(Variable<T>, Tensor<const int64_t>); \
+  template Variable<T> block_dot(Variable<T>, Variable<T>);               \
   template Variable<T> block_combine(Variable<T>, Variable<T>);
 TT_INSTANTIATE(float)
 TT_INSTANTIATE(double)

@@ -14,10 +14,8 @@ template <class T>
 void check_positives(const Op& op, const Candidates<T>& c, int64_t rows, int64_t columns) {
   const Positives& p = c.positives;
   if (p.offsets.numel() == 0) return;
-  check(p.offsets.numel() == rows + 1, op.name, "positives for ", p.offsets.numel() - 1,
-        " rows, the batch has ", rows);
-  check(!c.target && c.exclude.offsets.numel() == 0 && c.hard_negatives == 0 && !c.positive_uncorrected,
-        op.name,
+  check(p.offsets.numel() == rows + 1, op.name, "positives for ", p.offsets.numel() - 1, " rows, the batch has ", rows);
+  check(!c.target && c.exclude.offsets.numel() == 0 && c.hard_negatives == 0 && !c.positive_uncorrected, op.name,
         "rows with several positives take no targets, exclusions, hard negatives or uncorrected positives");
   for (int64_t i = 0; i < rows; ++i)
     check(p.offsets[i] < p.offsets[i + 1], op.name, "row ", i, " has no positive column");
@@ -49,8 +47,7 @@ void keep_hardest(T* s, int64_t n, int64_t target, int64_t count, T* scratch) {
 
 // dots -> s, in place.
 template <class T>
-void to_scores(T* dots, int64_t row, int64_t m, T inv_tau, const Candidates<T>& c, int64_t target,
-               T* scratch) {
+void to_scores(T* dots, int64_t row, int64_t m, T inv_tau, const Candidates<T>& c, int64_t target, T* scratch) {
   const T own = dots[target] * inv_tau;
   for (int64_t j = 0; j < m; ++j) dots[j] = dots[j] * inv_tau - (c.log_q ? c.log_q[j] : T(0));
   if (c.positive_uncorrected) dots[target] = own;
@@ -111,8 +108,8 @@ T softmax_loss(Tensor<T> u, Tensor<T> v, T tau, Tensor<T> weight, const Candidat
 }
 
 // Float runs the SIMD kernel.
-float softmax_loss(Tensor<float> u, Tensor<float> v, float tau, Tensor<float> weight,
-                   const Candidates<float>& c, Tensor<float> ce, ScoreGradients<float>* grads, Arena& arena) {
+float softmax_loss(Tensor<float> u, Tensor<float> v, float tau, Tensor<float> weight, const Candidates<float>& c,
+                   Tensor<float> ce, ScoreGradients<float>* grads, Arena& arena) {
   kernels::InBatchSoftmax in;
   in.b = u.rows(), in.m = v.rows(), in.d = u.cols(), in.u = u.data(), in.v = v.data(), in.inv_tau = 1 / tau;
   if (c.log_q) {
@@ -144,8 +141,8 @@ Variable<T> in_batch_softmax(Variable<T> u, Variable<T> v, Variable<T> tau, Vari
   const int64_t b = u.rows();
   check(weight.value().numel() == b, kInBatch.name, weight.value().numel(), " weights for ", b, " rows");
   check_positives(kInBatch, candidates, b, v.rows());
-  check(b > 0 && (candidates.target || candidates.positives.offsets.numel() || v.rows() >= b), kInBatch.name,
-        v.rows(), " item columns for ", b, " users");
+  check(b > 0 && (candidates.target || candidates.positives.offsets.numel() || v.rows() >= b), kInBatch.name, v.rows(),
+        " item columns for ", b, " users");
   check_exclusions(kInBatch, candidates.exclude, b, v.rows());
   check(tau.item() > 0, kInBatch.name, "the temperature is ", tau.item(), "; it must be positive");
   Tape<T>& tape = u.tape();
@@ -184,9 +181,8 @@ Variable<T> candidate_scores(Variable<T> dots, Variable<T> tau, const Candidates
   });
 }
 
-#define TT_INSTANTIATE(T)                                                                   \
-  template Variable<T> in_batch_softmax(Variable<T>, Variable<T>, Variable<T>, Variable<T>, \
-                                        const Candidates<T>&);                              \
+#define TT_INSTANTIATE(T)                                                                                          \
+  template Variable<T> in_batch_softmax(Variable<T>, Variable<T>, Variable<T>, Variable<T>, const Candidates<T>&); \
   template Variable<T> candidate_scores(Variable<T>, Variable<T>, const Candidates<T>&);
 TT_INSTANTIATE(float)
 TT_INSTANTIATE(double)

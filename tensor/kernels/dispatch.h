@@ -15,24 +15,24 @@ int active_isa_index();  // active_isa() as a number
 
 // Inside namespace tt::kernels: declares Table's three instances and `const Table& function()`.
 #if TT_X86_KERNELS
-#define TT_KERNEL_TABLE(Table, table, function)                        \
-  namespace scalar {                                                   \
-  extern const Table table;                                            \
-  }                                                                    \
-  namespace avx2 {                                                     \
-  extern const Table table;                                            \
-  }                                                                    \
-  namespace avx512 {                                                   \
-  extern const Table table;                                            \
-  }                                                                    \
-  [[maybe_unused]] static const Table& function() {                    \
-    const int isa = active_isa_index();                                \
+#define TT_KERNEL_TABLE(Table, table, function)                               \
+  namespace scalar {                                                          \
+  extern const Table table;                                                   \
+  }                                                                           \
+  namespace avx2 {                                                            \
+  extern const Table table;                                                   \
+  }                                                                           \
+  namespace avx512 {                                                          \
+  extern const Table table;                                                   \
+  }                                                                           \
+  [[maybe_unused]] static const Table& function() {                           \
+    const int isa = active_isa_index();                                       \
     return isa == 2 ? avx512::table : isa == 1 ? avx2::table : scalar::table; \
   }
 #else
-#define TT_KERNEL_TABLE(Table, table, function)                        \
-  namespace scalar {                                                   \
-  extern const Table table;                                            \
-  }                                                                    \
+#define TT_KERNEL_TABLE(Table, table, function) \
+  namespace scalar {                            \
+  extern const Table table;                     \
+  }                                             \
   [[maybe_unused]] static const Table& function() { return scalar::table; }
 #endif

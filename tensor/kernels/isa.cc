@@ -40,7 +40,8 @@ std::atomic<int> active{-1};
 
 int active_isa_index() {
   int isa = active.load(std::memory_order_relaxed);
-  if (isa < 0) [[unlikely]] active = isa = static_cast<int>(choose());
+  if (isa < 0) [[unlikely]]
+    active = isa = static_cast<int>(choose());
   return isa;
 }
 
@@ -59,8 +60,6 @@ std::vector<Isa> supported_isas() {
   return all;
 }
 
-const char* isa_name(Isa isa) {
-  return isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "scalar";
-}
+const char* isa_name(Isa isa) { return isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "scalar"; }
 
 }  // namespace tt::kernels

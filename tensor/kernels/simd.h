@@ -63,9 +63,7 @@ TT_INLINE unsigned lane_mask(int64_t n) { return (1u << n) - 1u; }
 TT_INLINE vf load_n(const float* p, int64_t n) {  // lanes n.. are 0 and not read; 0 <= n <= W
   return reinterpret_cast<vf>(_mm512_maskz_loadu_ps(static_cast<__mmask16>(lane_mask(n)), p));
 }
-TT_INLINE void store_n(float* p, vf x, int64_t n) {
-  _mm512_mask_storeu_ps(p, static_cast<__mmask16>(lane_mask(n)), x);
-}
+TT_INLINE void store_n(float* p, vf x, int64_t n) { _mm512_mask_storeu_ps(p, static_cast<__mmask16>(lane_mask(n)), x); }
 TT_INLINE bool any_ge(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ) != 0; }
 #elif TT_ISA_LEVEL == 1
 TT_INLINE vf fma(vf a, vf b, vf c) { return reinterpret_cast<vf>(_mm256_fmadd_ps(a, b, c)); }
@@ -137,24 +135,24 @@ TT_INLINE int64_t round_to_half(int64_t n) { return (n + kHalf - 1) / kHalf * kH
 
 // Across lanes, by halves. A loop over such a sum has the same bits on every call.
 typedef float v4 __attribute__((vector_size(16)));
-#define TT_HALVES(NAME, OP)                                                                       \
-  TT_INLINE float NAME(vf x) {                                                                    \
-    TT_HALVE_TO_4(x, OP)                                                                          \
-    const float a = OP(y[0], y[2]), b = OP(y[1], y[3]);                                           \
-    return OP(a, b);                                                                              \
+#define TT_HALVES(NAME, OP)                             \
+  TT_INLINE float NAME(vf x) {                          \
+    TT_HALVE_TO_4(x, OP)                                \
+    const float a = OP(y[0], y[2]), b = OP(y[1], y[3]); \
+    return OP(a, b);                                    \
   }
 #define TT_PLUS(a, b) ((a) + (b))
 #define TT_MAX(a, b) ((a) > (b) ? (a) : (b))
 #if TT_ISA_LEVEL == 2
-#define TT_HALVE_TO_4(x, OP)                                                                      \
-  typedef float v8 __attribute__((vector_size(32)));                                              \
-  const v8 lo = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7);                            \
-  const v8 hi = __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);                      \
-  const v8 z = OP(lo, hi);                                                                        \
+#define TT_HALVE_TO_4(x, OP)                                                                               \
+  typedef float v8 __attribute__((vector_size(32)));                                                       \
+  const v8 lo = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7);                                     \
+  const v8 hi = __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);                               \
+  const v8 z = OP(lo, hi);                                                                                 \
   const v4 z0 = __builtin_shufflevector(z, z, 0, 1, 2, 3), z1 = __builtin_shufflevector(z, z, 4, 5, 6, 7); \
   const v4 y = OP(z0, z1);
 #elif TT_ISA_LEVEL == 1
-#define TT_HALVE_TO_4(x, OP)                                                                      \
+#define TT_HALVE_TO_4(x, OP)                                                                               \
   const v4 z0 = __builtin_shufflevector(x, x, 0, 1, 2, 3), z1 = __builtin_shufflevector(x, x, 4, 5, 6, 7); \
   const v4 y = OP(z0, z1);
 #else
@@ -165,7 +163,7 @@ TT_HALVES(max_lanes, TT_MAX)
 
 // f(i, n) over [0, n) in vectors: n is W except for one shorter step at the end.
 #define TT_FOR_VECTORS(i, step, n) \
-  for (int64_t i = 0, step = (n) < W ? (n) : W; i < (n); i += W, step = (n) - i < W ? (n) - i : W)
+  for (int64_t i = 0, step = (n) < W ? (n) : W; i < (n); i += W, step = (n)-i < W ? (n)-i : W)
 
 TT_INLINE vf load_step(const float* p, int64_t n) { return n == W ? load(p) : load_n(p, n); }
 TT_INLINE void store_step(float* p, vf x, int64_t n) { n == W ? store(p, x) : store_n(p, x, n); }

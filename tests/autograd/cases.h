@@ -6,13 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "autograd/ops/alignment_losses.h"
 #include "autograd/ops/attention.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/embedding.h"
 #include "autograd/ops/losses.h"
 #include "autograd/ops/matmul.h"
 #include "autograd/ops/reduce.h"
-#include "autograd/ops/alignment_losses.h"
 #include "autograd/ops/retrieval_losses.h"
 #include "tensor/random.h"
 
@@ -22,16 +22,16 @@ template <class T>
 using Inputs = std::vector<Variable<T>>;
 
 struct Case {
-  std::string op;                // the op it is about
-  std::vector<Shape> inputs;     // filled with normals, by default
+  std::string op;             // the op it is about
+  std::vector<Shape> inputs;  // filled with normals, by default
   std::function<Variable<float>(Tape<float>&, const Inputs<float>&)> in_float;
   std::function<Variable<double>(Tape<double>&, const Inputs<double>&)> in_double;
-  bool positive = false;         // inputs in [0.5, 1.5] instead
-  bool last_positive = false;    // only the last one: a temperature or divisor
+  bool positive = false;       // inputs in [0.5, 1.5] instead
+  bool last_positive = false;  // only the last one: a temperature or divisor
 };
 
 // Constants that cases share; they outlive every tape.
-inline const int64_t kOffsets[] = {0, 3, 3, 4, 9};   // sequences of 3, 0, 1 and 5 rows
+inline const int64_t kOffsets[] = {0, 3, 3, 4, 9};  // sequences of 3, 0, 1 and 5 rows
 inline const int64_t kIds[] = {2, 0, -1, 2, 4};
 inline const int64_t kTargets[] = {1, 0, 4};
 inline const int64_t kOwnColumns[] = {0, 1, 2};
@@ -46,7 +46,8 @@ Tensor<const T> numbers(Tape<T>& tape, const Shape& shape, uint64_t stream, bool
   const Tensor<T> x = make_tensor<T>(tape.arena(), shape);
   const Philox random(11, stream);
   for (int64_t i = 0; i < x.numel(); ++i)
-    x[i] = static_cast<T>(static_cast<float>(unit ? random.uniform(static_cast<uint64_t>(i)) : random.normal(static_cast<uint64_t>(i))));
+    x[i] = static_cast<T>(
+        static_cast<float>(unit ? random.uniform(static_cast<uint64_t>(i)) : random.normal(static_cast<uint64_t>(i))));
   return x;
 }
 
@@ -79,12 +80,22 @@ Anchor<T> anchor(Tape<T>& tape) {
   return {numbers<T>(tape, {3, 4}, 79), numbers<T>(tape, {5, 4}, 80), T(1.3)};
 }
 
-#define TT_CASE(NAME, SHAPES, ...)                                                                   \
-  Case {                                                                                             \
-    NAME, SHAPES, [](Tape<float>& tape, const Inputs<float>& x) { using T [[maybe_unused]] = float; (void)tape; return __VA_ARGS__; }, \
-        [](Tape<double>& tape, const Inputs<double>& x) { using T [[maybe_unused]] = double; (void)tape; return __VA_ARGS__; }         \
+#define TT_CASE(NAME, SHAPES, ...)                        \
+  Case {                                                  \
+    NAME, SHAPES,                                         \
+        [](Tape<float>& tape, const Inputs<float>& x) {   \
+          using T [[maybe_unused]] = float;               \
+          (void)tape;                                     \
+          return __VA_ARGS__;                             \
+        },                                                \
+        [](Tape<double>& tape, const Inputs<double>& x) { \
+          using T [[maybe_unused]] = double;              \
+          (void)tape;                                     \
+          return __VA_ARGS__;                             \
+        }                                                 \
   }
-#define TT_SHAPES(...) std::vector<Shape>{__VA_ARGS__}
+#define TT_SHAPES(...) \
+  std::vector<Shape> { __VA_ARGS__ }
 
 inline Case positive(Case c) {
   c.positive = true;
@@ -134,16 +145,14 @@ inline std::vector<Case> cases() {
       TT_CASE("slice_rows", TT_SHAPES(S{5, 3}), slice_rows(x[0], 1, 4)),
       TT_CASE("slice_rows", TT_SHAPES(S{5}), slice_rows(x[0], 2, 5)),
       TT_CASE("concat_rows", TT_SHAPES(S{2, 3}, S{4, 3}), concat_rows(x[0], x[1])),
-      TT_CASE("add_positional", TT_SHAPES(S{9, 4}),
-              add_positional(x[0], offsets(), numbers<T>(tape, {6, 4}, 76))),
+      TT_CASE("add_positional", TT_SHAPES(S{9, 4}), add_positional(x[0], offsets(), numbers<T>(tape, {6, 4}, 76))),
       TT_CASE("multihead_attention", TT_SHAPES(S{9, 6}, S{18, 6}, S{18}, S{6, 6}, S{6}),
               multihead_attention(x[0], x[1], x[2], x[3], x[4], offsets(), 2)),
       TT_CASE("attention_reference", TT_SHAPES(S{9, 18}), attention_reference(x[0], offsets(), 2)),
       TT_CASE("newest_attention", TT_SHAPES(S{4, 6}, S{9, 6}, S{18, 6}, S{18}),
               newest_attention(x[0], x[1], x[2], x[3], offsets(), 3)),
       TT_CASE("zero_if_empty", TT_SHAPES(S{4, 3}), zero_if_empty(x[0], offsets())),
-      TT_CASE("bce_with_logits", TT_SHAPES(S{3, 2}),
-              bce_with_logits(x[0], numbers<T>(tape, {3, 2}, 75, true))),
+      TT_CASE("bce_with_logits", TT_SHAPES(S{3, 2}), bce_with_logits(x[0], numbers<T>(tape, {3, 2}, 75, true))),
       TT_CASE("examined_bce_with_logits", TT_SHAPES(S{3, 2}),
               examined_bce_with_logits(x[0], numbers<T>(tape, {3, 2}, 75, true), numbers<T>(tape, {3}, 79, true))),
       TT_CASE("cross_entropy", TT_SHAPES(S{3, 5}), cross_entropy(x[0], Tensor<const int64_t>(kTargets, {3}))),
@@ -156,17 +165,16 @@ inline std::vector<Case> cases() {
                        in_batch_softmax(x[0], x[1], x[2], x[3], candidates<T>(tape, false, 2)))),
       positive(TT_CASE("in_batch_softmax", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}, S{3}),
                        in_batch_softmax(x[0], x[1], x[2], x[3], several_positives<T>()))),
-      last_positive(TT_CASE(
-          "alignment_kl", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}),
-          alignment_kl(x[0], x[1], x[2], PairValue<T>{numbers<T>(tape, {5}, 78), T(0), exclusions()}))),
-      last_positive(TT_CASE(
-          "alignment_reward", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}),
-          alignment_reward(x[0], x[1], x[2], PairValue<T>{numbers<T>(tape, {5}, 78), T(0), exclusions()},
-                           anchor<T>(tape), T(0.3)))),
       last_positive(
-          TT_CASE("alignment_dpo", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}),
-                  alignment_dpo(x[0], x[1], x[2], PairValue<T>{numbers<T>(tape, {5}, 78), T(0), exclusions()},
-                                anchor<T>(tape), T(0.6)))),
+          TT_CASE("alignment_kl", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}),
+                  alignment_kl(x[0], x[1], x[2], PairValue<T>{numbers<T>(tape, {5}, 78), T(0), exclusions()}))),
+      last_positive(
+          TT_CASE("alignment_reward", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}),
+                  alignment_reward(x[0], x[1], x[2], PairValue<T>{numbers<T>(tape, {5}, 78), T(0), exclusions()},
+                                   anchor<T>(tape), T(0.3)))),
+      last_positive(TT_CASE("alignment_dpo", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}),
+                            alignment_dpo(x[0], x[1], x[2], PairValue<T>{numbers<T>(tape, {5}, 78), T(0), exclusions()},
+                                          anchor<T>(tape), T(0.6)))),
   };
 }
 

@@ -42,8 +42,7 @@ TEST_CASE("row gradients: sorted unique rows, equal to the dense gradient, of tw
   for (int64_t r = 0; r < 4; ++r) {
     CHECK(g.rows[r] == rows[r]);
     for (int64_t j = 0; j < 3; ++j)
-      CHECK(g.values.row(r)[j] ==
-            doctest::Approx(2 * lookups_a[r] * table.p.value.row(rows[r])[j] + lookups_b[r]));
+      CHECK(g.values.row(r)[j] == doctest::Approx(2 * lookups_a[r] * table.p.value.row(rows[r])[j] + lookups_b[r]));
   }
   CHECK(!table.p.grad);
 }

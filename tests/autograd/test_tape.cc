@@ -34,7 +34,8 @@ TEST_CASE("shape errors name the op and the shapes") {
   Pool pool;
   Arena arena;
   Tape<float> tape(arena);
-  const auto a = tape.constant(make_tensor<float>(pool, {32, 64})), b = tape.constant(make_tensor<float>(pool, {60, 10}));
+  const auto a = tape.constant(make_tensor<float>(pool, {32, 64})),
+             b = tape.constant(make_tensor<float>(pool, {60, 10}));
   CHECK_THROWS_WITH_AS(matmul(a, b), "[matmul] inner sizes differ: [32, 64] x [60, 10]", Error);
   CHECK_THROWS_WITH_AS(add(a, b), "[add] shapes differ: [32, 64] and [60, 10]", Error);
   CHECK_THROWS_WITH_AS(tape.backward(a), "[backward] the loss has shape [32, 64]; it must have one element", Error);

@@ -12,8 +12,8 @@ TEST_CASE("program: every rung trains, is evaluated and retrieves") {
   const TempFolder folder;
   const auto run = [&](const Arguments& a) { return run_program(folder.path(), a); };
   REQUIRE(
-      run({"simulate", "--out", "D", "--users", "60", "--items", "40", "--impressions", "1500", "--quiet"})
-          .status == 0);
+      run({"simulate", "--out", "D", "--users", "60", "--items", "40", "--impressions", "1500", "--quiet"}).status ==
+      0);
   for (const std::string& rung : rung_names()) {
     CAPTURE(rung);
     Outcome o = run({"train", "--data", "D", "--out", rung, "--model", rung, "--set", "epochs=1", "--set",
@@ -35,11 +35,11 @@ TEST_CASE("program: every rung on data without positions and ranker scores") {
   const auto run = [&](const Arguments& a) { return run_program(folder.path(), a); };
   std::string log = "user,item,rating,time\n";
   for (int i = 0; i < 120; ++i)
-    log += "u" + std::to_string(i % 8) + ",i" + std::to_string(i * 7 % 11) + "," + std::to_string(1 + i % 5) +
-           "," + std::to_string(i) + "\n";
+    log += "u" + std::to_string(i % 8) + ",i" + std::to_string(i * 7 % 11) + "," + std::to_string(1 + i % 5) + "," +
+           std::to_string(i) + "\n";
   folder.file("log.csv", log);
-  REQUIRE(run({"import", "csv", "--train", "log.csv", "--label", "like=rating>=3", "--out", "D", "--quiet",
-               "--columns", "time=time"})
+  REQUIRE(run({"import", "csv", "--train", "log.csv", "--label", "like=rating>=3", "--out", "D", "--quiet", "--columns",
+               "time=time"})
               .status == 0);
   const Arguments tower = {"--set", "epochs=1", "--set", "item_id_embedding_dim=16", "--quiet"};
   const auto train = [&](const std::string& rung, const Arguments& more) {
@@ -79,8 +79,8 @@ TEST_CASE("program: every rung on data without positions and ranker scores") {
 TEST_CASE("program: demo compares the rungs asked for") {
   const TempFolder folder;
   const Outcome o =
-      run_program(folder.path(), {"demo", "--out", "demo", "--models", "base,kd", "--epochs", "1", "--users",
-                                  "60", "--items", "40", "--impressions", "1500", "--json", "--quiet"});
+      run_program(folder.path(), {"demo", "--out", "demo", "--models", "base,kd", "--epochs", "1", "--users", "60",
+                                  "--items", "40", "--impressions", "1500", "--json", "--quiet"});
   INFO(o.err);
   REQUIRE(o.status == 0);
   CHECK(o.err.empty());

@@ -17,8 +17,8 @@ namespace {
 struct World : TempFolder {
   World() {
     REQUIRE(
-        run({"simulate", "--out", "D", "--users", "40", "--items", "30", "--impressions", "800", "--quiet"})
-            .status == 0);
+        run({"simulate", "--out", "D", "--users", "40", "--items", "30", "--impressions", "800", "--quiet"}).status ==
+        0);
     REQUIRE(run({"train", "--data", "D", "--out", "R", "--set", "epochs=1", "--quiet"}).status == 0);
     file("empty", "");
     file("binary", std::string("\x7f"
@@ -38,8 +38,7 @@ struct World : TempFolder {
     for (const auto& entry : fs::recursive_directory_iterator(path())) {
       const std::string name = entry.path().filename();
       if (name == "stdout.txt" || name == "stderr.txt" || entry.is_directory()) continue;
-      lines.push_back(entry.path().string() + " " +
-                      std::to_string(entry.last_write_time().time_since_epoch().count()));
+      lines.push_back(entry.path().string() + " " + std::to_string(entry.last_write_time().time_since_epoch().count()));
     }
     std::sort(lines.begin(), lines.end());
     std::string all;
@@ -119,8 +118,7 @@ const Mistake kMistakes[] = {
     {"import lists --train full --out X", "is a folder; give a file"},
     {"import csv --train wide.csv --out X", "[import wide.csv:2] has 4 fields, the header has 3"},
     {"import csv --train r.csv --columns user=who --out X", "the header has no column \"who\""},
-    {"import csv --train r.csv --label like=rating --out X",
-     "[import r.csv:2] column \"rating\": 5 is outside [0, 1]"},
+    {"import csv --train r.csv --label like=rating --out X", "[import r.csv:2] column \"rating\": 5 is outside [0, 1]"},
     {"import csv --train r.csv --split time:0.8 --out X", "has no times"},
     {"import recbole --inter r.csv --out X", "has no type in the header"},
 };
@@ -166,8 +164,7 @@ TEST_CASE("program: a run whose files are not its own") {
     return text;
   };
   REQUIRE(world.run({"retrieve", "--run", "R", "--user", "u1"}).status == 0);
-  CHECK(with("history = false", "history = true").find("belongs to another model config") !=
-        std::string::npos);
+  CHECK(with("history = false", "history = true").find("belongs to another model config") != std::string::npos);
   CHECK(with("user_id_embedding_dim = 64", "user_id_embedding_dim = 8").find("the model expects [40, 8]") !=
         std::string::npos);
   CHECK(with("[train]", "[trian]").find("unknown table or key \"trian\"") != std::string::npos);

@@ -38,8 +38,8 @@ TEST_CASE("program: from simulated data to recommendations and one step") {
   const auto run = [&](const Arguments& a) { return run_program(folder.path(), a); };
   const auto at = [&](const std::string& name) { return folder.path() + "/" + name; };
 
-  Outcome o = run({"simulate", "--out", "D", "--users", "80", "--items", "40", "--impressions", "3000",
-                   "--tasks", "2", "--json", "--quiet"});
+  Outcome o = run({"simulate", "--out", "D", "--users", "80", "--items", "40", "--impressions", "3000", "--tasks", "2",
+                   "--json", "--quiet"});
   INFO(o.err);
   REQUIRE(o.status == 0);
   CHECK(o.err.empty());
@@ -91,14 +91,13 @@ TEST_CASE("program: from simulated data to recommendations and one step") {
     const nlohmann::json data = nlohmann::json::parse(read_whole_file(at("D/dataset.json")));
     const auto new_line = [&](const char* side, const std::string& id) {
       std::string header = "id", line = id;
-      for (const auto& source : data[side]["sources"])
-        header += "," + source["name"].get<std::string>(), line += ",";
+      for (const auto& source : data[side]["sources"]) header += "," + source["name"].get<std::string>(), line += ",";
       return header + "\n" + line + "\n";
     };
     folder.file("guests.csv", new_line("user_features", "a guest"));
     folder.file("new.csv", new_line("item_features", "brand new"));
-    o = run({"retrieve", "--run", "R", "--users-from", "guests.csv", "--items-from", "new.csv", "--only-new",
-             "-k", "1", "--json", "--quiet"});
+    o = run({"retrieve", "--run", "R", "--users-from", "guests.csv", "--items-from", "new.csv", "--only-new", "-k", "1",
+             "--json", "--quiet"});
     INFO(o.err);
     REQUIRE(o.status == 0);
     CHECK(o.json()[0]["user"] == "a guest");
@@ -123,8 +122,8 @@ TEST_CASE("program: from simulated data to recommendations and one step") {
   }
   SUBCASE("step with the run's own config and weights") {
     write_batch(at("batch.safetensors"), at("R/model.safetensors"));
-    o = run({"step", "--config", "R/config.toml", "--weights", "R/model.safetensors", "--batch",
-             "batch.safetensors", "--out", "out.safetensors"});
+    o = run({"step", "--config", "R/config.toml", "--weights", "R/model.safetensors", "--batch", "batch.safetensors",
+             "--out", "out.safetensors"});
     INFO(o.err);
     REQUIRE(o.status == 0);
     const SafetensorsFile out = SafetensorsFile::open(at("out.safetensors"));
@@ -139,8 +138,8 @@ TEST_CASE("program: from simulated data to recommendations and one step") {
     CHECK(run({"evaluate", "--run", "R", "--data", "moved", "--no-baselines", "--no-intervals"}).status == 0);
   }
   SUBCASE("resume: two more epochs, each with its line") {
-    o = run({"train", "--data", "D", "--out", "R", "--model", "history", "--set", "epochs=4", "--set",
-             "patience=0", "--set", "item_id_embedding_dim=16", "--resume", "--json"});
+    o = run({"train", "--data", "D", "--out", "R", "--model", "history", "--set", "epochs=4", "--set", "patience=0",
+             "--set", "item_id_embedding_dim=16", "--resume", "--json"});
     INFO(o.err);
     REQUIRE(o.status == 0);
     CHECK(o.json()["epochs"] == 4);
@@ -150,8 +149,8 @@ TEST_CASE("program: from simulated data to recommendations and one step") {
   }
   SUBCASE("resume: another model or optimizer is refused") {
     const auto message = [&](const char* model, const char* set) {
-      return mistake_of(run({"train", "--data", "D", "--out", "R", "--model", model, "--set", "item_id_embedding_dim=16",
-                             "--set", set, "--resume", "--quiet"}));
+      return mistake_of(run({"train", "--data", "D", "--out", "R", "--model", model, "--set",
+                             "item_id_embedding_dim=16", "--set", set, "--resume", "--quiet"}));
     };
     CHECK(message("base", "epochs=4").find("it was trained with history = true, this is history = false") !=
           std::string::npos);
@@ -160,8 +159,8 @@ TEST_CASE("program: from simulated data to recommendations and one step") {
   SUBCASE("a start that fails leaves the older run as it was") {
     const std::string before = read_whole_file(at("R/model.safetensors")),
                       config = read_whole_file(at("R/config.toml"));
-    const std::string message = mistake_of(run({"train", "--data", "D", "--out", "R", "--quiet", "--set",
-                                                "learning_rate=1e30", "--set", "batch_size=64"}));
+    const std::string message = mistake_of(run(
+        {"train", "--data", "D", "--out", "R", "--quiet", "--set", "learning_rate=1e30", "--set", "batch_size=64"}));
     CHECK(message.find("lower learning_rate") != std::string::npos);
     CHECK(read_whole_file(at("R/model.safetensors")) == before);
     CHECK(read_whole_file(at("R/config.toml")) == config);

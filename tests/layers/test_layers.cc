@@ -25,8 +25,7 @@ Moments moments(const Tensor<float>& x) {
   Moments m;
   const auto n = static_cast<double>(x.numel());
   for (const float v : x) {
-    m.lowest = std::min(m.lowest, static_cast<double>(v)),
-    m.highest = std::max(m.highest, static_cast<double>(v));
+    m.lowest = std::min(m.lowest, static_cast<double>(v)), m.highest = std::max(m.highest, static_cast<double>(v));
     m.mean += static_cast<double>(v) / n;
   }
   for (const float v : x) m.deviation += std::pow(static_cast<double>(v) - m.mean, 2) / n;
@@ -113,8 +112,7 @@ TEST_CASE("a set keeps the order, finds by name and refuses a name twice") {
   CHECK(!set.find("b")->is_table);
   CHECK(set.find("c") == nullptr);
   CHECK(set.element_count() == 10);
-  CHECK(error_of([&] { set.add("b", {1}, Initializer::constant(0)); }) ==
-        "[model] two parameters are named \"b\"");
+  CHECK(error_of([&] { set.add("b", {1}, Initializer::constant(0)); }) == "[model] two parameters are named \"b\"");
 }
 
 TEST_CASE("positional encodings follow their formulas") {
@@ -145,8 +143,7 @@ TEST_CASE("multi-head attention starts as PyTorch's does") {
                                                           {"m.out_proj.weight", "[32, 32]"},
                                                           {"m.out_proj.bias", "[32]"}});
   const double xavier = std::sqrt(6.0 / 128), fan_in = 1 / std::sqrt(32.0);
-  const Moments in = moments(set.find("m.in_proj_weight")->value),
-                out = moments(set.find("m.out_proj.weight")->value);
+  const Moments in = moments(set.find("m.in_proj_weight")->value), out = moments(set.find("m.out_proj.weight")->value);
   CHECK(in.highest <= xavier);
   CHECK(in.highest > 0.98 * xavier);
   CHECK(out.highest <= fan_in);
@@ -180,8 +177,7 @@ TEST_CASE("a whole model has the names and shapes of the parameter table") {
   c.user_id_hash_size = 7, c.item_id_hash_size = 9, c.user_id_embedding_dim = 3, c.item_id_embedding_dim = 4;
   c.user_features_size = 5, c.item_features_size = 6, c.hidden_size = 8, c.user_value_weights = {1, 1};
   c.history = true, c.attention_heads = 2, c.attention_layers = 2, c.history_actions = 3;
-  c.debias = "position+user", c.light_ranker = c.distill = true, c.num_ranker_user_embeddings = 2,
-  c.alignment = "kl";
+  c.debias = "position+user", c.light_ranker = c.distill = true, c.num_ranker_user_embeddings = 2, c.alignment = "kl";
   c.learn_temperature = true;
   std::map<std::string, std::string> expected = {{"user_id_embedding_arch.weight", "[7, 3]"},
                                                  {"item_id_embedding_arch.weight", "[9, 4]"},
@@ -219,8 +215,7 @@ TEST_CASE("a whole model has the names and shapes of the parameter table") {
   CHECK(shapes(model.parameters()) == expected);
   for (const float p : values(model.parameters().find("position_bias_net_user_value.weight"))) CHECK(p == 1);
   for (const Parameter<float>* p : model.parameters().all())
-    CHECK(p->is_table ==
-          (p->name == "user_id_embedding_arch.weight" || p->name == "item_id_embedding_arch.weight"));
+    CHECK(p->is_table == (p->name == "user_id_embedding_arch.weight" || p->name == "item_id_embedding_arch.weight"));
 
   c.debias = "user", c.distill = false;
   const TwoTower<float> other(c);

@@ -47,8 +47,7 @@ class TinyBatch {
     b.labels = uniforms(rows, config.num_tasks());
     b.ranker_scores = uniforms(rows, config.num_tasks());
     positions_.resize(static_cast<size_t>(rows));
-    for (int64_t i = 0; i < rows; ++i)
-      positions_[static_cast<size_t>(i)] = i == 1 ? 250 : static_cast<int32_t>(i % 3);
+    for (int64_t i = 0; i < rows; ++i) positions_[static_cast<size_t>(i)] = i == 1 ? 250 : static_cast<int32_t>(i % 3);
     b.position = {positions_.data(), {rows}};
     if (config.history) add_histories(config, rows);
 
@@ -65,8 +64,7 @@ class TinyBatch {
       b.negatives.id = {further.data(), {mixed}};
       b.negatives.features = normals(mixed, config.item_features_size);
       if (queued > 0) b.queue = normals(queued, config.item_id_embedding_dim);
-      if (config.mask_accidental_hits)
-        b.candidates.exclude = accidental_hits(b.user.id, b.item.id, further, arena_);
+      if (config.mask_accidental_hits) b.candidates.exclude = accidental_hits(b.user.id, b.item.id, further, arena_);
       columns += mixed + queued;
       if (config.log_q != "none") {
         const Tensor<T> log_q = make_tensor<T>(pool_, {columns});
@@ -130,15 +128,13 @@ std::vector<double> dense_gradient(const Parameter<T>& p) {
   const int64_t d = p.value.cols();
   for (int64_t r = 0; r < p.row_grad.count(); ++r)
     for (int64_t j = 0; j < d; ++j)
-      dense[static_cast<size_t>(p.row_grad.rows[r] * d + j)] +=
-          static_cast<double>(p.row_grad.values.row(r)[j]);
+      dense[static_cast<size_t>(p.row_grad.rows[r] * d + j)] += static_cast<double>(p.row_grad.values.row(r)[j]);
   return dense;
 }
 
 template <class T>
 void copy_parameters(const ParameterSet<T>& from, const ParameterSet<T>& to) {
-  for (const Parameter<T>* p : from.all())
-    std::copy(p->value.begin(), p->value.end(), to.find(p->name)->value.begin());
+  for (const Parameter<T>* p : from.all()) std::copy(p->value.begin(), p->value.end(), to.find(p->name)->value.begin());
 }
 
 }  // namespace tt::testing

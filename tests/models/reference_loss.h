@@ -45,8 +45,7 @@ inline Forward forward(const TwoTower<double>& model, const Batch<double>& batch
   if (served.ranker) f.ranker = to_matrix(served.ranker.value());
   f.v = to_matrix(model.items(tape, batch.item).value());
   if (!batch.candidates.target) f.columns = f.v;
-  if (batch.negatives.id.numel() > 0)
-    append(f.columns, to_matrix(model.items(tape, batch.negatives).value()));
+  if (batch.negatives.id.numel() > 0) append(f.columns, to_matrix(model.items(tape, batch.negatives).value()));
   if (batch.candidates.target)
     for (size_t i = 0; i < f.v.size(); ++i)
       f.v[i] = f.columns[static_cast<size_t>(batch.candidates.target[static_cast<int64_t>(i)])];
@@ -103,8 +102,7 @@ inline std::vector<double> policy_scores(const Batch<double>& batch, const Forwa
   return s;
 }
 
-inline double retrieval_loss(const Batch<double>& batch, const Forward& f,
-                             const std::vector<double>& weight) {
+inline double retrieval_loss(const Batch<double>& batch, const Forward& f, const std::vector<double>& weight) {
   double total = 0;
   for (size_t i = 0; i < f.u.size(); ++i) {
     const Candidates<double>& c = batch.candidates;
@@ -139,9 +137,8 @@ inline Estimate estimate_of(const TwoTower<double>& model, const Batch<double>& 
   double ep = 0;
   const ModelConfig& config = model.config();
   if (config.debias_position()) {
-    ep = model.parameters()
-             .find("position_bias_net_user_value.weight")
-             ->value[std::min<int64_t>(batch.position[i], 99)];
+    ep =
+        model.parameters().find("position_bias_net_user_value.weight")->value[std::min<int64_t>(batch.position[i], 99)];
     e = {ep, (ep - value) * (ep - value)};
   }
   if (config.debias_user()) {
@@ -167,17 +164,14 @@ inline double label_loss(const TwoTower<double>& frozen, const Batch<double>& ba
 }
 
 // value_ij of the proxy ranker, without what depends on the user alone.
-inline double pair_value(const TwoTower<double>& model, const std::vector<double>& u,
-                         const std::vector<double>& v) {
+inline double pair_value(const TwoTower<double>& model, const std::vector<double>& u, const std::vector<double>& v) {
   std::vector<double> x = u, user_only = u;
   x.insert(x.end(), v.begin(), v.end());
   x.push_back(dot(u, v));
   user_only.resize(x.size(), 0.0);
-  const std::vector<double> logits = apply(model, "simple_ranker", x),
-                            base = apply(model, "simple_ranker", user_only);
+  const std::vector<double> logits = apply(model, "simple_ranker", x), base = apply(model, "simple_ranker", user_only);
   double value = 0;
-  for (size_t t = 0; t < logits.size(); ++t)
-    value += model.config().user_value_weights[t] * (logits[t] - base[t]);
+  for (size_t t = 0; t < logits.size(); ++t) value += model.config().user_value_weights[t] * (logits[t] - base[t]);
   return value / model.config().reward_temperature();
 }
 
@@ -188,8 +182,7 @@ inline double alignment_loss(const TwoTower<double>& frozen, const Batch<double>
   for (size_t i = 0; i < f.u.size(); ++i) {
     const size_t m = f.columns.size();
     std::vector<double> value(m);
-    for (size_t j = 0; j < m; ++j)
-      value[j] = excluded(batch, i, j) ? kOut : pair_value(frozen, f0.u[i], f0.columns[j]);
+    for (size_t j = 0; j < m; ++j) value[j] = excluded(batch, i, j) ? kOut : pair_value(frozen, f0.u[i], f0.columns[j]);
     const std::vector<double> s = policy_scores(batch, f, i), s0 = policy_scores(batch, anchor, i);
     const std::vector<double> log_pi = log_softmax(s), log_pi0 = log_softmax(s0);
     const double beta = config.alignment_beta;
@@ -214,18 +207,16 @@ inline double alignment_loss(const TwoTower<double>& frozen, const Batch<double>
   return config.alignment_weight * total / static_cast<double>(f.u.size());
 }
 
-inline void ranker_losses(const TwoTower<double>& model, const TwoTower<double>& frozen,
-                          const Batch<double>& batch, const Forward& f, ReferenceLoss& out) {
+inline void ranker_losses(const TwoTower<double>& model, const TwoTower<double>& frozen, const Batch<double>& batch,
+                          const Forward& f, ReferenceLoss& out) {
   const ModelConfig& config = model.config();
-  const auto tasks = static_cast<size_t>(config.num_tasks()),
-             d = static_cast<size_t>(config.item_id_embedding_dim);
+  const auto tasks = static_cast<size_t>(config.num_tasks()), d = static_cast<size_t>(config.item_id_embedding_dim);
   const double n = static_cast<double>(f.u.size() * tasks);
   for (size_t i = 0; i < f.u.size(); ++i) {
     const Matrix blocks = [&] {
       Matrix b;
       for (size_t k = 0; k < f.ranker[i].size(); k += d)
-        b.emplace_back(f.ranker[i].begin() + static_cast<long>(k),
-                       f.ranker[i].begin() + static_cast<long>(k + d));
+        b.emplace_back(f.ranker[i].begin() + static_cast<long>(k), f.ranker[i].begin() + static_cast<long>(k + d));
       return b;
     }();
     std::vector<double> r, aware(d, 0.0);
@@ -248,8 +239,8 @@ inline void ranker_losses(const TwoTower<double>& model, const TwoTower<double>&
 }
 
 // f0: forward(frozen, batch). anchor: the same of the policy to stay near, as it was when it was frozen.
-inline ReferenceLoss reference_loss(const TwoTower<double>& model, const TwoTower<double>& frozen,
-                                    const Forward& f0, const Forward& anchor, const Batch<double>& batch) {
+inline ReferenceLoss reference_loss(const TwoTower<double>& model, const TwoTower<double>& frozen, const Forward& f0,
+                                    const Forward& anchor, const Batch<double>& batch) {
   const ModelConfig& config = model.config();
   const Forward f = forward(model, batch);
   const size_t b = f.u.size();

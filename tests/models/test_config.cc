@@ -56,16 +56,13 @@ TEST_CASE("config: an unknown key names the nearest known one") {
 
 TEST_CASE("config: a value of the wrong type says what it must be") {
   CHECK(model_error("history = 1") == "[config FILE] key \"model.history\" is 1; it must be true or false");
-  CHECK(model_error("history = \"yes\"") ==
-        "[config FILE] key \"model.history\" is 'yes'; it must be true or false");
-  CHECK(model_error("num_items = 1.5") ==
-        "[config FILE] key \"model.num_items\" is 1.5; it must be a whole number");
+  CHECK(model_error("history = \"yes\"") == "[config FILE] key \"model.history\" is 'yes'; it must be true or false");
+  CHECK(model_error("num_items = 1.5") == "[config FILE] key \"model.num_items\" is 1.5; it must be a whole number");
   CHECK(model_error("temperature = \"warm\"") ==
         "[config FILE] key \"model.temperature\" is 'warm'; it must be a number");
   CHECK(model_error("debias = 3") == "[config FILE] key \"model.debias\" is 3; it must be a text in quotes");
-  CHECK(
-      model_error("user_value_weights = 1") ==
-      "[config FILE] key \"model.user_value_weights\" is 1; it must be a list of numbers such as [1.0, 0.5]");
+  CHECK(model_error("user_value_weights = 1") ==
+        "[config FILE] key \"model.user_value_weights\" is 1; it must be a list of numbers such as [1.0, 0.5]");
   CHECK(model_error("user_value_weights = [1, \"a\"]") ==
         "[config FILE] key \"model.user_value_weights\" is [ 1, 'a' ]; it must be a list of numbers such as "
         "[1.0, 0.5]");
@@ -90,8 +87,7 @@ TEST_CASE("config: a bad choice lists the good ones") {
 TEST_CASE("config: values that no model can have") {
   CHECK(model_error("temperature = 0") == "[config] model.temperature = 0; it must be positive");
   CHECK(model_error("temperature = nan") == "[config] model.temperature = nan; it must be positive");
-  CHECK(model_error("item_id_embedding_dim = 0") ==
-        "[config] model.item_id_embedding_dim = 0; it must be at least 1");
+  CHECK(model_error("item_id_embedding_dim = 0") == "[config] model.item_id_embedding_dim = 0; it must be at least 1");
   CHECK(model_error("user_value_weights = []") ==
         "[config] model.user_value_weights is empty; give one weight a label");
   CHECK(model_error("user_value_weights = [0.0, 0]") ==
@@ -116,8 +112,7 @@ TEST_CASE("config: values that no model can have") {
   CHECK(load_error("[model]\nitem_id_hash_size = 5\n") ==
         "[config] model.user_id_hash_size = 0; it must be at least 1");
   CHECK(run_error("[train]\nbatch_size = 0\n") == "[config] train.batch_size = 0; it must be at least 1");
-  CHECK(run_error("[train]\nlearning_rate = -1\n") ==
-        "[config] train.learning_rate = -1; it must be positive");
+  CHECK(run_error("[train]\nlearning_rate = -1\n") == "[config] train.learning_rate = -1; it must be positive");
   CHECK(run_error("[train]\nbeta2 = 1\n") == "[config] train.beta2 = 1; it must be at least 0 and below 1");
 }
 
@@ -126,9 +121,8 @@ TEST_CASE("config: a file that cannot be read as TOML, or is not one of ours") {
   CHECK(broken.starts_with("[config FILE:2] "));
   CHECK(broken.find('\n') == std::string::npos);
   CHECK(load_error("") == "[config FILE] there is no [model] table; begin one with a line [model]");
-  CHECK(error_of([] {
-          load_model_config("/nowhere/c.toml");
-        }).starts_with("[config /nowhere/c.toml] cannot be read: "));
+  CHECK(
+      error_of([] { load_model_config("/nowhere/c.toml"); }).starts_with("[config /nowhere/c.toml] cannot be read: "));
 }
 
 TEST_CASE("config: the rungs of the ladder") {
@@ -144,11 +138,9 @@ TEST_CASE("config: the rungs of the ladder") {
   };
   for (const Row& r :
        {Row{"base", "none", "none", false, false, false}, Row{"history", "none", "none", true, false, false},
-        Row{"position", "position", "none", true, false, false},
-        Row{"user", "user", "none", true, false, false},
+        Row{"position", "position", "none", true, false, false}, Row{"user", "user", "none", true, false, false},
         Row{"debias", "position+user", "none", true, false, false},
-        Row{"light", "position+user", "none", true, true, false},
-        Row{"kd", "position+user", "none", true, true, true},
+        Row{"light", "position+user", "none", true, true, false}, Row{"kd", "position+user", "none", true, true, true},
         Row{"reward", "position+user", "kl", true, false, false}}) {
     INFO("rung ", r.name);
     apply_rung(c, r.name);  // on top of the one before: nothing of it may stay
@@ -163,8 +155,8 @@ TEST_CASE("config: the rungs of the ladder") {
 TEST_CASE("config: compat = \"reference\" stands for every reference rule, and single keys may differ") {
   const TempFolder folder;
   const std::string sizes = "user_id_hash_size = 5\nitem_id_hash_size = 5\n";
-  const ModelConfig c = load_model_config(
-      folder.file("c.toml", "[model]\nlog_q = \"counts\"\ncompat = \"reference\"\n" + sizes));
+  const ModelConfig c =
+      load_model_config(folder.file("c.toml", "[model]\nlog_q = \"counts\"\ncompat = \"reference\"\n" + sizes));
   CHECK(c.log_q == "counts");  // its own key wins, wherever it stands
   CHECK(c.embedding_init == 1);
   CHECK(c.tower_head == "linear");
@@ -222,6 +214,5 @@ TEST_CASE("config: --set") {
   CHECK(set_error("model.epochs=3").starts_with("[--set] unknown key \"model.epochs\""));
   CHECK(set_error("train.epoch=3") == "[--set] unknown key \"train.epoch\"; did you mean \"train.epochs\"?");
   CHECK(set_error("epochs=many") == "[--set] key \"train.epochs\" is 'many'; it must be a whole number");
-  CHECK(set_error("model.history=maybe") ==
-        "[--set] key \"model.history\" is 'maybe'; it must be true or false");
+  CHECK(set_error("model.history=maybe") == "[--set] key \"model.history\" is 'maybe'; it must be true or false");
 }

@@ -22,9 +22,8 @@ std::vector<int64_t> plain_top(const float* query, const std::vector<float>& ite
     score.push_back(std::inner_product(query, query + d, items.data() + i * d, 0.0));
     if (std::find(skip.begin(), skip.end(), i) == skip.end()) rows.push_back(i);
   }
-  std::stable_sort(rows.begin(), rows.end(), [&](int64_t a, int64_t b) {
-    return score[static_cast<size_t>(a)] > score[static_cast<size_t>(b)];
-  });
+  std::stable_sort(rows.begin(), rows.end(),
+                   [&](int64_t a, int64_t b) { return score[static_cast<size_t>(a)] > score[static_cast<size_t>(b)]; });
   rows.resize(std::min(rows.size(), static_cast<size_t>(k)));
   return rows;
 }
@@ -87,16 +86,20 @@ TEST_CASE("exact: what cannot be searched is refused") {
   const std::vector<float> numbers(12, 1);
   const ExactIndex index(Tensor<const float>(numbers.data(), {3, 4}));
   TopItems top;
-  CHECK(error_of([&] { index.search({numbers.data(), {3, 4}}, 0, top); }) ==
-        "[retrieve] k = 0; ask for at least 1 item");
-  CHECK(error_of([&] { index.search({numbers.data(), {4, 3}}, 1, top); }) ==
-        "[retrieve] queries have 3 dimensions, items 4; use vectors of one model");
-  CHECK(error_of([&] { ExactIndex().search({numbers.data(), {4, 3}}, 1, top); }) ==
-        "[retrieve] the index holds no items; build it from at least one item vector");
+  CHECK(error_of([&] {
+          index.search({numbers.data(), {3, 4}}, 0, top);
+        }) == "[retrieve] k = 0; ask for at least 1 item");
+  CHECK(error_of([&] {
+          index.search({numbers.data(), {4, 3}}, 1, top);
+        }) == "[retrieve] queries have 3 dimensions, items 4; use vectors of one model");
+  CHECK(error_of([&] {
+          ExactIndex().search({numbers.data(), {4, 3}}, 1, top);
+        }) == "[retrieve] the index holds no items; build it from at least one item vector");
   SkipRows skip;
   skip.clear();
-  CHECK(error_of([&] { index.search({numbers.data(), {3, 4}}, 1, top, &skip); }) ==
-        "[retrieve] there are 3 queries but 0 lists of items to leave out; give one a query");
+  CHECK(error_of([&] {
+          index.search({numbers.data(), {3, 4}}, 1, top, &skip);
+        }) == "[retrieve] there are 3 queries but 0 lists of items to leave out; give one a query");
   index.search({}, 5, top);
   CHECK(top.queries() == 0);
 }

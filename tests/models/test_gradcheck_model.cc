@@ -19,9 +19,7 @@ namespace {
 
 constexpr double kStep = 1e-5;
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 double value_or_zero(const Variable<double>& part) { return part ? part.item() : 0; }
 
@@ -40,8 +38,7 @@ void check_model(const std::string& what, const ModelConfig& config, double drif
     uint64_t stream = 0;
     for (Parameter<double>* p : model.parameters().all()) {
       const Philox random(17, ++stream);
-      for (int64_t i = 0; i < p->value.numel(); ++i)
-        p->value[i] += drift * random.normal(static_cast<uint64_t>(i));
+      for (int64_t i = 0; i < p->value.numel(); ++i) p->value[i] += drift * random.normal(static_cast<uint64_t>(i));
     }
     testing::copy_parameters(model.parameters(), frozen.parameters());
   }
@@ -51,8 +48,7 @@ void check_model(const std::string& what, const ModelConfig& config, double drif
   Tape<double> tape(arena);
   const LossOutput<double> loss = model.loss(tape, tiny.batch);
   tape.backward(loss.total);
-  const testing::Forward f0 = testing::forward(frozen, tiny.batch),
-                         f_anchor = testing::forward(anchor, tiny.batch);
+  const testing::Forward f0 = testing::forward(frozen, tiny.batch), f_anchor = testing::forward(anchor, tiny.batch);
   const auto reference = [&] { return reference_loss(model, frozen, f0, f_anchor, tiny.batch); };
   std::vector<std::vector<double>> gradients;  // taken now: the next forward pass forgets them
   for (const Parameter<double>* p : model.parameters().all()) gradients.push_back(dense_gradient(*p));
@@ -83,8 +79,8 @@ void check_model(const std::string& what, const ModelConfig& config, double drif
       steepest = std::max(steepest, std::abs(numeric));
       if (!(error <= worst)) {
         worst = error;
-        where = "[" + std::to_string(i) + "]: analytic " + std::to_string(exact) + ", numeric " +
-                std::to_string(numeric);
+        where =
+            "[" + std::to_string(i) + "]: analytic " + std::to_string(exact) + ", numeric " + std::to_string(numeric);
       }
     }
     INFO(p->name, where);
@@ -110,8 +106,7 @@ ModelConfig everything(const std::string& alignment) {
   return with(
       [&](ModelConfig& c) {
         c.distill = c.light_ranker = true, c.kd_weight = 0.7;
-        c.alignment = alignment, c.alignment_weight = 0.4, c.alignment_temperature = 1.5,
-        c.alignment_beta = 0.6;
+        c.alignment = alignment, c.alignment_weight = 0.4, c.alignment_temperature = 1.5, c.alignment_beta = 0.6;
         c.normalize = c.learn_temperature = true, c.temperature = 0.4;
         c.history_actions = 3, c.transformer_blocks = true, c.attention_layers = 1;
         c.mixed_negatives = 2;
@@ -129,30 +124,27 @@ TEST_CASE("gradcheck of every rung, by the default rules and the reference's") {
 
 TEST_CASE("gradcheck of the scores' options: length, temperature, dense features") {
   check_model("normalized", with([](ModelConfig& c) { c.normalize = true; }));
-  check_model("normalized, fixed temperature",
-              with([](ModelConfig& c) { c.normalize = true, c.temperature = 0.3; }));
-  check_model("learned temperature",
-              with([](ModelConfig& c) { c.learn_temperature = true, c.temperature = 0.6; }));
+  check_model("normalized, fixed temperature", with([](ModelConfig& c) { c.normalize = true, c.temperature = 0.3; }));
+  check_model("learned temperature", with([](ModelConfig& c) { c.learn_temperature = true, c.temperature = 0.6; }));
   check_model("normalized, learned temperature",
               with([](ModelConfig& c) { c.normalize = c.learn_temperature = true, c.temperature = 0.3; }));
   for (const char* rung : {"history", "kd"})
-    check_model("towers without heads", with([](ModelConfig& c) {
-                  c.tower_head = "sum";
-                  c.user_id_embedding_dim = c.item_id_embedding_dim;
-                }, rung));
-  check_model("no features",
-              with([](ModelConfig& c) { c.user_features_size = c.item_features_size = 0; }, "history"));
+    check_model("towers without heads", with(
+                                            [](ModelConfig& c) {
+                                              c.tower_head = "sum";
+                                              c.user_id_embedding_dim = c.item_id_embedding_dim;
+                                            },
+                                            rung));
+  check_model("no features", with([](ModelConfig& c) { c.user_features_size = c.item_features_size = 0; }, "history"));
 }
 
 TEST_CASE("gradcheck of the history encoder's options") {
   check_model("history actions", with([](ModelConfig& c) { c.history_actions = 3; }, "history"));
   check_model("transformer blocks", with([](ModelConfig& c) { c.transformer_blocks = true; }, "history"));
-  check_model(
-      "transformer blocks, actions, one layer",
-      with([](ModelConfig& c) { c.transformer_blocks = true, c.history_actions = 2, c.attention_layers = 1; },
-           "history"));
-  check_model("doubled exponents",
-              with([](ModelConfig& c) { c.positional_encoding = "doubled"; }, "history"));
+  check_model("transformer blocks, actions, one layer",
+              with([](ModelConfig& c) { c.transformer_blocks = true, c.history_actions = 2, c.attention_layers = 1; },
+                   "history"));
+  check_model("doubled exponents", with([](ModelConfig& c) { c.positional_encoding = "doubled"; }, "history"));
   check_model("one layer, one head",
               with([](ModelConfig& c) { c.attention_layers = c.attention_heads = 1; }, "history"));
   check_model("three layers, four heads",
@@ -166,21 +158,20 @@ TEST_CASE("gradcheck of the negatives' options and their correction") {
     for (const char* log_q : {"none", "counts"})
       for (const bool correct : {false, true}) {
         if (!mask && !correct && log_q != std::string("none")) continue;  // refused
-        check_model("mask " + std::to_string(mask) + ", log_q " + log_q + ", positive corrected " +
-                        std::to_string(correct),
-                    with([&](ModelConfig& c) {
-                      c.mask_accidental_hits = mask, c.log_q = log_q, c.log_q_correct_positive = correct;
-                    }));
+        check_model(
+            "mask " + std::to_string(mask) + ", log_q " + log_q + ", positive corrected " + std::to_string(correct),
+            with([&](ModelConfig& c) {
+              c.mask_accidental_hits = mask, c.log_q = log_q, c.log_q_correct_positive = correct;
+            }));
       }
   check_model("mixed negatives", with([](ModelConfig& c) { c.mixed_negatives = 3; }));
   check_model("queue", with([](ModelConfig& c) { c.negative_queue = 3; }));
-  check_model("mixed negatives and queue",
-              with([](ModelConfig& c) { c.mixed_negatives = 2, c.negative_queue = 2; }));
+  check_model("mixed negatives and queue", with([](ModelConfig& c) { c.mixed_negatives = 2, c.negative_queue = 2; }));
   check_model("hard negatives", with([](ModelConfig& c) { c.hard_negatives = 2; }));
   check_model("more hard negatives than there are", with([](ModelConfig& c) { c.hard_negatives = 50; }));
   check_model("hard, mixed, queue, no mask", with([](ModelConfig& c) {
-                c.hard_negatives = 3, c.mixed_negatives = 2, c.negative_queue = 2,
-                c.mask_accidental_hits = false, c.log_q_correct_positive = true;
+                c.hard_negatives = 3, c.mixed_negatives = 2, c.negative_queue = 2, c.mask_accidental_hits = false,
+                c.log_q_correct_positive = true;
               }));
   check_model("full softmax", with([](ModelConfig& c) { c.full_softmax = true; }));
   check_model("full softmax, hard negatives",
@@ -191,11 +182,10 @@ TEST_CASE("gradcheck of debiasing: what is constant, and how errors are put toge
   for (const char* kind : {"position", "user", "position+user"})
     for (const bool gradient : {false, true})
       for (const char* reduction : {"mean", "sum"})
-        check_model(std::string(kind) + ", gradient " + std::to_string(gradient) + ", " + reduction,
-                    with([&](ModelConfig& c) {
-                      c.debias = kind, c.debias_gradient = gradient, c.debias_reduction = reduction,
-                      c.position_init = "normal";
-                    }));
+        check_model(
+            std::string(kind) + ", gradient " + std::to_string(gradient) + ", " + reduction, with([&](ModelConfig& c) {
+              c.debias = kind, c.debias_gradient = gradient, c.debias_reduction = reduction, c.position_init = "normal";
+            }));
 }
 
 TEST_CASE("gradcheck of the light ranker and distillation") {
@@ -205,11 +195,11 @@ TEST_CASE("gradcheck of the light ranker and distillation") {
   check_model("distilled",
               with([](ModelConfig& c) { c.light_ranker = c.distill = true, c.kd_weight = 0.3; }, "history"));
   for (const bool examination : {false, true})
-    check_model("light, proxy and an examination curve, known " + std::to_string(examination),
-                with([&](ModelConfig& c) {
-                  c.light_ranker = true, c.debias = "position", c.position_init = "normal", c.ranker_examination = examination;
-                  c.alignment = "kl";
-                }));
+    check_model(
+        "light, proxy and an examination curve, known " + std::to_string(examination), with([&](ModelConfig& c) {
+          c.light_ranker = true, c.debias = "position", c.position_init = "normal", c.ranker_examination = examination;
+          c.alignment = "kl";
+        }));
   check_model("light on full softmax", with([](ModelConfig& c) { c.light_ranker = c.full_softmax = true; }));
 }
 
@@ -221,8 +211,7 @@ TEST_CASE("gradcheck of alignment, alone and with an anchor that is a copy of it
       check_model(std::string(kind) + ", options", with([&](ModelConfig& c) {
                     c.alignment = kind, c.alignment_weight = 0.3, c.alignment_temperature = 2,
                     c.alignment_fit_ranker = false;
-                    c.learn_temperature = true, c.temperature = 0.5, c.mixed_negatives = 2,
-                    c.negative_queue = 1;
+                    c.learn_temperature = true, c.temperature = 0.5, c.mixed_negatives = 2, c.negative_queue = 1;
                   }),
                   drift);
       check_model(std::string(kind) + ", full softmax",
@@ -249,8 +238,8 @@ TEST_CASE("gradcheck on one tape twice") {
     INFO("debias ", config.debias, ", light ", config.light_ranker);
     const TwoTower<double> model(config, 5);
     const testing::TinyBatch<double> tiny(config);
-    const GradcheckReport report = gradcheck(
-        model.parameters().all(), [&](Tape<double>& tape) { return model.loss(tape, tiny.batch).total; });
+    const GradcheckReport report =
+        gradcheck(model.parameters().all(), [&](Tape<double>& tape) { return model.loss(tape, tiny.batch).total; });
     INFO(report.where);
     CHECK(report.worst < 2e-7);
   }
@@ -286,9 +275,9 @@ TEST_CASE("each part of the loss reaches the parameters it should, and no others
   CHECK(reached([](const Loss& l) { return l.total; }) == all);
   CHECK(reached([](const Loss& l) { return l.retrieval; }) == towers);
   CHECK(reached([](const Loss& l) { return l.alignment; }) == towers);
-  CHECK(reached([](const Loss& l) { return l.debias; }) ==
-        std::set<std::string>{"position_bias_net_user_value.weight", "user_debias_net_user_value.0.weight",
-                              "user_debias_net_user_value.0.bias"});
+  CHECK(reached([](const Loss& l) { return l.debias; }) == std::set<std::string>{"position_bias_net_user_value.weight",
+                                                                                 "user_debias_net_user_value.0.weight",
+                                                                                 "user_debias_net_user_value.0.bias"});
   CHECK(reached([](const Loss& l) { return l.proxy; }) ==
         std::set<std::string>{"simple_ranker.weight", "simple_ranker.bias"});
   CHECK(reached([](const Loss& l) { return l.ranker; }) == with_ranker);

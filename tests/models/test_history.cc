@@ -47,8 +47,8 @@ struct Histories {
 template <class T>
 std::vector<double> run_encoder(const ModelConfig& config, bool reference) {
   ParameterSet<T> parameters(4);
-  Parameter<T>* table = parameters.add_table(
-      "items", {config.item_id_hash_size, config.item_id_embedding_dim}, Initializer::normal(0.7));
+  Parameter<T>* table =
+      parameters.add_table("items", {config.item_id_hash_size, config.item_id_embedding_dim}, Initializer::normal(0.7));
   const HistoryEncoder<T> encoder(parameters, "history", config, table);
   const Histories<T> histories(config);
   Arena arena;
@@ -99,17 +99,15 @@ void write_batch(const std::string& path, const ModelConfig& config, int64_t wid
   writer.add("item_features", b.item.features.data(), {5, config.item_features_size});
   writer.add("labels", b.labels.data(), {5, config.num_tasks()});
   writer.add("user_history", padded.data(), {5, width});
-  if (config.history_actions > 0)
-    writer.add("history_actions", flags.data(), {5, width, config.history_actions});
+  if (config.history_actions > 0) writer.add("history_actions", flags.data(), {5, width, config.history_actions});
   writer.write(path);
 }
 
 // What `twotower step` writes for histories padded to `width`.
 std::string step_bytes(const TempFolder& folder, const ModelConfig& config, int64_t width,
                        const std::vector<std::vector<int64_t>>& histories) {
-  const std::string config_path = folder.file("config.toml", to_toml(config)),
-                    weights = folder.path() + "/weights", batch = folder.path() + "/batch",
-                    out = folder.path() + "/out";
+  const std::string config_path = folder.file("config.toml", to_toml(config)), weights = folder.path() + "/weights",
+                    batch = folder.path() + "/batch", out = folder.path() + "/out";
   save_model(weights, TwoTower<float>(config, 9));
   write_batch(batch, config, width, histories);
   run_step(config_path, weights, batch, out);
@@ -126,8 +124,7 @@ TEST_CASE("history: the fast path is the plain one, in values and gradients") {
       for (const int64_t heads : {1, 4})
         for (const int64_t actions : {0, 3}) {
           ModelConfig config = history_config();
-          config.transformer_blocks = blocks, config.attention_layers = layers,
-          config.attention_heads = heads;
+          config.transformer_blocks = blocks, config.attention_layers = layers, config.attention_heads = heads;
           config.history_actions = actions;
           INFO("blocks ", blocks, ", layers ", layers, ", heads ", heads, ", actions ", actions);
           const auto reference = run_encoder<double>(config, true);

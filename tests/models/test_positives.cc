@@ -57,8 +57,7 @@ Result<T> run(const Lists& lists, bool log_q, bool compete, bool spread) {
   if (log_q) c.log_q = normals<T>(pool, {kColumns}, 4);
   const auto n = static_cast<int64_t>(lists.columns.size());
   std::vector<int64_t> row_of, target(lists.columns.begin(), lists.columns.end());
-  for (int64_t i = 0; i < kRows; ++i)
-    row_of.resize(static_cast<size_t>(lists.offsets[static_cast<size_t>(i) + 1]), i);
+  for (int64_t i = 0; i < kRows; ++i) row_of.resize(static_cast<size_t>(lists.offsets[static_cast<size_t>(i) + 1]), i);
   const Tensor<T> all_u = make_tensor<T>(pool, {n, kWidth}), all_weight = make_tensor<T>(pool, {n});
   for (int64_t k = 0; k < n; ++k) {
     const int64_t i = row_of[static_cast<size_t>(k)];
@@ -70,15 +69,13 @@ Result<T> run(const Lists& lists, bool log_q, bool compete, bool spread) {
   std::vector<int64_t> offsets = {0};
   std::vector<int32_t> others;
   for (const int64_t i : row_of) {
-    for (int64_t k = lists.offsets[static_cast<size_t>(i)]; k < lists.offsets[static_cast<size_t>(i) + 1];
-         ++k)
+    for (int64_t k = lists.offsets[static_cast<size_t>(i)]; k < lists.offsets[static_cast<size_t>(i) + 1]; ++k)
       others.push_back(lists.columns[static_cast<size_t>(k)]);
     offsets.push_back(static_cast<int64_t>(others.size()));
   }
   if (spread) {
     c.target = {target.data(), {n}};
-    if (!compete)
-      c.exclude = {{offsets.data(), {n + 1}}, {others.data(), {static_cast<int64_t>(others.size())}}};
+    if (!compete) c.exclude = {{offsets.data(), {n + 1}}, {others.data(), {static_cast<int64_t>(others.size())}}};
   } else {
     c.positives = lists.view();
     c.positives.compete = compete;
@@ -109,8 +106,7 @@ TEST_CASE("several positives a row: as many rows with one each") {
   for (const int options : {0, 1, 2, 3}) {
     const bool log_q = options % 2 > 0, compete = options < 2;
     INFO("log_q ", log_q, ", compete ", compete);
-    const auto want = run<double>(lists, log_q, compete, true),
-               exact = run<double>(lists, log_q, compete, false);
+    const auto want = run<double>(lists, log_q, compete, true), exact = run<double>(lists, log_q, compete, false);
     CHECK(exact.loss == doctest::Approx(want.loss).epsilon(1e-12));
     CHECK(exact.dtau == doctest::Approx(want.dtau).epsilon(1e-10));
     CHECK(worst(exact.du, want.du) < 1e-12);
@@ -130,8 +126,7 @@ TEST_CASE("several positives a row: lists that do not fit are refused") {
   const Variable<double> u = tape.constant(normals<double>(pool, {2, 3}, 1)),
                          v = tape.constant(normals<double>(pool, {4, 3}, 2)),
                          w = tape.constant(normals<double>(pool, {2}, 3));
-  const auto message = [&](const std::vector<int64_t>& offsets, const std::vector<int32_t>& columns,
-                           int64_t hard) {
+  const auto message = [&](const std::vector<int64_t>& offsets, const std::vector<int32_t>& columns, int64_t hard) {
     Candidates<double> c;
     c.positives = {{offsets.data(), {static_cast<int64_t>(offsets.size())}},
                    {columns.data(), {static_cast<int64_t>(columns.size())}}};

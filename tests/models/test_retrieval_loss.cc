@@ -6,11 +6,11 @@
 #include <cmath>
 #include <set>
 
+#include "autograd/ops/alignment_losses.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/losses.h"
 #include "autograd/ops/matmul.h"
 #include "autograd/ops/reduce.h"
-#include "autograd/ops/alignment_losses.h"
 #include "autograd/ops/retrieval_losses.h"
 #include "models/batch.h"
 #include "tensor/random.h"
@@ -82,8 +82,7 @@ template <class T, class Loss>
 std::vector<double> run(const Problem<T>& p, Loss loss) {
   Arena arena;
   Tape<T> tape(arena);
-  const Variable<T> inputs[] = {tape.variable(p.u), tape.variable(p.v), tape.variable(p.tau),
-                                tape.variable(p.weight)};
+  const Variable<T> inputs[] = {tape.variable(p.u), tape.variable(p.v), tape.variable(p.tau), tape.variable(p.weight)};
   const Variable<T> y = loss(tape, inputs);
   tape.backward(scale(y, T(1.3)));
   std::vector<double> numbers = {static_cast<double>(y.item())};
@@ -96,9 +95,8 @@ std::vector<double> run(const Problem<T>& p, Loss loss) {
 
 template <class T>
 std::vector<double> fused(const Problem<T>& p, const Options& o) {
-  return run<T>(p, [&](Tape<T>&, const Variable<T>* x) {
-    return in_batch_softmax(x[0], x[1], x[2], x[3], candidates(p, o));
-  });
+  return run<T>(
+      p, [&](Tape<T>&, const Variable<T>* x) { return in_batch_softmax(x[0], x[1], x[2], x[3], candidates(p, o)); });
 }
 
 template <class T>
@@ -130,8 +128,7 @@ double kl_divergence(const std::vector<double>& log_p, const std::vector<double>
 }
 
 // The three alignment losses by their definitions, each row's scores and values in full.
-double brute_alignment(const Problem<double>& p, const std::string& kind, double beta, int64_t strides,
-                       bool exclude) {
+double brute_alignment(const Problem<double>& p, const std::string& kind, double beta, int64_t strides, bool exclude) {
   double total = 0;
   for (int64_t i = 0; i < kRows; ++i) {
     std::set<int64_t> out;
@@ -173,8 +170,7 @@ double brute_alignment(const Problem<double>& p, const std::string& kind, double
 }
 
 template <class T>
-std::vector<double> alignment(const Problem<T>& p, const std::string& kind, T beta, int64_t strides,
-                              bool exclude) {
+std::vector<double> alignment(const Problem<T>& p, const std::string& kind, T beta, int64_t strides, bool exclude) {
   const PairValue<T> value{p.column_value, T(0.8), exclude ? p.exclusions() : Exclusions{}};
   const Anchor<T> anchor{p.u0, p.v0, T(1.2)};
   return run<T>(p, [&](Tape<T>&, const Variable<T>* x) {
@@ -261,8 +257,7 @@ TEST_CASE("accidental hits: as a search through all pairs finds them") {
     for (int64_t i = 0; i < b + further; ++i) {
       const auto at = trial * 1000 + 2 * static_cast<uint64_t>(i) + 10;
       if (i < b)
-        users.push_back(static_cast<int64_t>(random.below(at, 12)) -
-                        1);  // -1: unknown, and never the same user
+        users.push_back(static_cast<int64_t>(random.below(at, 12)) - 1);    // -1: unknown, and never the same user
       items.push_back(static_cast<int64_t>(random.below(at + 1, 15)) - 1);  // -1: one more item
     }
     Arena arena;
@@ -294,8 +289,7 @@ TEST_CASE("alignment losses: as their definitions have them, in float and double
       for (const int64_t strides : {int64_t{1}, int64_t{8}, kColumns - 1}) {
         INFO(kind, ", exclude ", exclude, ", strides ", strides);
         const auto found = alignment<double>(exact, kind, 0.4, strides, exclude);
-        CHECK(found[0] ==
-              doctest::Approx(brute_alignment(exact, kind, 0.4, strides, exclude)).epsilon(1e-10));
+        CHECK(found[0] == doctest::Approx(brute_alignment(exact, kind, 0.4, strides, exclude)).epsilon(1e-10));
         CHECK(worst_difference(alignment<float>(single, kind, 0.4f, strides, exclude), found) < 2e-5);
       }
 }
@@ -316,9 +310,7 @@ TEST_CASE("in-batch softmax: sizes that do not fit are refused") {
   Pool pool;
   Arena arena;
   Tape<double> tape(arena);
-  const auto m = [&](int64_t rows, int64_t cols) {
-    return tape.constant(normals<double>(pool, {rows, cols}, 1));
-  };
+  const auto m = [&](int64_t rows, int64_t cols) { return tape.constant(normals<double>(pool, {rows, cols}, 1)); };
   const auto message = [&](Variable<double> u, Variable<double> v, double tau, Variable<double> w) {
     try {
       in_batch_softmax(u, v, tape.scalar(tau), w, Candidates<double>{});
@@ -331,6 +323,5 @@ TEST_CASE("in-batch softmax: sizes that do not fit are refused") {
         "[in_batch_softmax] user vectors [2, 3] and item vectors [2, 4] must have the same width");
   CHECK(message(m(3, 3), m(2, 3), 1, m(3, 1)) == "[in_batch_softmax] 2 item columns for 3 users");
   CHECK(message(m(2, 3), m(2, 3), 1, m(3, 1)) == "[in_batch_softmax] 3 weights for 2 rows");
-  CHECK(message(m(2, 3), m(2, 3), 0, m(2, 1)) ==
-        "[in_batch_softmax] the temperature is 0; it must be positive");
+  CHECK(message(m(2, 3), m(2, 3), 0, m(2, 1)) == "[in_batch_softmax] the temperature is 0; it must be positive");
 }

@@ -15,8 +15,7 @@ namespace tt::parity {
 
 struct Difference {
   std::string name;  // the tensor
-  double error =
-      0;  // largest |found - expected|; infinite for another shape, type, item, a NaN or a missing name
+  double error = 0;  // largest |found - expected|; infinite for another shape, type, item, a NaN or a missing name
   double allowed = 0;
   std::string text;  // where the largest one is, or what is wrong
   bool ok() const { return error <= allowed; }
@@ -25,18 +24,15 @@ struct Difference {
 // Some gradients are zero but for rounding (softmax does not see the item tower's bias, nor attention its key
 // bias).
 inline constexpr double least_allowance = 1e-6;
-inline constexpr double loss_share = 1e-5;  // of the expected loss
-inline constexpr double largest_share =
-    1e-4;  // of the largest expected entry: gradients, embeddings, scores, values
+inline constexpr double loss_share = 1e-5;     // of the expected loss
+inline constexpr double largest_share = 1e-4;  // of the largest expected entry: gradients, embeddings, scores, values
 
 // Adam trajectories: parameters after 20 steps. An element whose gradient never reached flat_gradient is left
 // out: Adam divides a gradient by its own size, and there it is float's rounding that would be divided.
 inline constexpr double trajectory_allowance = 1e-4;
 inline constexpr double flat_gradient = 1e-6;
 
-inline bool starts_with(const std::string& text, const std::string& prefix) {
-  return text.rfind(prefix, 0) == 0;
-}
+inline bool starts_with(const std::string& text, const std::string& prefix) { return text.rfind(prefix, 0) == 0; }
 
 inline Difference refused(const std::string& name, const std::string& why) {
   return {name, std::numeric_limits<double>::infinity(), 0, why};
@@ -44,12 +40,10 @@ inline Difference refused(const std::string& name, const std::string& why) {
 
 // F32 tensors element by element; `skip(i)` leaves one out.
 template <class Skip>
-Difference largest_error(const std::string& name, const TensorEntry& want, const TensorEntry& have,
-                         Skip skip) {
+Difference largest_error(const std::string& name, const TensorEntry& want, const TensorEntry& have, Skip skip) {
   if (have.shape != want.shape)
     return refused(name, "expected " + shape_text(want.shape) + ", found " + shape_text(have.shape));
-  if (want.dtype != DType::F32 || have.dtype != DType::F32)
-    return refused(name, "expected F32 in both files");
+  if (want.dtype != DType::F32 || have.dtype != DType::F32) return refused(name, "expected F32 in both files");
   const auto* w = reinterpret_cast<const float*>(want.data);
   const auto* h = reinterpret_cast<const float*>(have.data);
   Difference result{name, 0, 0, ""};
@@ -71,8 +65,7 @@ Difference largest_error(const std::string& name, const TensorEntry& want, const
 inline Difference same_items(const std::string& name, const TensorEntry& want, const TensorEntry& have) {
   if (have.shape != want.shape)
     return refused(name, "expected " + shape_text(want.shape) + ", found " + shape_text(have.shape));
-  if (want.dtype != DType::I64 || have.dtype != DType::I64)
-    return refused(name, "expected I64 in both files");
+  if (want.dtype != DType::I64 || have.dtype != DType::I64) return refused(name, "expected I64 in both files");
   const auto* w = reinterpret_cast<const int64_t*>(want.data);
   const auto* h = reinterpret_cast<const int64_t*>(have.data);
   for (int64_t i = 0; i < want.elements(); ++i)
@@ -92,8 +85,7 @@ inline std::vector<Difference> compare_step(const SafetensorsFile& expected, con
     } else if (name == "retrieved_items") {
       all.push_back(same_items(name, expected.entry(name), found.entry(name)));
     } else {
-      all.push_back(
-          largest_error(name, expected.entry(name), found.entry(name), [](int64_t) { return false; }));
+      all.push_back(largest_error(name, expected.entry(name), found.entry(name), [](int64_t) { return false; }));
     }
   }
   return all;
@@ -101,8 +93,7 @@ inline std::vector<Difference> compare_step(const SafetensorsFile& expected, con
 
 // `expected` is a trajectory.safetensors (param.NAME, grad_max.NAME); `parameters` a checkpoint after its 20
 // steps.
-inline std::vector<Difference> compare_trajectory(const SafetensorsFile& expected,
-                                                  const SafetensorsFile& parameters) {
+inline std::vector<Difference> compare_trajectory(const SafetensorsFile& expected, const SafetensorsFile& parameters) {
   const std::string prefix = "param.";
   std::vector<Difference> all;
   for (const auto& key : expected.names()) {

@@ -21,8 +21,8 @@ TEST_CASE("parity: 20 Adam steps end at PyTorch's parameters") {
     tt::load_model(folder + "/weights.safetensors", model);
     std::vector<std::unique_ptr<tt::StepBatch>> batches;
     for (int i = 0; i < 5; ++i)
-      batches.push_back(std::make_unique<tt::StepBatch>(folder + "/batch" + std::to_string(i) + ".safetensors",
-                                                        model.config()));
+      batches.push_back(
+          std::make_unique<tt::StepBatch>(folder + "/batch" + std::to_string(i) + ".safetensors", model.config()));
     tt::TrainingStep step(model, {});
     for (size_t i = 0; i < 20; ++i) step.run(batches[i % 5]->batch(), 1e-3);
 

@@ -72,8 +72,8 @@ TEST_CASE("parity: the comparison sees what it should") {
   const auto& u = expected.entry("user_embedding");
   std::vector<float> moved(reinterpret_cast<const float*>(u.data),
                            reinterpret_cast<const float*>(u.data) + u.elements());
-  const float largest = std::abs(*std::max_element(
-      moved.begin(), moved.end(), [](float a, float b) { return std::abs(a) < std::abs(b); }));
+  const float largest = std::abs(
+      *std::max_element(moved.begin(), moved.end(), [](float a, float b) { return std::abs(a) < std::abs(b); }));
   moved[1] += 3e-4F * largest;
   const float nan = std::numeric_limits<float>::quiet_NaN();
   writer.add("loss", &nan, {1});

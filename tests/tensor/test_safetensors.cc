@@ -86,24 +86,20 @@ TEST_CASE("safetensors: a tensor that another writer left unaligned is still rea
 
 TEST_CASE("safetensors: hostile headers are refused in one line") {
   TempFolder folder;
-  const auto header = [&](const std::string& text, size_t bytes) {
-    return refusal(make_file(folder, text, bytes));
-  };
+  const auto header = [&](const std::string& text, size_t bytes) { return refusal(make_file(folder, text, bytes)); };
   const std::string a = R"("a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]})";
 
   CHECK(refusal(folder.path() + "/none") ==
         "[safetensors FILE] cannot be opened: No such file or directory; check the path");
-  CHECK(refusal(folder.path()) ==
-        "[safetensors FILE] is not a regular file; give the path of a .safetensors file");
+  CHECK(refusal(folder.path()) == "[safetensors FILE] is not a regular file; give the path of a .safetensors file");
   write_file_atomically(folder.path() + "/short", "1234567");
   CHECK(refusal(folder.path() + "/short") ==
         "[safetensors FILE] is truncated: 7 bytes, but the header length alone "
         "takes 8; copy or write the file again");
   write_file_atomically(folder.path() + "/huge", "\xff\xff\xff\xff\xff\xff\xff\x7f{}");
-  CHECK(
-      refusal(folder.path() + "/huge") ==
-      "[safetensors FILE] has a header of 9223372036854775807 bytes, more than the 100000000 allowed; it is "
-      "probably not a safetensors file");
+  CHECK(refusal(folder.path() + "/huge") ==
+        "[safetensors FILE] has a header of 9223372036854775807 bytes, more than the 100000000 allowed; it is "
+        "probably not a safetensors file");
   write_file_atomically(folder.path() + "/cut", std::string("\x20\0\0\0\0\0\0\0{}", 10));
   CHECK(refusal(folder.path() + "/cut") ==
         "[safetensors FILE] is truncated: the header takes 32 bytes, the file has "
@@ -112,8 +108,7 @@ TEST_CASE("safetensors: hostile headers are refused in one line") {
         "[safetensors FILE] has a header that is not valid JSON; it is damaged or not a safetensors file");
   CHECK(header(std::string(200000, '['), 0) ==
         "[safetensors FILE] has a header that is not valid JSON; it is damaged or not a safetensors file");
-  CHECK(header("[]", 0) ==
-        "[safetensors FILE] has a header that is not a JSON object; it is not a safetensors file");
+  CHECK(header("[]", 0) == "[safetensors FILE] has a header that is not a JSON object; it is not a safetensors file");
   CHECK(header("{" + a + "," + a + "}", 8) ==
         "[safetensors FILE] has the name \"a\" twice in its header; write it again");
   CHECK(header(R"({"a":{"dtype":"F32","shape":[2]}})", 8) ==
@@ -128,18 +123,15 @@ TEST_CASE("safetensors: hostile headers are refused in one line") {
   CHECK(header("{" + a + "}", 7) ==
         "[safetensors FILE] tensor \"a\": data_offsets [0, 8] reach beyond the 7 bytes of "
         "data; the file is truncated, copy it again");
-  CHECK(
-      header(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8) ==
-      "[safetensors FILE] tensor \"a\": F32 [3] takes 12 bytes, data_offsets give 8; the header is damaged");
-  CHECK(
-      header(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}})", 8) ==
-      "[safetensors FILE] tensor \"a\": shape [4611686018427387904, 4] is too large; the header is damaged");
+  CHECK(header(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8) ==
+        "[safetensors FILE] tensor \"a\": F32 [3] takes 12 bytes, data_offsets give 8; the header is damaged");
+  CHECK(header(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}})", 8) ==
+        "[safetensors FILE] tensor \"a\": shape [4611686018427387904, 4] is too large; the header is damaged");
   CHECK(header("{" + a + R"(,"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12) ==
         "[safetensors FILE] tensors \"a\" and \"b\" overlap; the header is damaged");
   CHECK(header("{" + a + R"(,"b":{"dtype":"F32","shape":[1],"data_offsets":[12,16]}})", 16) ==
         "[safetensors FILE] has 4 bytes before tensor \"b\" that belong to none; the header is damaged");
-  CHECK(header("{" + a + "}", 9) ==
-        "[safetensors FILE] has 1 bytes after its last tensor; the header is damaged");
+  CHECK(header("{" + a + "}", 9) == "[safetensors FILE] has 1 bytes after its last tensor; the header is damaged");
   CHECK(header(R"({"__metadata__":{"a":1}})", 0) ==
         "[safetensors FILE] __metadata__ \"a\" is not a text; the header is damaged");
 }
@@ -151,8 +143,7 @@ TEST_CASE("safetensors: the writer refuses bad names, and each name twice") {
   CHECK(error_of([&] { writer.add("x", &x, {1}); }) == "[safetensors] the tensor \"x\" was added twice");
   CHECK(error_of([&] { writer.add("__metadata__", &x, {1}); }) ==
         "[safetensors] a tensor cannot be named \"__metadata__\"");
-  CHECK(error_of([&] { writer.add("y", &x, {-1}); }) ==
-        "[safetensors] tensor \"y\": shape [-1] has a negative size");
+  CHECK(error_of([&] { writer.add("y", &x, {-1}); }) == "[safetensors] tensor \"y\": shape [-1] has a negative size");
 }
 
 TEST_CASE("safetensors: a write that fails leaves the old file and nothing else") {

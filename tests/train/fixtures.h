@@ -63,8 +63,8 @@ inline DatasetContent tiny_content() {
   content.item_ids = {"i0", "i1", "i2", "i3", "i4"};
   content.user_features = {4, {"age", "vip"}, {0.5f, 1, -0.5f, 0, 1.5f, 0, -1.5f, 1}, {}};
   content.item_features = {5, {"a", "b", "c"}, {1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1}, {}};
-  const auto add = [](InteractionColumns& to, int32_t user, int32_t item, double time, int32_t position,
-                      float click, float like) {
+  const auto add = [](InteractionColumns& to, int32_t user, int32_t item, double time, int32_t position, float click,
+                      float like) {
     to.user.push_back(user);
     to.item.push_back(item);
     to.time.push_back(time);

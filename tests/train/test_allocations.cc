@@ -118,8 +118,8 @@ TEST_CASE("after two warm-up steps a training step allocates nothing") {
       use_own_gemm(false);
       const int64_t left = allocations_of_steps(config);
       if (left > 0)
-        MESSAGE(std::string(gemm_backend()), " allocates ", left, " times in 3 steps of ", name, " on ",
-                threads, " threads");
+        MESSAGE(std::string(gemm_backend()), " allocates ", left, " times in 3 steps of ", name, " on ", threads,
+                " threads");
     }
   }
 }

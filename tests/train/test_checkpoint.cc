@@ -96,9 +96,8 @@ TEST_CASE("checkpoint: what is missing, left over or of another shape is named")
         "[checkpoint FILE] parameter \"item_features_arch.0.weight\" is missing; the file belongs to another "
         "model config");
 
-  CHECK(load_error([&](const std::string& path) {
-          save_model(path, TwoTower<float>(testing::rung_config("position")));
-        }) ==
+  CHECK(load_error(
+            [&](const std::string& path) { save_model(path, TwoTower<float>(testing::rung_config("position"))); }) ==
         "[checkpoint FILE] parameter \"user_tower_arch.weight\" has shape [4, 14], the model expects [4, 6]; "
         "use the config it "
         "was trained with");
@@ -161,8 +160,7 @@ TEST_CASE("checkpoint: a truncated file, a file of another type and one that is 
 TEST_CASE("checkpoint: when the disk is full nothing is left behind, and the old file stays") {
   const TempFolder folder;
   const std::string path = folder.path() + "/model.safetensors";
-  const TwoTower<float> old_model(testing::rung_config("base"), 1),
-      new_model(testing::rung_config("base"), 2);
+  const TwoTower<float> old_model(testing::rung_config("base"), 1), new_model(testing::rung_config("base"), 2);
   save_model(path, old_model);
   const std::string before = read_whole_file(path);
 
@@ -186,8 +184,7 @@ TEST_CASE("checkpoint: when the disk is full nothing is left behind, and the old
 
 TEST_CASE("checkpoint: a folder that is not there") {
   const TempFolder folder;
-  CHECK(
-      error_of([&] { save_model(folder.path() + "/none/m", TwoTower<float>(testing::rung_config("base"))); },
-               folder.path()) ==
-      "[FILE/none/m] cannot be created: No such file or directory; make its folder first, or choose another");
+  CHECK(error_of([&] { save_model(folder.path() + "/none/m", TwoTower<float>(testing::rung_config("base"))); },
+                 folder.path()) ==
+        "[FILE/none/m] cannot be created: No such file or directory; make its folder first, or choose another");
 }

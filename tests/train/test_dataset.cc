@@ -71,8 +71,7 @@ TEST_CASE("dataset: what is written is what is viewed") {
   CHECK(data.user_ids().text(3) == "dör");
   CHECK(data.user_ids().find("dör") == 3);
   CHECK(data.item_ids().find("i9") == std::nullopt);
-  CHECK(std::vector<int64_t>(data.train_counts(), data.train_counts() + 5) ==
-        std::vector<int64_t>{2, 2, 2, 1, 1});
+  CHECK(std::vector<int64_t>(data.train_counts(), data.train_counts() + 5) == std::vector<int64_t>{2, 2, 2, 1, 1});
   CHECK(std::vector<int64_t>(data.train_positives(), data.train_positives() + 5) ==
         std::vector<int64_t>{2, 2, 0, 1, 1});
 }
@@ -87,8 +86,7 @@ TEST_CASE("dataset: a history holds the strictly earlier actions, and no test ac
     const auto actions = data.user_actions(user);
     return std::vector<int32_t>(actions.begin(), actions.end());
   };
-  CHECK(list(0) ==
-        std::vector<int32_t>{0, 1, 3});  // train 0, 1, then valid 3; not 2 (no label), not 4 (test)
+  CHECK(list(0) == std::vector<int32_t>{0, 1, 3});  // train 0, 1, then valid 3; not 2 (no label), not 4 (test)
   CHECK(list(1) == std::vector<int32_t>{3, 4});
   CHECK(list(2) == std::vector<int32_t>{4, 0});
   const int32_t* train = data.split(Split::train).history_end;
@@ -121,8 +119,7 @@ TEST_CASE("dataset: seen items and positives by user") {
 TEST_CASE("dataset: what cannot be a dataset is refused before anything is written") {
   DatasetContent content = tiny_content();
   content.train = {};
-  CHECK(writing_says(content) ==
-        "[dataset FILE] has no train interactions; an empty dataset cannot train anything");
+  CHECK(writing_says(content) == "[dataset FILE] has no train interactions; an empty dataset cannot train anything");
   content = tiny_content();
   content.user_ids.clear();
   CHECK(writing_says(content) == "[dataset FILE] has no users; an empty dataset cannot train anything");
@@ -225,9 +222,8 @@ TEST_CASE("dataset: opening refuses damaged columns and says which row") {
         "[dataset FILE/valid.safetensors] row 0: label \"like\" is -0.5, outside [0, 1]; scale it when the "
         "data is "
         "made");
-  CHECK(
-      opening_says<float>("items.safetensors", "features", set(4, NAN)) ==
-      "[dataset FILE/items.safetensors] row 1: feature \"b\" is nan; every feature must be a finite number");
+  CHECK(opening_says<float>("items.safetensors", "features", set(4, NAN)) ==
+        "[dataset FILE/items.safetensors] row 1: feature \"b\" is nan; every feature must be a finite number");
   CHECK(opening_says<int64_t>("history.safetensors", "offsets", set(1, int64_t{99})) ==
         "[dataset FILE/history.safetensors] offsets do not run from 0 to 8; the file is damaged, make the "
         "dataset "
@@ -253,6 +249,5 @@ TEST_CASE("dataset: what is not a dataset is refused with the way to make one") 
   CHECK(error_of([&] { Dataset::open(path); }, path) ==
         "[dataset FILE/dataset.json] has version 2, this program reads version 1; make it again with this "
         "program");
-  CHECK(error_of([&] { split_from_name("dev"); }) ==
-        "[split] \"dev\" is not a split; choose train, valid or test");
+  CHECK(error_of([&] { split_from_name("dev"); }) == "[split] \"dev\" is not a split; choose train, valid or test");
 }

@@ -17,8 +17,8 @@ using namespace tt;
 namespace {
 
 const Finding& finding(const std::vector<Finding>& all, const std::string& what) {
-  const auto at = std::find_if(all.begin(), all.end(),
-                               [&](const Finding& f) { return f.what.find(what) != std::string::npos; });
+  const auto at =
+      std::find_if(all.begin(), all.end(), [&](const Finding& f) { return f.what.find(what) != std::string::npos; });
   REQUIRE(at != all.end());
   return *at;
 }

@@ -61,8 +61,7 @@ TEST_CASE("import recbole: interactions, labels and a split by time") {
   CHECK(c.train.labels == std::vector<float>{1, 0, 1, 1, 1, 0, 1});
   CHECK(c.valid.time == std::vector<double>{8});
   CHECK(c.test.time == std::vector<double>{9, 10});
-  CHECK(c.protocol ==
-        "by time: the first 80% of the log is for training (its last 10% is valid), the rest is test");
+  CHECK(c.protocol == "by time: the first 80% of the log is for training (its last 10% is valid), the rest is test");
   write_dataset(folder.path() + "/d", c);
   const Dataset data = Dataset::open(folder.path() + "/d");
   CHECK(data.item_ids().find("D") == 3);
@@ -92,8 +91,7 @@ TEST_CASE("import recbole: features by type") {
                        "A\tDrama War\t1 2\nB\tDrama\t3 4\nC\t\t5 6\nD\tWar\t7 8\n");
   const Imported got = import_data("recbole", o);
   const FeatureMatrix &users = got.content.user_features, &items = got.content.item_features;
-  CHECK(got.content.user_ids ==
-        std::vector<std::string>{"ann", "bob", "cem", "eve"});  // eve: never seen, kept
+  CHECK(got.content.user_ids == std::vector<std::string>{"ann", "bob", "cem", "eve"});  // eve: never seen, kept
   CHECK(users.columns == std::vector<std::string>{"age=20", "age=30", "gender=F", "gender=M", "score"});
   CHECK(at(users, 0, "age=30") == 1);
   CHECK(at(users, 2, "gender=F") == 0);  // cem has no line: all zeros
@@ -142,9 +140,8 @@ TEST_CASE("import: a stray text in a column of numbers is missing, unless the he
   const Imported got = import_data("recbole", o);
   CHECK(got.content.item_features.columns == std::vector<std::string>{"year"});
   CHECK(got.content.item_features.info[0].missing == 1);
-  CHECK(got.notes ==
-        std::vector<std::string>{o.item + ": column \"year\" is numeric; 1 values that are no numbers "
-                                          "count as missing, the first \"unknown\" on line 9"});
+  CHECK(got.notes == std::vector<std::string>{o.item + ": column \"year\" is numeric; 1 values that are no numbers "
+                                                       "count as missing, the first \"unknown\" on line 9"});
   item.replace(item.find("year:token"), 10, "year:float");
   folder.file("x.item", item);
   CHECK(error_of([&] { import_data("recbole", o); }, o.item) ==
@@ -244,12 +241,10 @@ TEST_CASE("import: wrong headers") {
 
 TEST_CASE("import: bad lines are named with file, line, column and text") {
   const std::string header = "user_id:token\titem_id:token\trating:float\n";
-  CHECK(
-      recbole_says(header + "1\t2\t3\n1\t3\tn/a\n") ==
-      "[import FILE:3] column \"rating\": \"n/a\" is not a number; give a finite number or remove the line");
-  CHECK(
-      recbole_says(header + "1\t2\tnan\n") ==
-      "[import FILE:2] column \"rating\": \"nan\" is not a number; give a finite number or remove the line");
+  CHECK(recbole_says(header + "1\t2\t3\n1\t3\tn/a\n") ==
+        "[import FILE:3] column \"rating\": \"n/a\" is not a number; give a finite number or remove the line");
+  CHECK(recbole_says(header + "1\t2\tnan\n") ==
+        "[import FILE:2] column \"rating\": \"nan\" is not a number; give a finite number or remove the line");
   CHECK(recbole_says(header + "1\t2\t\n") ==
         "[import FILE:2] column \"rating\" is empty; give a number or remove the line");
   CHECK(recbole_says(header + "1\t2\n") == "[import FILE:2] has 2 fields, the header has 3; mend the line");
@@ -276,10 +271,8 @@ TEST_CASE("import: missing and empty files, unknown formats, contradictions") {
   CHECK(error_of([&] { import_data("csv", o); }) ==
         "[import /nowhere/x.csv] cannot be opened: No such file or directory; check the path");
   CHECK(csv_says("") == "[import FILE] is empty; expected a header line");
-  CHECK(csv_says("user,item\n") ==
-        "[import FILE] holds no interactions; an empty dataset cannot train anything");
-  CHECK(error_of([&] { import_data("lits", o); }) ==
-        "[import] \"lits\" is not a format; did you mean \"lists\"?");
+  CHECK(csv_says("user,item\n") == "[import FILE] holds no interactions; an empty dataset cannot train anything");
+  CHECK(error_of([&] { import_data("lits", o); }) == "[import] \"lits\" is not a format; did you mean \"lists\"?");
   CHECK(error_of([&] { import_data("lists", ImportOptions{}); }) == "[import] lists needs --train FILE");
   TempFolder folder;
   o.train = folder.file("a.csv", "user,item\n1,2\n2,3\n");
@@ -323,8 +316,7 @@ TEST_CASE("import: MovieLens 100K keeps its features and ids") {
   const Dataset data = Dataset::open(folder.path() + "/d");
   CHECK(data.num_users() == 943);
   CHECK(data.num_items() == 1682);
-  CHECK(data.split(Split::train).size + data.split(Split::valid).size + data.split(Split::test).size ==
-        100000);
+  CHECK(data.split(Split::train).size + data.split(Split::valid).size + data.split(Split::test).size == 100000);
   const std::set<std::string> users(data.user_columns().begin(), data.user_columns().end());
   const std::set<std::string> items(data.item_columns().begin(), data.item_columns().end());
   CHECK(users.count("age") == 1);

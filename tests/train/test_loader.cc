@@ -104,8 +104,7 @@ TEST_CASE("loader: a row's columns are those of its impression, its history the 
       REQUIRE(count == std::min<int64_t>(end, 4));
       full += count == 4, empty += count == 0;
       for (int64_t j = 0; j < count; ++j) {
-        CHECK(b->user.history_items[begin + j] ==
-              f.data.user_actions(user)[static_cast<size_t>(end - 1 - j)]);
+        CHECK(b->user.history_items[begin + j] == f.data.user_actions(user)[static_cast<size_t>(end - 1 - j)]);
         const int64_t action = f.data.history_offsets()[user] + end - 1 - j;
         CHECK(f.data.history_times()[action] < log.time[r]);
         for (int64_t a = 0; a < 2; ++a)
@@ -125,8 +124,10 @@ TEST_CASE("loader: ids are hidden in training where something else is known of t
     loader.start_epoch(0);
     int64_t hidden = 0;
     while (const Batch<float>* b = loader.next()) hidden += std::count(b->user.id.begin(), b->user.id.end(), -1);
-    if (history) CHECK(hidden > loader.rows() / 4);
-    else CHECK(hidden == 0);
+    if (history)
+      CHECK(hidden > loader.rows() / 4);
+    else
+      CHECK(hidden == 0);
   }
 }
 
@@ -186,8 +187,7 @@ TEST_CASE("loader: mixed negatives are drawn evenly from the corpus, with the mi
   std::vector<int64_t> drawn(23, 0);
   const Impressions& log = f.data.split(Split::train);
   std::vector<double> share(23, 0);
-  for (int64_t i = 0; i < log.size; ++i)
-    share[static_cast<size_t>(log.item[i])] += 1.0 / static_cast<double>(log.size);
+  for (int64_t i = 0; i < log.size; ++i) share[static_cast<size_t>(log.item[i])] += 1.0 / static_cast<double>(log.size);
   for (int64_t epoch = 0; epoch < 20; ++epoch) {
     loader.start_epoch(epoch);
     while (const Batch<float>* b = loader.next()) {
@@ -238,8 +238,7 @@ TEST_CASE("loader: dropout zeroes its share of the elements and scales the other
     loader.start_epoch(epoch);
     while (const Batch<float>* b = loader.next()) {
       CHECK(b->user.id_dropout.shape() == Shape{b->size(), f.model.user_id_embedding_dim});
-      CHECK(b->user.history_dropout.shape() ==
-            Shape{b->user.history_items.numel(), f.model.item_id_embedding_dim});
+      CHECK(b->user.history_dropout.shape() == Shape{b->user.history_items.numel(), f.model.item_id_embedding_dim});
       for (const Tensor<const float>& x : {b->user.id_dropout, b->user.history_dropout})
         for (int64_t i = 0; i < x.rows(); ++i) {
           rows.insert(std::vector<float>(x.row(i), x.row(i) + x.cols()));

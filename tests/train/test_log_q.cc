@@ -35,8 +35,7 @@ struct Setup {
   Correction correction = Correction::default_pair;
   double tau = 1;
   int64_t uniform = 0;  // further negatives, drawn from the corpus
-  int64_t queue =
-      0;  // further negatives still, from the log, constant to the gradient: only users are compared
+  int64_t queue = 0;    // further negatives still, from the log, constant to the gradient: only users are compared
 };
 
 // What the mean gradient of the batches is, beside that of the full softmax: relative error, cosine, ratio of
@@ -133,10 +132,9 @@ class World {
     draw_rows(first, batch);
     further_.clear();
     for (int64_t i = 0; i < setup.uniform; ++i)
-      further_.push_back(static_cast<int64_t>(
-          Philox(17, 1).below(static_cast<uint64_t>(first / batch * setup.uniform + i), kItems)));
-    for (int64_t i = 0; i < setup.queue; ++i)
-      further_.push_back(draw(2, first / batch * setup.queue + i).second);
+      further_.push_back(
+          static_cast<int64_t>(Philox(17, 1).below(static_cast<uint64_t>(first / batch * setup.uniform + i), kItems)));
+    for (int64_t i = 0; i < setup.queue; ++i) further_.push_back(draw(2, first / batch * setup.queue + i).second);
     columns_ = item_ids_;
     columns_.insert(columns_.end(), further_.begin(), further_.end());
     const auto m = static_cast<int64_t>(columns_.size());
@@ -191,10 +189,9 @@ TEST_CASE("log Q: the corrected gradient converges to the full softmax's, in dir
   const Correction masked = Correction::default_pair;
   for (const Setup& setup : {Setup{}, Setup{masked, 0.5}, Setup{masked, 2}, Setup{masked, 1, 64},
                              Setup{masked, 1, 0, 256}, Setup{Correction::both_corrected_unmasked}}) {
-    INFO("kind ", static_cast<int>(setup.correction), ", tau ", setup.tau, ", uniform ", setup.uniform,
-         ", queue ", setup.queue);
-    const Comparison small = World().run(setup, 16, kRows), medium = World().run(setup, 128, kRows),
-                     large = far(setup);
+    INFO("kind ", static_cast<int>(setup.correction), ", tau ", setup.tau, ", uniform ", setup.uniform, ", queue ",
+         setup.queue);
+    const Comparison small = World().run(setup, 16, kRows), medium = World().run(setup, 128, kRows), large = far(setup);
     CHECK(medium.error < small.error / (setup.queue > 0 ? 1.1 : 2));  // a queue of 256 leaves little to gain
     CHECK(large.error < medium.error);
     CHECK(large.error < 0.05);
@@ -204,8 +201,7 @@ TEST_CASE("log Q: the corrected gradient converges to the full softmax's, in dir
 }
 
 TEST_CASE("log Q: without correction, or with its sign turned, the gradient stays another one") {
-  for (const Setup& more :
-       {Setup{}, Setup{Correction::default_pair, 0.5}, Setup{Correction::default_pair, 1, 64}})
+  for (const Setup& more : {Setup{}, Setup{Correction::default_pair, 0.5}, Setup{Correction::default_pair, 1, 64}})
     for (const Correction kind : {Correction::none, Correction::turned}) {
       Setup setup = more;
       setup.correction = kind;

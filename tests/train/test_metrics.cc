@@ -101,7 +101,7 @@ TEST_CASE("metrics: one user by hand") {
   CHECK(value("recall@3.head") == doctest::Approx(0.5));  // i0 of i0, i1
   CHECK(std::isnan(value("recall@3.tail")));              // none was expected
   CHECK(value("recall@3.cold_items") == 1);
-  CHECK(std::isnan(value("recall@3.cold_users")));        // ann has training positives
+  CHECK(std::isnan(value("recall@3.cold_users")));  // ann has training positives
   CHECK(value("lift@3") == doctest::Approx((1 + 2 + 0) / 3.0 / facts.lift_base));
 }
 
@@ -180,7 +180,7 @@ TEST_CASE("metrics: the baselines") {
   const EvaluationResult result = evaluate(retriever, data, options);
   REQUIRE(result.baselines.size() == 2);
   CHECK(result.baselines[0].first == "popularity");
-  CHECK(result.baselines[0].second["recall@10"] > 0.3);                              // the low rows are popular
+  CHECK(result.baselines[0].second["recall@10"] > 0.3);                                 // the low rows are popular
   CHECK(result.baselines[1].second["recall@10"] == doctest::Approx(0.2).epsilon(0.1));  // 10 of 50
   CHECK(result.baselines[1].second["coverage@10"] == 1);
   CHECK(result.baselines[0].second["lift@10"] > result.baselines[1].second["lift@10"]);
@@ -249,9 +249,8 @@ TEST_CASE("metrics: agreement with the simulator's ranker and truth, by plain co
       if (!std::binary_search(seen.of(u).begin(), seen.of(u).end(), i)) allowed.push_back(i);
     const auto best = [&](const std::vector<float>& by) {
       std::vector<int64_t> out = allowed;
-      std::stable_sort(out.begin(), out.end(), [&](int64_t a, int64_t b) {
-        return by[static_cast<size_t>(a)] > by[static_cast<size_t>(b)];
-      });
+      std::stable_sort(out.begin(), out.end(),
+                       [&](int64_t a, int64_t b) { return by[static_cast<size_t>(a)] > by[static_cast<size_t>(b)]; });
       return out;
     };
     const auto items = top.items(0);
@@ -274,9 +273,8 @@ TEST_CASE("metrics: agreement with the simulator's ranker and truth, by plain co
     for (size_t r = 0; r < kept.size(); ++r)
       place.push_back(-static_cast<float>(r)), own.push_back(ranker[static_cast<size_t>(kept[r])]);
     tau += kendall_tau(place.data(), own.data(), static_cast<int64_t>(own.size()));
-    std::sort(kept.begin(), kept.end(), [&](int64_t a, int64_t b) {
-      return ranker[static_cast<size_t>(a)] > ranker[static_cast<size_t>(b)];
-    });
+    std::sort(kept.begin(), kept.end(),
+              [&](int64_t a, int64_t b) { return ranker[static_cast<size_t>(a)] > ranker[static_cast<size_t>(b)]; });
     lost += 1 - sum(ranker, kept, 10) / sum(ranker, by_ranker, 10);
   }
   const auto n = static_cast<double>(result.users);

@@ -28,8 +28,8 @@ const char* kUsers = "user,age,town\nann,20.5,x\nbob,30.5,y\ncem,40.5,x\n";
 struct Fixture {
   Fixture() {
     ImportOptions options;
-    options.train = folder.file(
-        "train.csv", "user,item,time\nann,m0,1\nann,m1,2\nbob,m1,3\nbob,m2,4\ncem,m0,5\ncem,m1,6\n");
+    options.train =
+        folder.file("train.csv", "user,item,time\nann,m0,1\nann,m1,2\nbob,m1,3\nbob,m2,4\ncem,m0,5\ncem,m1,6\n");
     options.item = folder.file("items.csv", kItems), options.user = folder.file("users.csv", kUsers);
     options.columns = "user=user,item=item,time=time";
     options.split = "given", options.max_categories = 3;  // leaves the titles out
@@ -67,26 +67,22 @@ TEST_CASE("newcomers: rows are encoded as the dataset's own were") {
             doctest::Approx(f.data.item_features()[row * width + c]));
   }
 
-  const NewUsers users = read_new_users(
-      f.folder.file("new.tsv", "id\ttown\tage\thistory\neve\ty\t30.5\tm2 m0 zzz\nfay\tz\t\t\n"), f.data);
+  const NewUsers users =
+      read_new_users(f.folder.file("new.tsv", "id\ttown\tage\thistory\neve\ty\t30.5\tm2 m0 zzz\nfay\tz\t\t\n"), f.data);
   REQUIRE(users.users.size() == 2);
   const int64_t bob = *f.data.user_ids().find("bob"), width = f.data.user_features_size();
   for (int64_t c = 0; c < width; ++c)
-    CHECK(users.users[0].features[static_cast<size_t>(c)] ==
-          doctest::Approx(f.data.user_features()[bob * width + c]));
-  CHECK(users.users[0].history ==
-        std::vector<int64_t>{*f.data.item_ids().find("m2"), *f.data.item_ids().find("m0")});
+    CHECK(users.users[0].features[static_cast<size_t>(c)] == doctest::Approx(f.data.user_features()[bob * width + c]));
+  CHECK(users.users[0].history == std::vector<int64_t>{*f.data.item_ids().find("m2"), *f.data.item_ids().find("m0")});
   CHECK(users.users[1].features == std::vector<float>(static_cast<size_t>(width), 0.0f));
   const std::string path = f.folder.path() + "/new.tsv";
-  CHECK(
-      users.notes ==
-      std::vector<std::string>{
-          path + ": column \"town\": 1 values that the dataset does not know count as missing, the first "
-                 "\"z\" on "
-                 "line 3",
-          path +
-              ": column \"history\": 1 items of histories are not in the dataset and are left out, the first "
-              "\"zzz\" on line 2"});
+  CHECK(users.notes ==
+        std::vector<std::string>{
+            path + ": column \"town\": 1 values that the dataset does not know count as missing, the first "
+                   "\"z\" on "
+                   "line 3",
+            path + ": column \"history\": 1 items of histories are not in the dataset and are left out, the first "
+                   "\"zzz\" on line 2"});
 }
 
 TEST_CASE("newcomers: RecBole's files, sets by spaces, other delimiters") {
@@ -95,8 +91,7 @@ TEST_CASE("newcomers: RecBole's files, sets by spaces, other delimiters") {
     return read_new_items(f.folder.file("new.any", text), f.data, delimiter).features;
   };
   const std::vector<float> expected = features("id,year,genre,tags\nx,2000.5,comedy,fun|war\n");
-  CHECK(features("id:token\tyear:float\tgenre:token\ttags:token_seq\nx\t2000.5\tcomedy\twar fun\n") ==
-        expected);
+  CHECK(features("id:token\tyear:float\tgenre:token\ttags:token_seq\nx\t2000.5\tcomedy\twar fun\n") == expected);
   CHECK(features("id;tags;genre;year\r\nx; fun|war ;comedy;2000.5", ';') == expected);
   CHECK(features("id,year,genre,tags\n\"x, y\",2000.5,comedy,fun|war\n") == expected);
 }
@@ -242,8 +237,7 @@ TEST_CASE("newcomers: items held out of training are found by who likes them") {
     copy_rows(whole.item_features(), whole.item_features_size(), i, content.item_features.values);
   }
   content.item_features.rows = static_cast<int64_t>(content.item_ids.size());
-  std::vector<std::vector<int32_t>> likes(
-      300);  // held-out items that each user acted on, by place among them
+  std::vector<std::vector<int32_t>> likes(300);  // held-out items that each user acted on, by place among them
   for (const Split split : {Split::train, Split::valid, Split::test}) {
     const Impressions& log = whole.split(split);
     for (int64_t r = 0; r < log.size; ++r) {

@@ -58,8 +58,7 @@ struct Formula {
         const auto at = static_cast<size_t>(row * kWidth + j);
         grad[at] += x[at], touched[at] = true;
       }
-    for (auto at = static_cast<size_t>(kRows * kWidth); at < x.size(); ++at)
-      grad[at] = x[at], touched[at] = true;
+    for (auto at = static_cast<size_t>(kRows * kWidth); at < x.size(); ++at) grad[at] = x[at], touched[at] = true;
     double norm = 0;
     for (const double g : grad) norm += g * g;
     norm = std::sqrt(norm);
@@ -90,8 +89,7 @@ struct Formula {
 void compare(const TrainConfig& config) {
   INFO(config.optimizer, ", clip ", config.clip_norm, ", decay ", config.weight_decay);
   Problem problem(config);
-  const std::vector<float> before(problem.set.find("table")->value.begin(),
-                                  problem.set.find("table")->value.end());
+  const std::vector<float> before(problem.set.find("table")->value.begin(), problem.set.find("table")->value.end());
   Formula formula(problem.set, config);
   for (int64_t i = 0; i < 25; ++i) {
     const double rate = 0.05 / static_cast<double>(1 + i), norm = problem.step(i, rate),
@@ -133,8 +131,7 @@ TEST_CASE("optimizer: other betas and epsilon") {
 TEST_CASE("optimizer: what cannot be trained, or was not reached, stays") {
   ParameterSet<float> set;
   Parameter<float>*frozen = set.add("frozen", {3}, Initializer::constant(1)),
-  *unused = set.add("unused", {3}, Initializer::constant(1)),
-  *used = set.add("used", {3}, Initializer::constant(1));
+  *unused = set.add("unused", {3}, Initializer::constant(1)), *used = set.add("used", {3}, Initializer::constant(1));
   frozen->trainable = false;
   Optimizer optimizer(set, with("adam", 0, 0.1));
   Arena arena;
@@ -158,8 +155,7 @@ TEST_CASE("optimizer: state saved and loaded goes on with the same bits") {
     whole.optimizer.add_state(writer);
     writer.write(folder.path() + "/state");
     for (const char* p : {"table", "dense"})
-      std::copy(whole.set.find(p)->value.begin(), whole.set.find(p)->value.end(),
-                resumed.set.find(p)->value.begin());
+      std::copy(whole.set.find(p)->value.begin(), whole.set.find(p)->value.end(), resumed.set.find(p)->value.begin());
     resumed.optimizer.load_state(SafetensorsFile::open(folder.path() + "/state"));
     CHECK(resumed.optimizer.steps() == 5);
     for (int64_t i = 5; i < 9; ++i) whole.step(i, 0.01), resumed.step(i, 0.01);

@@ -105,8 +105,7 @@ TEST_CASE("frequency estimation: epochs shuffled anew leave no seam") {
   const auto n = static_cast<int64_t>(epoch.size());
   FrequencyEstimator estimator(1010, 0.01, 1010);
   const auto once = [&](Drift& drift) {
-    for (int64_t i = 10; i < 1010; ++i)
-      drift.add(std::log(estimator.probability(i) * static_cast<double>(n)));
+    for (int64_t i = 10; i < 1010; ++i) drift.add(std::log(estimator.probability(i) * static_cast<double>(n)));
   };
   for (int64_t e = 0; e < 30; ++e) {
     std::vector<int64_t> order = epoch;
@@ -150,8 +149,7 @@ TEST_CASE("frequency estimation follows a change") {
   CHECK(estimator.probability(49) > 10 * estimator.probability(0));
 }
 
-TEST_CASE(
-    "frequency estimation: what two items share makes them look more frequent, several arrays less so") {
+TEST_CASE("frequency estimation: what two items share makes them look more frequent, several arrays less so") {
   const std::vector<double> p = zipf(2000, 0.5);
   const Draws draws(p, 3);
   const auto error = [&](int arrays, int64_t slots) {

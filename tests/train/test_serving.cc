@@ -21,8 +21,8 @@ struct Plain {
   }
   TwoTower<float>::Served user(int64_t id, std::vector<float> features, std::vector<int64_t> history,
                                std::vector<uint8_t> actions = {}) {
-    keep_ids.push_back(std::make_unique<std::vector<int64_t>>(std::initializer_list<int64_t>{
-        id, 0, static_cast<int64_t>(history.size())}));
+    keep_ids.push_back(std::make_unique<std::vector<int64_t>>(
+        std::initializer_list<int64_t>{id, 0, static_cast<int64_t>(history.size())}));
     const auto width = static_cast<int64_t>(features.size());
     const auto n = static_cast<int64_t>(history.size());
     held_features = std::move(features), held_history = std::move(history), held_actions = std::move(actions);
@@ -177,9 +177,8 @@ TEST_CASE("serving: a light ranker orders the candidates by its values") {
     const auto served = plain.user(row, {data.user_features()[row]}, {});
     model.rank(plain.tape, served.ranker.value().data(), served.u.value().data(), plain.v, all.data());
     std::vector<int64_t> order(candidates.items(0).begin(), candidates.items(0).end());
-    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-      return all[static_cast<size_t>(a)] > all[static_cast<size_t>(b)];
-    });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int64_t a, int64_t b) { return all[static_cast<size_t>(a)] > all[static_cast<size_t>(b)]; });
     order.resize(5);
     CHECK(std::vector<int64_t>(top.items(row).begin(), top.items(row).end()) == order);
     std::vector<float> scores(5);

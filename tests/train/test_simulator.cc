@@ -16,8 +16,7 @@ namespace {
 
 double correlation(const std::vector<double>& x, const std::vector<double>& y) {
   const auto n = static_cast<double>(x.size());
-  const double mx = std::accumulate(x.begin(), x.end(), 0.0) / n,
-               my = std::accumulate(y.begin(), y.end(), 0.0) / n;
+  const double mx = std::accumulate(x.begin(), x.end(), 0.0) / n, my = std::accumulate(y.begin(), y.end(), 0.0) / n;
   double xy = 0, xx = 0, yy = 0;
   for (size_t i = 0; i < x.size(); ++i) {
     xy += (x[i] - mx) * (y[i] - my);
@@ -47,8 +46,7 @@ TEST_CASE("simulator: the log has the shape that was asked for") {
   CHECK(data.tasks() == std::vector<std::string>{"click", "like", "share"});
   CHECK(data.value_weights() == truth.value_weights());
   CHECK(data.user_features_size() == 22);  // 16 views and a category of 6
-  const int64_t sizes[] = {data.split(Split::train).size, data.split(Split::valid).size,
-                           data.split(Split::test).size};
+  const int64_t sizes[] = {data.split(Split::train).size, data.split(Split::valid).size, data.split(Split::test).size};
   CHECK(sizes[0] + sizes[1] + sizes[2] == 30005);
   CHECK(sizes[0] == 24000);
   CHECK(data.has_positions());
@@ -68,8 +66,7 @@ TEST_CASE("simulator: the log has the shape that was asked for") {
   // The logged scores are those of the ranker that Truth knows, to the bit.
   for (int64_t i = 0; i < 500; ++i)
     for (int64_t t = 0; t < 3; ++t)
-      CHECK(log.ranker_scores[i * 3 + t] ==
-            static_cast<float>(truth.ranker_probability(log.user[i], log.item[i], t)));
+      CHECK(log.ranker_scores[i * 3 + t] == static_cast<float>(truth.ranker_probability(log.user[i], log.item[i], t)));
 }
 
 TEST_CASE("simulator: labels follow examination x propensity x relevance") {
@@ -196,9 +193,8 @@ TEST_CASE("simulator: options out of range are refused") {
   CHECK(says([](auto& o) { o.items = 5; }) ==
         "[simulate] a slate of 10 positions needs as many items, there are 5; raise --items or lower "
         "--positions");
-  CHECK(
-      error_of([&] { Truth::load(folder.path()); }, folder.path()) ==
-      "[dataset FILE] has no truth.safetensors; only a dataset made by `twotower simulate` knows the truth");
+  CHECK(error_of([&] { Truth::load(folder.path()); }, folder.path()) ==
+        "[dataset FILE] has no truth.safetensors; only a dataset made by `twotower simulate` knows the truth");
 }
 
 TEST_CASE("simulator: tiny worlds work too") {

@@ -79,10 +79,8 @@ TEST_CASE("trainer: learns more than chance, and leaves a run that opens") {
   Run run = open_run(folder.path() + "/run");  // the best epoch, measured again
   Retriever retriever(*run.model, run.data);
   EvaluateOptions evaluate_options;
-  evaluate_options.split = Split::valid, evaluate_options.baselines = false,
-  evaluate_options.max_users = 2000;
-  CHECK(evaluate(retriever, run.data, evaluate_options).measures["recall@20"] ==
-        doctest::Approx(summary.best));
+  evaluate_options.split = Split::valid, evaluate_options.baselines = false, evaluate_options.max_users = 2000;
+  CHECK(evaluate(retriever, run.data, evaluate_options).measures["recall@20"] == doctest::Approx(summary.best));
   for (const auto& entry : fs::directory_iterator(folder.path() + "/run"))
     CHECK(entry.path().string().find(".tmp") == std::string::npos);
 }
@@ -102,8 +100,7 @@ TEST_CASE("trainer: every rung trains, and says of each of its parts what it cos
     CHECK(log[0]["loss"].contains("distillation") == config.model.distill);
     CHECK(log[0].contains("position_curve") == config.model.debias_position());
     CHECK(log[0].contains("proxy_value") == (rung == "reward"));
-    CHECK(open_run(folder.path() + "/run").model->has_anchor() ==
-          (rung == "reward" && summary.best_epoch == 2));
+    CHECK(open_run(folder.path() + "/run").model->has_anchor() == (rung == "reward" && summary.best_epoch == 2));
   }
 }
 
@@ -153,11 +150,10 @@ TEST_CASE("trainer: a resumed training ends with the bits of one that was never 
     CHECK(resumed.steps == whole.steps);
     CHECK(resumed.best_epoch == whole.best_epoch);
     CHECK(resumed.best == whole.best);
-    for (const std::string file :
-         {"/last.safetensors", "/model.safetensors", "/state.safetensors", "/config.toml"}) {
+    for (const std::string file : {"/last.safetensors", "/model.safetensors", "/state.safetensors", "/config.toml"}) {
       INFO(rung, file);
-      const bool same = read_whole_file(folder.path() + "/whole" + file) ==
-                        read_whole_file(folder.path() + "/parts" + file);
+      const bool same =
+          read_whole_file(folder.path() + "/whole" + file) == read_whole_file(folder.path() + "/parts" + file);
       CHECK(same);
     }
     CHECK(log_of(folder.path() + "/parts").size() == 4);
@@ -181,11 +177,9 @@ TEST_CASE("trainer: what it refuses, it refuses before anything is written") {
     CHECK(!fs::exists(out));
     return message;
   };
-  CHECK(
-      refusal([](RunConfig& c) { c.train.monitor = "recal@20"; }) ==
-      "[config] train.monitor = \"recal@20\" is not a measure of this dataset; did you mean \"recall@20\"?");
-  CHECK(refusal([](RunConfig& c) { c.train.epochs = 0; }) ==
-        "[config] train.epochs = 0; it must be at least 1");
+  CHECK(refusal([](RunConfig& c) { c.train.monitor = "recal@20"; }) ==
+        "[config] train.monitor = \"recal@20\" is not a measure of this dataset; did you mean \"recall@20\"?");
+  CHECK(refusal([](RunConfig& c) { c.train.epochs = 0; }) == "[config] train.epochs = 0; it must be at least 1");
   CHECK(refusal([](RunConfig& c) {
           c.model.debias = "gender";
         }).starts_with("[config] model.debias = \"gender\"; choose one of "));

@@ -27,8 +27,7 @@ std::vector<float> run_steps(const ModelConfig& config, int threads) {
   const testing::TinyBatch<float> batches[] = {testing::TinyBatch<float>(config, 700, 1),
                                                testing::TinyBatch<float>(config, 650, 2)};
   std::vector<float> numbers;
-  for (int i = 0; i < 4; ++i)
-    numbers.push_back(static_cast<float>(step.run(batches[i % 2].batch, 1e-2).total));
+  for (int i = 0; i < 4; ++i) numbers.push_back(static_cast<float>(step.run(batches[i % 2].batch, 1e-2).total));
   for (const Parameter<float>* p : model.parameters().all())
     numbers.insert(numbers.end(), p->value.begin(), p->value.end());
   return numbers;
@@ -40,8 +39,7 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 
 std::vector<float> parameters_of(const TwoTower<float>& model) {
   std::vector<float> all;
-  for (const Parameter<float>* p : model.parameters().all())
-    all.insert(all.end(), p->value.begin(), p->value.end());
+  for (const Parameter<float>* p : model.parameters().all()) all.insert(all.end(), p->value.begin(), p->value.end());
   return all;
 }
 
@@ -53,8 +51,7 @@ TEST_CASE("training step: the same bits on 1 and 2 threads, every rung and optio
     const std::string& name = entry.first;
     const ModelConfig& config = entry.second;
     INFO("model ", name);
-    const std::vector<float> one = run_steps(config, 1), two = run_steps(config, 2),
-                             three = run_steps(config, 3);
+    const std::vector<float> one = run_steps(config, 1), two = run_steps(config, 2), three = run_steps(config, 3);
     for (int i = 0; i < 4; ++i) CHECK(one[static_cast<size_t>(i)] == two[static_cast<size_t>(i)]);
     CHECK(std::isfinite(one[0]));
     CHECK(one[0] != one[2]);  // it trains
@@ -124,8 +121,7 @@ TEST_CASE("training step: a queue of item vectors fills up to its size and no fu
     step.run(tiny.batch, 1e-3);
     int64_t found = 0;  // columns that the softmax met: the second input of its node
     for (const Node<float>* node : step.tape().nodes())
-      if (node->op && std::string(node->op->name) == "in_batch_softmax")
-        found = node->inputs[1]->value.rows();
+      if (node->op && std::string(node->op->name) == "in_batch_softmax") found = node->inputs[1]->value.rows();
     CHECK(found == columns);
   }
 }

@@ -26,7 +26,8 @@ TEST_CASE("user rows: each user once an epoch, with all positives") {
   const TempFolder folder;
   const Dataset data = open_written(folder, made_up_content(37, 23, 9));
   TrainConfig train;
-  train.rows = "users", train.batch_size = 10, train.prefetch = false, train.user_id_dropout = 0, train.user_weight_power = 0.5;
+  train.rows = "users", train.batch_size = 10, train.prefetch = false, train.user_id_dropout = 0,
+  train.user_weight_power = 0.5;
   Loader loader(data, full_softmax(data), train);
   CHECK(loader.rows() == 37);
   CHECK(loader.batches_per_epoch() == 4);
@@ -41,8 +42,7 @@ TEST_CASE("user rows: each user once an epoch, with all positives") {
         users.insert(b->user.id[i]);
         const auto want = positives.of(b->user.id[i]);
         REQUIRE(p.offsets[i + 1] - p.offsets[i] == static_cast<int64_t>(want.size()));
-        for (size_t k = 0; k < want.size(); ++k)
-          CHECK(p.columns[p.offsets[i] + static_cast<int64_t>(k)] == want[k]);
+        for (size_t k = 0; k < want.size(); ++k) CHECK(p.columns[p.offsets[i] + static_cast<int64_t>(k)] == want[k]);
         const float value = b->labels.row(i)[0] + b->labels.row(i)[1];  // weights 1 and 1
         CHECK(value == doctest::Approx(std::sqrt(static_cast<double>(want.size()))));
       }
@@ -73,7 +73,8 @@ TEST_CASE("user rows: the loss of a row an impression") {
   }
   for (const bool users : {false, true}) {
     TrainConfig train;
-    train.batch_size = 1000, train.prefetch = false, train.user_id_dropout = 0, train.rows = users ? "users" : "positive";
+    train.batch_size = 1000, train.prefetch = false, train.user_id_dropout = 0,
+    train.rows = users ? "users" : "positive";
     Loader loader(data, model, train);
     loader.start_epoch(0);
     const Batch<float>* batch = loader.next();
@@ -103,8 +104,7 @@ TEST_CASE("user rows: the loss of a row an impression") {
         offsets[1] = all.offsets[i + 1] - all.offsets[i];
         one.candidates.exclude = {{offsets.data(), {2}}, {all.columns.data() + all.offsets[i], {offsets[1]}}};
       }
-      loss[0] +=
-          static_cast<double>(towers.loss(one_tape, one).total.item()) / static_cast<double>(keep.size());
+      loss[0] += static_cast<double>(towers.loss(one_tape, one).total.item()) / static_cast<double>(keep.size());
     }
   }
   CHECK(loss[1] == doctest::Approx(loss[0]).epsilon(1e-5));
@@ -125,15 +125,14 @@ TEST_CASE("user rows: models that learn from single impressions are refused") {
         "[config] train.rows = \"users\" needs every item as a column; set full_softmax = true, or rows = "
         "\"positive\"");
   for (int part = 0; part < 4; ++part)
-    CHECK(
-        message([&](ModelConfig& m) {
-          if (part == 0) m.history = true;
-          if (part == 1) m.debias = "user";
-          if (part == 2) m.light_ranker = true;
-          if (part == 3) m.alignment = "kl";
-        }) ==
-        "[config] train.rows = \"users\" has no single impressions, which history, debias, light_ranker and "
-        "alignment learn from; set rows = \"auto\"");
+    CHECK(message([&](ModelConfig& m) {
+            if (part == 0) m.history = true;
+            if (part == 1) m.debias = "user";
+            if (part == 2) m.light_ranker = true;
+            if (part == 3) m.alignment = "kl";
+          }) ==
+          "[config] train.rows = \"users\" has no single impressions, which history, debias, light_ranker and "
+          "alignment learn from; set rows = \"auto\"");
   CHECK(message([](ModelConfig& m) { m.hard_negatives = 3; }) ==
         "[config] train.rows = \"users\" compares all items; set hard_negatives = 0");
 }

@@ -27,8 +27,7 @@ struct Model {
   }
   void change(double by) {
     for (const int64_t r : rows)
-      for (int64_t j = 0; j < 3; ++j)
-        table->value.row(r)[j] += static_cast<float>(by * static_cast<double>(r + j + 1));
+      for (int64_t j = 0; j < 3; ++j) table->value.row(r)[j] += static_cast<float>(by * static_cast<double>(r + j + 1));
     for (float& x : dense->value) x -= static_cast<float>(by);
   }
   std::vector<double> all() const {
@@ -41,8 +40,7 @@ struct Model {
   std::vector<int64_t> rows;
 };
 
-const std::vector<std::vector<int64_t>> kTouched = {{0, 2}, {2},    {1, 2, 4}, {0},
-                                                    {2, 4}, {0, 1}, {4}};  // row 3: never
+const std::vector<std::vector<int64_t>> kTouched = {{0, 2}, {2}, {1, 2, 4}, {0}, {2, 4}, {0, 1}, {4}};  // row 3: never
 
 }  // namespace
 
@@ -63,8 +61,7 @@ TEST_CASE("weight average: the average of the definition, rows untouched for lon
     {
       const AveragedWeights applied(&average, static_cast<int64_t>(t + 1));
       const std::vector<double> found = model.all();
-      for (size_t i = 0; i < sum.size(); ++i)
-        CHECK(found[i] == doctest::Approx(scale * sum[i]).epsilon(1e-5));
+      for (size_t i = 0; i < sum.size(); ++i) CHECK(found[i] == doctest::Approx(scale * sum[i]).epsilon(1e-5));
     }
     CHECK(model.all() == now);  // bit by bit
   }

@@ -10,9 +10,7 @@
 namespace tt {
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
 
@@ -39,7 +37,8 @@ void ProgressLine::show(const TrainProgress& p) {
     text += line;
   }
   if (terminal_) {
-    std::fprintf(stderr, "\r%s%*s", text.c_str(), static_cast<int>(drawn_ > text.size() ? drawn_ - text.size() : 0), "");
+    std::fprintf(stderr, "\r%s%*s", text.c_str(), static_cast<int>(drawn_ > text.size() ? drawn_ - text.size() : 0),
+                 "");
     drawn_ = text.size();
   } else {
     std::fprintf(stderr, "%s\n", text.c_str());

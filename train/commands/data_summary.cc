@@ -30,8 +30,8 @@ void print_dataset_summary(const std::string& dir, bool json) {
   constexpr Split splits[] = {Split::train, Split::valid, Split::test};
   int64_t total = 0;
   for (const Split s : splits) total += data.split(s).size;
-  const double density = static_cast<double>(total) /
-                         (static_cast<double>(data.num_users()) * static_cast<double>(data.num_items()));
+  const double density =
+      static_cast<double>(total) / (static_cast<double>(data.num_users()) * static_cast<double>(data.num_items()));
   const auto actions = static_cast<double>(data.history_offsets()[data.num_users()]);
   const std::vector<double> rates = label_rates(data, Split::train);
 
@@ -50,13 +50,10 @@ void print_dataset_summary(const std::string& dir, bool json) {
     return;
   }
   TextTable table{{"dataset " + dir, ""}, {}};
-  const auto row = [&](const std::string& name, const std::string& value) {
-    table.rows.push_back({name, value});
-  };
+  const auto row = [&](const std::string& name, const std::string& value) { table.rows.push_back({name, value}); };
   row("users", std::to_string(data.num_users()));
   row("items", std::to_string(data.num_items()));
-  for (const Split s : splits)
-    row(std::string(split_name(s)) + " impressions", std::to_string(data.split(s).size));
+  for (const Split s : splits) row(std::string(split_name(s)) + " impressions", std::to_string(data.split(s).size));
   row("density", decimals(100 * density, 2) + "%");
   row("history actions a user", decimals(actions / static_cast<double>(data.num_users()), 1));
   row("user features", std::to_string(data.user_features_size()));

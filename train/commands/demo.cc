@@ -40,12 +40,9 @@ struct DemoArguments {
 struct Column {
   const char *measure, *heading;
 };
-constexpr Column kColumns[] = {{"recall@20", "recall@20"},
-                               {"true_recall@20", "true recall@20"},
-                               {"true_ndcg@10", "true NDCG@10"},
-                               {"agreement@10:100", "agreement 10:100"},
-                               {"agreement@20", "agreement@20"},
-                               {"value_lost@10", "true value lost@10"}};
+constexpr Column kColumns[] = {{"recall@20", "recall@20"},       {"true_recall@20", "true recall@20"},
+                               {"true_ndcg@10", "true NDCG@10"}, {"agreement@10:100", "agreement 10:100"},
+                               {"agreement@20", "agreement@20"}, {"value_lost@10", "true value lost@10"}};
 
 struct Rung {
   std::string name;
@@ -137,8 +134,8 @@ void run_demo(const DemoArguments& a) {
     for (const Rung& rung : ladder) {
       nlohmann::ordered_json measures;
       for (const auto& [name, value] : rung.measures.all()) measures[name] = value;
-      out.push_back({{"model", rung.name}, {"seconds", rung.seconds}, {"best_epoch", rung.best_epoch},
-                     {"measures", measures}});
+      out.push_back(
+          {{"model", rung.name}, {"seconds", rung.seconds}, {"best_epoch", rung.best_epoch}, {"measures", measures}});
     }
     std::cout << out.dump() << '\n';
     return;
@@ -160,7 +157,9 @@ void register_demo(CLI::App& app) {
   command->add_option("--out", a->out, "Folder to write")->capture_default_str();
   command->add_option("--models", a->rungs, "Rungs to train")->delimiter(',');
   command->add_option("--set", a->set, "KEY=VALUE for every rung's config; may be repeated");
-  command->add_option("--epochs", a->epochs, "Epochs a rung, over all impressions")->capture_default_str()->check(whole_number(1, 1000000));
+  command->add_option("--epochs", a->epochs, "Epochs a rung, over all impressions")
+      ->capture_default_str()
+      ->check(whole_number(1, 1000000));
   command->add_option("--users", a->world.users, "Simulated users")->capture_default_str();
   command->add_option("--items", a->world.items, "Simulated items")->capture_default_str();
   command->add_option("--impressions", a->world.impressions, "Simulated impressions")->capture_default_str();

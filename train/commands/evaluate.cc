@@ -105,13 +105,17 @@ void register_evaluate(CLI::App& app) {
   command->add_option("--run", o->run, "The run folder")->required();
   command->add_option("--data", o->data, "Another dataset folder than the run's own");
   command->add_option("--split", o->split, "valid or test")->capture_default_str();
-  command->add_option("--k", o->evaluate.ks, "How many items are returned: one or more K (default: those of 10,20,100 that the corpus has)")
-      ->delimiter(',')->check(whole_number(1, 1000000000));
+  command
+      ->add_option("--k", o->evaluate.ks,
+                   "How many items are returned: one or more K (default: those of 10,20,100 that the corpus has)")
+      ->delimiter(',')
+      ->check(whole_number(1, 1000000000));
   command->add_flag("--include-seen", o->evaluate.include_seen, "Let items of the splits before be returned");
   command->add_flag("--no-baselines", o->no_baselines, "Leave popularity and random out");
   command->add_flag("--no-intervals", o->no_intervals, "Leave the bootstrap intervals out");
   command->add_flag("--no-truth", o->no_truth, "Leave the main ranker and the simulator's truth out");
-  command->add_option("--resamples", o->evaluate.resamples, "Bootstrap resamples")->capture_default_str()
+  command->add_option("--resamples", o->evaluate.resamples, "Bootstrap resamples")
+      ->capture_default_str()
       ->check(whole_number(1, 1000000));
   command->add_flag("--doctor", o->doctor, "Say in plain words what looks unhealthy, and what to try");
   command->add_flag("--json", o->json, "One JSON object instead of tables");

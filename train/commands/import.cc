@@ -26,8 +26,8 @@ void run_import(ImportArguments& a) {
     o.train = a.inter;
   }
   if (a.delimiter == "\\t" || a.delimiter == "tab") a.delimiter = "\t";
-  check(a.delimiter.size() == 1 && a.delimiter != "\"" && a.delimiter != "\n", "import --delimiter", "\"",
-        a.delimiter, "\" is not one character; give for example , or ; or tab");
+  check(a.delimiter.size() == 1 && a.delimiter != "\"" && a.delimiter != "\n", "import --delimiter", "\"", a.delimiter,
+        "\" is not one character; give for example , or ; or tab");
   o.delimiter = a.delimiter[0];
   check_dataset_target(a.out);
   if (!a.quiet) std::fprintf(stderr, "reading %s\n", o.train.c_str());
@@ -62,21 +62,16 @@ void register_import(CLI::App& app) {
   command->add_option("--item", o.item, "Item features (recbole, csv)");
   command->add_option("--label", o.labels, "TASK=COLUMN>=NUMBER, or TASK=COLUMN; repeat for more tasks")
       ->allow_extra_args(false);
-  command
-      ->add_option("--ranker", o.ranker, "TASK=COLUMN with the main ranker's probability; one for each task")
+  command->add_option("--ranker", o.ranker, "TASK=COLUMN with the main ranker's probability; one for each task")
       ->allow_extra_args(false);
-  command->add_option("--columns", o.columns,
-                      "Roles of columns: user=userId,item=movieId,time=ts,position=slot");
+  command->add_option("--columns", o.columns, "Roles of columns: user=userId,item=movieId,time=ts,position=slot");
   command->add_option("--delimiter", a->delimiter, "One character, or tab (csv)")->capture_default_str();
-  command->add_option(
-      "--split", o.split,
-      "given | time:F | random:F | leave-last-out (default: given where --valid or --test is, else "
-      "time:0.8, or random:0.8 without times; sequences: leave-last-out)");
+  command->add_option("--split", o.split,
+                      "given | time:F | random:F | leave-last-out (default: given where --valid or --test is, else "
+                      "time:0.8, or random:0.8 without times; sequences: leave-last-out)");
   command->add_option("--hold-out", o.hold_out,
                       "Share of train to validate on (default: 0.1 of time and random splits, 0 of given ones)");
-  command
-      ->add_option("--max-categories", o.max_categories,
-                   "Leave out feature columns with more distinct values")
+  command->add_option("--max-categories", o.max_categories, "Leave out feature columns with more distinct values")
       ->capture_default_str()
       ->check(whole_number(0, 1000000000));
   add_seed(*command, o.seed, "Random seed of the split");

@@ -54,7 +54,8 @@ void print_examination(const SafetensorsFile& file) {
   for (int64_t i = 0; i < n; ++i) {
     const double x = static_cast<double>(p[i]) / static_cast<double>(p[0]);
     const auto width = static_cast<size_t>(std::clamp(x, 0.0, 2.0) * 40);
-    std::cout << (i < 10 ? "  slot  " : "  slot ") << i << "  " << decimals(x, 3) << "  " << std::string(width, '#') << "\n";
+    std::cout << (i < 10 ? "  slot  " : "  slot ") << i << "  " << decimals(x, 3) << "  " << std::string(width, '#')
+              << "\n";
   }
 }
 
@@ -67,12 +68,23 @@ void inspect_tensors(const std::string& path) {
     elements += entry.elements();
     Range range;
     switch (entry.dtype) {
-      case DType::F32: add_all<float>(entry, range); break;
-      case DType::F64: add_all<double>(entry, range); break;
-      case DType::I64: add_all<int64_t>(entry, range); break;
-      case DType::I32: add_all<int32_t>(entry, range); break;
-      case DType::U8: add_all<uint8_t>(entry, range); break;
-      default: break;  // a type that we do not compute with: its shape is all we say
+      case DType::F32:
+        add_all<float>(entry, range);
+        break;
+      case DType::F64:
+        add_all<double>(entry, range);
+        break;
+      case DType::I64:
+        add_all<int64_t>(entry, range);
+        break;
+      case DType::I32:
+        add_all<int32_t>(entry, range);
+        break;
+      case DType::U8:
+        add_all<uint8_t>(entry, range);
+        break;
+      default:
+        break;  // a type that we do not compute with: its shape is all we say
     }
     const bool any = range.count > 0;
     table.rows.push_back({name, shape_text(entry.shape), std::string(dtype_name(entry.dtype)),

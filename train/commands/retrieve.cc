@@ -62,8 +62,10 @@ void print_user(const Options& o, const std::string& id, const TopItems& top, in
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   TextTable table{{"item", "score"}, {}, false};
   for (size_t r = 0; r < items.size(); ++r) {
-    if (o.json) list.push_back({{"item", item_name(items[r])}, {"score", scores[r]}});
-    else table.rows.push_back({item_name(items[r]), decimals(scores[r])});
+    if (o.json)
+      list.push_back({{"item", item_name(items[r])}, {"score", scores[r]}});
+    else
+      table.rows.push_back({item_name(items[r]), decimals(scores[r])});
   }
   if (o.json) {
     json.push_back({{"user", id}, {"items", list}});
@@ -113,8 +115,7 @@ void run_retrieve(const Options& o) {
   const UserItems seen = o.include_seen ? UserItems() : seen_in_all(data);
   TopItems top;
   retriever.retrieve(users, o.k, top, o.include_seen ? nullptr : &seen);
-  for (size_t q = 0; q < ids.size(); ++q)
-    print_user(o, ids[q], top, static_cast<int64_t>(q), item_name, q == 0, json);
+  for (size_t q = 0; q < ids.size(); ++q) print_user(o, ids[q], top, static_cast<int64_t>(q), item_name, q == 0, json);
   retriever.retrieve(new_users.users, o.k, top, o.include_seen);
   for (size_t q = 0; q < new_users.ids.size(); ++q)
     print_user(o, new_users.ids[q], top, static_cast<int64_t>(q), item_name, ids.empty() && q == 0, json);
@@ -125,7 +126,8 @@ void run_retrieve(const Options& o) {
 
 void register_retrieve(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("retrieve", "The top items of users, by their original ids or from their features");
+  CLI::App* command =
+      app.add_subcommand("retrieve", "The top items of users, by their original ids or from their features");
   command->add_option("--run", o->run, "The run folder")->required();
   command->add_option("--data", o->data, "Another dataset folder than the run's own");
   command->add_option("--user", o->users, "User ids, as in the imported data");
@@ -137,13 +139,15 @@ void register_retrieve(CLI::App& app) {
                       "A file of items the data does not have: id and features by name. They join the corpus");
   command->add_flag("--only-new", o->only_new, "Return nothing but the items of --items-from");
   command->add_option("-k", o->k, "How many items")->capture_default_str()->check(whole_number(1, 1000000000));
-  command->add_flag("--include-seen", o->include_seen, "Let items the user was shown before, or has in the history, be returned");
+  command->add_flag("--include-seen", o->include_seen,
+                    "Let items the user was shown before, or has in the history, be returned");
   command->add_option("--index", o->index, "exact (int8 and hnsw are to come)")->capture_default_str();
   command->add_flag("--json", o->json, "A JSON list instead of tables");
   command->add_flag("--quiet", o->quiet, "No messages");
   add_threads(*command, o->threads);
-  command->footer("Example:\n  twotower retrieve --run runs/base --user 196 -k 10\n"
-                  "  twotower retrieve --run runs/base --users-from guests.csv --items-from new_items.csv -k 10");
+  command->footer(
+      "Example:\n  twotower retrieve --run runs/base --user 196 -k 10\n"
+      "  twotower retrieve --run runs/base --users-from guests.csv --items-from new_items.csv -k 10");
   command->callback([o] { run_retrieve(*o); });
 }
 

@@ -37,14 +37,11 @@ void register_simulate(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--policy-order", o.policy_order, "How strongly popular items go to the upper slots")
       ->capture_default_str();
-  command
-      ->add_option("--examination-decay", o.examination_decay,
-                   "Slot p (from 0) is examined with (1 + p)^-decay")
+  command->add_option("--examination-decay", o.examination_decay, "Slot p (from 0) is examined with (1 + p)^-decay")
       ->capture_default_str();
   command->add_option("--propensity-spread", o.propensity_spread, "How much users differ in acting at all")
       ->capture_default_str();
-  command->add_option("--ranker-noise", o.ranker_noise, "Noise of the main ranker's view")
-      ->capture_default_str();
+  command->add_option("--ranker-noise", o.ranker_noise, "Noise of the main ranker's view")->capture_default_str();
   add_seed(*command, o.seed, "Random seed");
   add_threads(*command, a->threads);
   command->add_flag("--json", a->json, "Print one JSON object");

@@ -14,7 +14,8 @@ void register_step(CLI::App& app) {
   };
   auto a = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("step", "One forward and backward pass on given numbers");
-  command->footer("Example: twotower step --config F.toml --weights W.safetensors --batch B.safetensors --out O.safetensors");
+  command->footer(
+      "Example: twotower step --config F.toml --weights W.safetensors --batch B.safetensors --out O.safetensors");
   command->add_option("--config", a->config, "TOML file with a [model] table")->required();
   command->add_option("--weights", a->weights, "Checkpoint")->required();
   command->add_option("--batch", a->batch, "Safetensors file with the columns of a batch")->required();

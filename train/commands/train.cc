@@ -28,7 +28,7 @@ void print_summary(const TrainArguments& a, const TrainSummary& s) {
   if (a.json) {
     nlohmann::ordered_json measures, out;
     for (const auto& [name, value] : s.best_measures.all()) measures[name] = value;
-    out = {{"run", a.out},         {"model", a.rung},   {"epochs", s.epochs},           {"best_epoch", s.best_epoch},
+    out = {{"run", a.out},         {"model", a.rung},      {"epochs", s.epochs},         {"best_epoch", s.best_epoch},
            {"steps", s.steps},     {"seconds", s.seconds}, {"parameters", s.parameters}, {"loss", s.final_loss},
            {"monitor", s.monitor}, {"valid", measures}};
     if (!s.warning.empty()) out["warning"] = s.warning;
@@ -38,8 +38,8 @@ void print_summary(const TrainArguments& a, const TrainSummary& s) {
   std::printf("trained %s in %.1f s: %ld epochs, %ld steps, %ld parameters\n", a.rung.c_str(), s.seconds,
               static_cast<long>(s.epochs), static_cast<long>(s.steps), static_cast<long>(s.parameters));
   if (!std::isnan(s.best))
-    std::printf("best epoch %ld: %s %.4f on the validation split\n", static_cast<long>(s.best_epoch),
-                s.monitor.c_str(), s.best);
+    std::printf("best epoch %ld: %s %.4f on the validation split\n", static_cast<long>(s.best_epoch), s.monitor.c_str(),
+                s.best);
   std::printf("next: twotower evaluate --run %s\n", a.out.c_str());
 }
 
@@ -73,7 +73,8 @@ void register_train(CLI::App& app) {
   command->footer("Example: twotower train --data D --out R --model history --set learning_rate=0.002");
   command->add_option("--data", a->data, "Dataset folder")->required();
   command->add_option("--out", a->out, "Run folder to write")->required();
-  command->add_option("--model", a->rung, "Base | history | position | user | debias | light | kd | reward")->capture_default_str();
+  command->add_option("--model", a->rung, "Base | history | position | user | debias | light | kd | reward")
+      ->capture_default_str();
   command->add_option("--config", a->config, "TOML file with [model] and [train] tables");
   command->add_option("--set", a->set, "KEY=VALUE, on top of the config; may be repeated");
   command->add_flag("--resume", a->resume, "Go on from the last checkpoint in --out");

@@ -65,9 +65,7 @@ struct Parser {
 
 }  // namespace
 
-std::string at_line(const std::string& path, int64_t line) {
-  return "import " + path + ":" + std::to_string(line);
-}
+std::string at_line(const std::string& path, int64_t line) { return "import " + path + ":" + std::to_string(line); }
 
 void check_text(const std::string& path, int64_t line, std::string_view text) {
   for (const char c : text)
@@ -94,27 +92,26 @@ void read_delimited(const std::string& path, const Dialect& dialect, const RowFu
     check_text(path, number, line);
     if (!open) collector.line = number;
     line += '\n';
-    const std::size_t used = csv_parse(&parser.state, line.data(), line.size(), RowCollector::field,
-                                       RowCollector::row, &collector);
+    const std::size_t used =
+        csv_parse(&parser.state, line.data(), line.size(), RowCollector::field, RowCollector::row, &collector);
     check(used == line.size(), at_line(path, number),
           "has a quote in the wrong place; double a quote inside a quoted field, and quote the whole field");
     open = !collector.hand_on(on_row);
   }
   check(in.eof(), "import " + path, "cannot be read to its end; check the disk");
-  check(csv_fini(&parser.state, RowCollector::field, RowCollector::row, &collector) == 0,
-        at_line(path, collector.line), "opens a quote that is never closed; close it");
+  check(csv_fini(&parser.state, RowCollector::field, RowCollector::row, &collector) == 0, at_line(path, collector.line),
+        "opens a quote that is never closed; close it");
   collector.hand_on(on_row);
   check(any, "import " + path, "is empty; expected a header line");
 }
 
 void read_table(const std::string& path, const Dialect& dialect,
-                const std::function<void(const std::vector<HeaderColumn>&)>& on_header,
-                const RowFunction& on_row) {
+                const std::function<void(const std::vector<HeaderColumn>&)>& on_header, const RowFunction& on_row) {
   std::vector<HeaderColumn> header;
   read_delimited(path, dialect, [&](int64_t line, const std::vector<std::string_view>& fields) {
     if (!header.empty()) {
-      check(fields.size() == header.size(), at_line(path, line), "has ", fields.size(),
-            " fields, the header has ", header.size(), "; mend the line");
+      check(fields.size() == header.size(), at_line(path, line), "has ", fields.size(), " fields, the header has ",
+            header.size(), "; mend the line");
       on_row(line, fields);
       return;
     }
@@ -122,8 +119,7 @@ void read_table(const std::string& path, const Dialect& dialect,
       HeaderColumn column{std::string(trim(text)), ""};
       if (dialect.typed_header) {
         const std::size_t colon = column.name.rfind(':');
-        if (colon != std::string::npos)
-          column.type = column.name.substr(colon + 1), column.name.resize(colon);
+        if (colon != std::string::npos) column.type = column.name.substr(colon + 1), column.name.resize(colon);
         check(column.type == "token" || column.type == "token_seq" || column.type == "float" ||
                   column.type == "float_seq",
               at_line(path, line), "column \"", text,
@@ -157,8 +153,7 @@ std::vector<std::string_view> pieces(std::string_view text, char separator) {
   std::vector<std::string_view> out;
   for (size_t begin = 0; begin <= text.size();) {
     const size_t end = std::min(text.find(separator, begin), text.size());
-    if (const std::string_view piece = trim(text.substr(begin, end - begin)); !piece.empty())
-      out.push_back(piece);
+    if (const std::string_view piece = trim(text.substr(begin, end - begin)); !piece.empty()) out.push_back(piece);
     begin = end + 1;
   }
   return out;

@@ -28,8 +28,7 @@ struct HeaderColumn {
   std::string type;  // token, token_seq, float, float_seq; "" where the dialect has none
 };
 void read_table(const std::string& path, const Dialect& dialect,
-                const std::function<void(const std::vector<HeaderColumn>&)>& on_header,
-                const RowFunction& on_row);
+                const std::function<void(const std::vector<HeaderColumn>&)>& on_header, const RowFunction& on_row);
 
 // For messages: "import FILE:LINE".
 std::string at_line(const std::string& path, int64_t line);

@@ -22,17 +22,14 @@ int64_t drop_repeated(InteractionColumns& rows, size_t tasks) {
   std::vector<size_t> order(rows.user.size());
   std::iota(order.begin(), order.end(), size_t{0});
   const auto key = [&](size_t i) {
-    return std::tuple(rows.user[i], rows.item[i], rows.time[i],
-                      rows.position.empty() ? -1 : rows.position[i]);
+    return std::tuple(rows.user[i], rows.item[i], rows.time[i], rows.position.empty() ? -1 : rows.position[i]);
   };
   const auto labels = [&](size_t i) { return rows.labels.begin() + static_cast<std::ptrdiff_t>(i * tasks); };
-  std::sort(order.begin(), order.end(),
-            [&](size_t a, size_t b) { return key(a) != key(b) ? key(a) < key(b) : a < b; });
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return key(a) != key(b) ? key(a) < key(b) : a < b; });
   std::vector<bool> keep(order.size(), true);
   const auto n = static_cast<std::ptrdiff_t>(tasks);
   for (size_t k = 1, kept = 0; k < order.size(); ++k) {
-    if (key(order[kept]) == key(order[k]) &&
-        std::equal(labels(order[kept]), labels(order[kept]) + n, labels(order[k])))
+    if (key(order[kept]) == key(order[k]) && std::equal(labels(order[kept]), labels(order[kept]) + n, labels(order[k])))
       keep[order[k]] = false;
     else
       kept = k;
@@ -44,8 +41,7 @@ int64_t drop_repeated(InteractionColumns& rows, size_t tasks) {
     if (!rows.position.empty()) rows.position[out] = rows.position[i];
     for (size_t t = 0; t < tasks; ++t) {
       rows.labels[out * tasks + t] = rows.labels[i * tasks + t];
-      if (!rows.ranker_scores.empty())
-        rows.ranker_scores[out * tasks + t] = rows.ranker_scores[i * tasks + t];
+      if (!rows.ranker_scores.empty()) rows.ranker_scores[out * tasks + t] = rows.ranker_scores[i * tasks + t];
     }
     ++out;
   }
@@ -59,8 +55,7 @@ int64_t drop_repeated(InteractionColumns& rows, size_t tasks) {
 float read_unit(const std::string& path, int64_t line, const std::string& column, std::string_view text,
                 const char* mend) {
   const double value = read_number(path, line, column, text);
-  check(value >= 0 && value <= 1, at_line(path, line), "column \"", column, "\": ", text,
-        " is outside [0, 1]; ", mend);
+  check(value >= 0 && value <= 1, at_line(path, line), "column \"", column, "\": ", text, " is outside [0, 1]; ", mend);
   return static_cast<float>(value);
 }
 
@@ -94,8 +89,8 @@ int find_column(const std::string& path, const std::vector<HeaderColumn>& header
     for (size_t c = 0; c < header.size(); ++c)
       if (header[c].name == name) return static_cast<int>(c);
   if (!required && wanted.empty()) return -1;
-  fail(at_line(path, 1), "the header has no column \"", names[0], "\"; it has ", column_list(header),
-       "; name the ", role, " column with --columns ", role, "=NAME");
+  fail(at_line(path, 1), "the header has no column \"", names[0], "\"; it has ", column_list(header), "; name the ",
+       role, " column with --columns ", role, "=NAME");
 }
 
 InteractionReader::Result InteractionReader::read(const std::string& path) {
@@ -104,12 +99,10 @@ InteractionReader::Result InteractionReader::read(const std::string& path) {
   int user = -1, item = -1, time = -1, position = -1;
   std::vector<size_t> label_columns, ranker_columns;
   std::vector<std::string> names;
-  const auto column_of = [&](const std::vector<HeaderColumn>& header, const std::string& name,
-                             const char* what) {
+  const auto column_of = [&](const std::vector<HeaderColumn>& header, const std::string& name, const char* what) {
     for (size_t c = 0; c < header.size(); ++c)
       if (header[c].name == name) return c;
-    fail(at_line(path, 1), "the header has no column \"", name, "\" for the ", what, "; it has ",
-         column_list(header));
+    fail(at_line(path, 1), "the header has no column \"", name, "\" for the ", what, "; it has ", column_list(header));
   };
   const auto on_header = [&](const std::vector<HeaderColumn>& header) {
     for (const HeaderColumn& column : header) names.push_back(column.name);
@@ -136,8 +129,8 @@ InteractionReader::Result InteractionReader::read(const std::string& path) {
     rows.time.push_back(time >= 0 ? number(time) : static_cast<double>(rows.time.size()));
     if (position >= 0) {
       const double slot = number(position);
-      check(slot >= -1 && slot < 1e9 && slot == static_cast<double>(static_cast<int32_t>(slot)),
-            at_line(path, line), "column \"", names[static_cast<size_t>(position)], "\": ", slot,
+      check(slot >= -1 && slot < 1e9 && slot == static_cast<double>(static_cast<int32_t>(slot)), at_line(path, line),
+            "column \"", names[static_cast<size_t>(position)], "\": ", slot,
             " is not a position; give 0 for the first slot, -1 where it is not known");
       rows.position.push_back(static_cast<int32_t>(slot));
     }
@@ -154,15 +147,13 @@ InteractionReader::Result InteractionReader::read(const std::string& path) {
                                         "make the label from a condition, as in --label 'like=rating>=4'"));
     }
     for (const size_t c : ranker_columns)
-      rows.ranker_scores.push_back(
-          read_unit(path, line, names[c], fields[c], "ranker scores are probabilities"));
+      rows.ranker_scores.push_back(read_unit(path, line, names[c], fields[c], "ranker scores are probabilities"));
   };
   read_table(path, dialect, on_header, on_row);
   result.has_time = time >= 0;
   if (result.has_time) {
     const int64_t repeated = drop_repeated(rows, std::max<size_t>(1, labels.size()));
-    if (repeated)
-      notes.push_back(path + ": left out " + std::to_string(repeated) + " rows that repeat another");
+    if (repeated) notes.push_back(path + ": left out " + std::to_string(repeated) + " rows that repeat another");
   }
   return result;
 }

@@ -16,8 +16,7 @@ namespace tt {
 struct ColumnRoles {
   std::string user, item, time, position;
 };
-ColumnRoles parse_roles(
-    const std::string& columns);  // "user=userId,item=movieId"; Error "[import --columns] ..."
+ColumnRoles parse_roles(const std::string& columns);  // "user=userId,item=movieId"; Error "[import --columns] ..."
 
 // The index of the column for `role`, or -1 when it is optional and absent.
 int find_column(const std::string& path, const std::vector<HeaderColumn>& header, const std::string& role,

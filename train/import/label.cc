@@ -31,8 +31,7 @@ LabelRule parse_label(const std::string& text) {
   std::size_t end = begin + 1;
   if (end < condition.size() && condition[end] == '=') ++end;
   rule.op = condition.substr(begin, end - begin);
-  check(rule.op != "=" && rule.op != "!", where, "has the operator \"", rule.op,
-        "\"; choose one of >= > <= < == !=");
+  check(rule.op != "=" && rule.op != "!", where, "has the operator \"", rule.op, "\"; choose one of >= > <= < == !=");
   rule.operand = trim(std::string_view(condition).substr(end));
   check(!rule.operand.empty(), where, "compares with nothing", form);
   rule.textual = !parse_number(rule.operand, rule.threshold);

@@ -3,8 +3,6 @@
 
 namespace tt {
 
-Imported import_recbole(const ImportOptions& options) {
-  return import_tables("recbole", {'\t', false, true}, options);
-}
+Imported import_recbole(const ImportOptions& options) { return import_tables("recbole", {'\t', false, true}, options); }
 
 }  // namespace tt

@@ -31,8 +31,7 @@ Imported import_data(const std::string& format, const ImportOptions& options) {
   if (format == "csv") return import_csv(options);
   if (format == "lists") return import_lists(options);
   if (format == "sequences") return import_sequences(options);
-  const std::string near =
-      nearest_name(format, std::vector<std::string>{"recbole", "csv", "lists", "sequences"});
+  const std::string near = nearest_name(format, std::vector<std::string>{"recbole", "csv", "lists", "sequences"});
   fail("import", "\"", format, "\" is not a format; ",
        near.empty() ? "choose recbole, csv, lists or sequences" : "did you mean \"" + near + "\"?");
 }

@@ -13,9 +13,8 @@ namespace tt {
 
 namespace {
 
-constexpr size_t kFewNumbers = 12;  // numbers with so few different values are categories
-constexpr double kStrayShare =
-    1.0 / 200;  // a column of numbers may hold this share of other texts ("unknown")
+constexpr size_t kFewNumbers = 12;         // numbers with so few different values are categories
+constexpr double kStrayShare = 1.0 / 200;  // a column of numbers may hold this share of other texts ("unknown")
 
 struct RawColumn {
   HeaderColumn header;
@@ -44,8 +43,8 @@ bool is_numeric(const RawColumn& column) {
 
 class SideTable {
  public:
-  SideTable(const std::string& path, const std::vector<int32_t>& rows, const std::vector<int64_t>& lines,
-            size_t size, std::vector<std::string>& notes)
+  SideTable(const std::string& path, const std::vector<int32_t>& rows, const std::vector<int64_t>& lines, size_t size,
+            std::vector<std::string>& notes)
       : path_(path), rows_(rows), lines_(lines), size_(size), notes_(notes) {}
 
   void add(const RawColumn& raw, std::vector<FeatureColumn>& out) const {
@@ -68,8 +67,7 @@ class SideTable {
   }
 
   // Where the header promises numbers a stray text is an error, elsewhere it is a missing value.
-  FeatureColumn numeric(const std::string& name, const RawColumn& raw,
-                        const std::vector<std::string>& texts) const {
+  FeatureColumn numeric(const std::string& name, const RawColumn& raw, const std::vector<std::string>& texts) const {
     FeatureColumn column;
     column.name = name;
     column.numbers.assign(size_, std::numeric_limits<double>::quiet_NaN());
@@ -98,9 +96,8 @@ class SideTable {
       const std::vector<std::string_view> entries = pieces(raw.texts[r], ' ');
       if (entries.empty()) continue;
       if (parts.empty()) parts.assign(entries.size(), std::vector<std::string>(raw.texts.size()));
-      check(entries.size() == parts.size(), at_line(path_, lines_[r]), "column \"", raw.header.name,
-            "\" has ", entries.size(), " numbers, the rows before it ", parts.size(),
-            "; give every row as many");
+      check(entries.size() == parts.size(), at_line(path_, lines_[r]), "column \"", raw.header.name, "\" has ",
+            entries.size(), " numbers, the rows before it ", parts.size(), "; give every row as many");
       for (size_t k = 0; k < entries.size(); ++k) parts[k][r] = std::string(entries[k]);
     }
     for (size_t k = 0; k < parts.size(); ++k)
@@ -160,9 +157,8 @@ class SideTable {
 
 }  // namespace
 
-std::vector<FeatureColumn> read_side_table(const std::string& path, const Dialect& dialect,
-                                           const std::string& role, const std::string& id_column, IdMap& ids,
-                                           std::vector<std::string>& notes) {
+std::vector<FeatureColumn> read_side_table(const std::string& path, const Dialect& dialect, const std::string& role,
+                                           const std::string& id_column, IdMap& ids, std::vector<std::string>& notes) {
   const int64_t before = ids.size();
   std::vector<RawColumn> raw;
   std::vector<int32_t> rows;
@@ -189,11 +185,9 @@ std::vector<FeatureColumn> read_side_table(const std::string& path, const Dialec
           if (c != id) raw[c].texts.emplace_back(trim(fields[c]));
       });
   const int64_t cold = ids.size() - before, bare = ids.size() - static_cast<int64_t>(rows.size());
-  if (cold)
-    notes.push_back(path + ": " + std::to_string(cold) + " " + role + "s without any interaction are kept");
+  if (cold) notes.push_back(path + ": " + std::to_string(cold) + " " + role + "s without any interaction are kept");
   if (bare)
-    notes.push_back(path + ": " + std::to_string(bare) + " " + role +
-                    "s have no line; their features are missing");
+    notes.push_back(path + ": " + std::to_string(bare) + " " + role + "s have no line; their features are missing");
   const SideTable table(path, rows, lines, static_cast<size_t>(ids.size()), notes);
   std::vector<FeatureColumn> columns;
   for (size_t c = 0; c < raw.size(); ++c)

@@ -18,8 +18,7 @@ namespace tt {
 //               (up to one value in 200 may be another text, which counts as missing, with a note); else a
 //               category
 // Ids that had no interaction join `ids`; ids without a line here count as missing in every column.
-std::vector<FeatureColumn> read_side_table(const std::string& path, const Dialect& dialect,
-                                           const std::string& role, const std::string& id_column, IdMap& ids,
-                                           std::vector<std::string>& notes);
+std::vector<FeatureColumn> read_side_table(const std::string& path, const Dialect& dialect, const std::string& role,
+                                           const std::string& id_column, IdMap& ids, std::vector<std::string>& notes);
 
 }  // namespace tt

@@ -18,8 +18,7 @@ constexpr uint64_t kSplitStream = 0x5b17;
 
 enum Part : uint8_t { kTrain, kValid, kTest };
 
-InteractionColumns take(const InteractionColumns& log, const std::vector<uint8_t>& parts, Part part,
-                        size_t tasks) {
+InteractionColumns take(const InteractionColumns& log, const std::vector<uint8_t>& parts, Part part, size_t tasks) {
   InteractionColumns out;
   for (size_t i = 0; i < parts.size(); ++i) {
     if (parts[i] != part) continue;
@@ -36,8 +35,7 @@ InteractionColumns take(const InteractionColumns& log, const std::vector<uint8_t
   return out;
 }
 
-std::vector<uint8_t> by_time(const InteractionColumns& log, const SplitRule& rule,
-                             const std::string& source) {
+std::vector<uint8_t> by_time(const InteractionColumns& log, const SplitRule& rule, const std::string& source) {
   std::vector<double> times = log.time;
   std::sort(times.begin(), times.end());
   // The time at which a share of the log has passed; never the very first moment, so that something is left
@@ -49,8 +47,7 @@ std::vector<uint8_t> by_time(const InteractionColumns& log, const SplitRule& rul
   };
   check(times.front() < times.back(), "import " + source,
         "has the same time in every row, so it cannot be split by time; use --split random:0.8");
-  const double test = cut(rule.fraction),
-               valid = rule.hold_out > 0 ? cut(rule.fraction * (1 - rule.hold_out)) : test;
+  const double test = cut(rule.fraction), valid = rule.hold_out > 0 ? cut(rule.fraction * (1 - rule.hold_out)) : test;
   std::vector<uint8_t> parts(log.time.size());
   for (size_t i = 0; i < parts.size(); ++i)
     parts[i] = log.time[i] >= test ? kTest : log.time[i] >= valid ? kValid : kTrain;
@@ -84,8 +81,7 @@ std::vector<uint8_t> last_out(const InteractionColumns& log, size_t tasks) {
       if (std::any_of(labels, labels + tasks, [](float x) { return x > 0; })) actions.push_back(end);
     }
     if (actions.size() < 3) continue;
-    for (size_t k = actions[actions.size() - 2]; k < end; ++k)
-      parts[order[k]] = k >= actions.back() ? kTest : kValid;
+    for (size_t k = actions[actions.size() - 2]; k < end; ++k) parts[order[k]] = k >= actions.back() ? kTest : kValid;
   }
   return parts;
 }
@@ -112,11 +108,9 @@ SplitRule parse_split(const std::string& text, std::optional<double> hold_out) {
   const std::size_t colon = text.find(':');
   const std::string kind = text.substr(0, colon);
   check(kind == "time" || kind == "random", "split " + text, "is not a known split", choices);
-  SplitRule rule{kind == "time" ? SplitRule::Kind::time : SplitRule::Kind::random, 0.8,
-                 hold_out.value_or(kHoldOut)};
+  SplitRule rule{kind == "time" ? SplitRule::Kind::time : SplitRule::Kind::random, 0.8, hold_out.value_or(kHoldOut)};
   if (colon == std::string::npos) return rule;
-  const bool good =
-      parse_number(text.substr(colon + 1), rule.fraction) && rule.fraction > 0 && rule.fraction < 1;
+  const bool good = parse_number(text.substr(colon + 1), rule.fraction) && rule.fraction > 0 && rule.fraction < 1;
   check(good, "split " + text, "needs a share between 0 and 1 for training", choices);
   return rule;
 }
@@ -130,13 +124,11 @@ std::string split_protocol(const SplitRule& rule) {
       break;
     case SplitRule::Kind::time:
       text << "by time: the first " << percent(rule.fraction) << " of the log is for training"
-           << (rule.hold_out > 0 ? " (its last " + percent(rule.hold_out) + " is valid)" : "")
-           << ", the rest is test";
+           << (rule.hold_out > 0 ? " (its last " + percent(rule.hold_out) + " is valid)" : "") << ", the rest is test";
       break;
     case SplitRule::Kind::random:
       text << "at random: " << percent(rule.fraction) << " of the log is for training"
-           << (rule.hold_out > 0 ? " (" + percent(rule.hold_out) + " of it is valid)" : "")
-           << ", the rest is test";
+           << (rule.hold_out > 0 ? " (" + percent(rule.hold_out) + " of it is valid)" : "") << ", the rest is test";
       break;
     case SplitRule::Kind::leave_last_out:
       text << "leave-last-out: a user's last action is test, the one before it valid";
@@ -182,8 +174,7 @@ void split_log(DatasetContent& content, const SplitRule& rule, bool has_time, ui
     content.test.time.assign(content.test.user.size(), end + 1);
   }
   content.protocol = split_protocol(rule);
-  check(content.train.size() > 0, "import " + source,
-        "leaves no row to train on with this split; use a larger share");
+  check(content.train.size() > 0, "import " + source, "leaves no row to train on with this split; use a larger share");
 }
 
 }  // namespace tt

@@ -31,7 +31,6 @@ std::string split_protocol(const SplitRule& rule);  // in words
 
 // Moves the rows of content.train (the whole log, in file order) into the three splits; `source` is for
 // messages. Without times, file order stands for time, and a valid or test row comes after every train row.
-void split_log(DatasetContent& content, const SplitRule& rule, bool has_time, uint64_t seed,
-               const std::string& source);
+void split_log(DatasetContent& content, const SplitRule& rule, bool has_time, uint64_t seed, const std::string& source);
 
 }  // namespace tt

@@ -11,8 +11,8 @@ namespace {
 
 // f(sequence, first row, length, workspace) for every sequence; chunks of about 2^18 multiply-adds.
 template <class F>
-void each_sequence(const int64_t* offsets, int64_t sequences, int64_t dim, bool square, int64_t (*work)(int64_t, int64_t, int64_t),
-                   int64_t heads, F&& f) {
+void each_sequence(const int64_t* offsets, int64_t sequences, int64_t dim, bool square,
+                   int64_t (*work)(int64_t, int64_t, int64_t), int64_t heads, F&& f) {
   if (sequences <= 0) return;
   const int64_t mean = (offsets[sequences] - offsets[0]) / sequences + 1;
   const int64_t cost = 2 * mean * dim * (square ? mean : heads);
@@ -31,8 +31,8 @@ int64_t last_work(int64_t length, int64_t dim, int64_t heads) {
 
 }  // namespace
 
-void attention_forward(const float* qkv, const int64_t* offsets, int64_t sequences, int64_t dim,
-                       int64_t heads, float* out, float* stats) {
+void attention_forward(const float* qkv, const int64_t* offsets, int64_t sequences, int64_t dim, int64_t heads,
+                       float* out, float* stats) {
   assert(heads > 0 && dim % heads == 0);
   const auto f = attention_body().forward;
   each_sequence(offsets, sequences, dim, true, attention_work, heads,
@@ -48,8 +48,8 @@ void attention_backward(const float* qkv, const float* out, const float* stats, 
   const auto f = attention_body().backward;
   each_sequence(offsets, sequences, dim, true, attention_work, heads,
                 [=](int64_t, int64_t row, int64_t length, float* work) {
-                  f(qkv + row * 3 * dim, out + row * dim, stats + row * 2 * heads, length, dim, heads,
-                    dout + row * dim, dqkv + row * 3 * dim, work);
+                  f(qkv + row * 3 * dim, out + row * dim, stats + row * 2 * heads, length, dim, heads, dout + row * dim,
+                    dqkv + row * 3 * dim, work);
                 });
 }
 
@@ -67,12 +67,11 @@ void attention_last_backward(const float* qk, const float* x, const int64_t* off
                              int64_t heads, const float* dpooled, float* dqk, float* dx, bool accumulate_dx) {
   assert(heads > 0 && dim % heads == 0);
   const auto f = attention_body().last_backward;
-  each_sequence(offsets, sequences, dim, false, last_work, heads,
-                [=](int64_t s, int64_t row, int64_t length, float* work) {
-                  const int64_t at = s * heads * dim;
-                  f(qk + at, x + row * dim, length, dim, heads, dpooled + at, dqk + at, dx + row * dim, accumulate_dx,
-                    work);
-                });
+  each_sequence(
+      offsets, sequences, dim, false, last_work, heads, [=](int64_t s, int64_t row, int64_t length, float* work) {
+        const int64_t at = s * heads * dim;
+        f(qk + at, x + row * dim, length, dim, heads, dpooled + at, dqk + at, dx + row * dim, accumulate_dx, work);
+      });
 }
 
 }  // namespace tt::kernels

@@ -9,8 +9,8 @@ namespace tt::kernels {
 
 // qkv: [N, 3 * dim], a row holds q | k | v; out: [N, dim].   out_h = softmax(q_h k_h^T / sqrt(d)) v_h
 // stats: N * 2 * heads floats for the backward pass (each softmax's maximum and inverse sum), or null.
-void attention_forward(const float* qkv, const int64_t* offsets, int64_t sequences, int64_t dim,
-                       int64_t heads, float* out, float* stats);
+void attention_forward(const float* qkv, const int64_t* offsets, int64_t sequences, int64_t dim, int64_t heads,
+                       float* out, float* stats);
 
 // out, stats: as the forward pass left them; dout: [N, dim] -> dqkv: [N, 3 * dim], written.
 //   dp = dout v^T, ds = p * (dp - rowsum(p * dp)), dq = ds k / sqrt(d), dk = ds^T q / sqrt(d), dv = p^T dout

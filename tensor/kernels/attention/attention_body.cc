@@ -32,8 +32,7 @@ TT_INLINE void transpose_padded(const float* from, int64_t stride, int64_t rows,
   for (int64_t p = 0; p < count; ++p, to += width) {
     for (int64_t j = rows; j < used; ++j) to[j] = 0;
     if (factor != 1)
-      each_vector(used,
-                  [=](auto v, int64_t j) TT_LAMBDA { store(to + j, load_as<decltype(v)>(to + j) * factor); });
+      each_vector(used, [=](auto v, int64_t j) TT_LAMBDA { store(to + j, load_as<decltype(v)>(to + j) * factor); });
   }
 }
 
@@ -66,15 +65,13 @@ TT_INLINE void mix(const float* panel, int64_t keys, int64_t n, const float* row
     product_transposed(d, round_to_half(n), keys, rows, ld, panel, kPanel, work, kPanel);
     if (factor != nullptr)
       for (int64_t c = 0; c < d; ++c)
-        for (int64_t j = 0; j < n; j += W)
-          store(work + c * kPanel + j, load(work + c * kPanel + j) * load(factor + j));
+        for (int64_t j = 0; j < n; j += W) store(work + c * kPanel + j, load(work + c * kPanel + j) * load(factor + j));
     return transpose(work, kPanel, d, n, to, ld_to);
   }
   product_transposed(n, d, keys, panel, kPanel, rows, ld, to, ld_to);
   if (factor == nullptr) return;
   for (int64_t i = 0; i < n; ++i)
-    TT_FOR_VECTORS(c, step, d)
-    store_step(to + i * ld_to + c, load_step(to + i * ld_to + c, step) * factor[i], step);
+    TT_FOR_VECTORS (c, step, d) store_step(to + i * ld_to + c, load_step(to + i * ld_to + c, step) * factor[i], step);
 }
 
 // Down each of `width` lanes of s [keys, ld]: 2^(s - max) in place, the maximum, and the inverse of their
@@ -102,8 +99,8 @@ TT_INLINE void exponentials(float* s, int64_t keys, int64_t width, int64_t ld, f
 }
 
 // s: scores -> probabilities 2^(s - top) * inverse; dp -> ds = p * (dp - sum p dp) * scale.
-TT_INLINE void softmax_backward(float* s, float* dp, int64_t keys, int64_t width, int64_t ld,
-                                const float* top, const float* inverse, float scale) {
+TT_INLINE void softmax_backward(float* s, float* dp, int64_t keys, int64_t width, int64_t ld, const float* top,
+                                const float* inverse, float scale) {
   each_vector(width, [=](auto lanes, int64_t j) TT_LAMBDA {
     using V = decltype(lanes);
     const V m = load_as<V>(top + j), inv = load_as<V>(inverse + j);
@@ -119,8 +116,7 @@ TT_INLINE void softmax_backward(float* s, float* dp, int64_t keys, int64_t width
 }
 
 // stats: of head h, its queries' maxima at 2 * h * length, the inverse sums `length` behind them.
-void forward(const float* qkv, int64_t length, int64_t dim, int64_t heads, float* out, float* stats,
-             float* work) {
+void forward(const float* qkv, int64_t length, int64_t dim, int64_t heads, float* out, float* stats, float* work) {
   const int64_t d = dim / heads, ld = 3 * dim;
   float *queries = work, *scores = work + d * kPanel;
   alignas(64) float top[kPanel], inverse[kPanel];
@@ -134,7 +130,7 @@ void forward(const float* qkv, int64_t length, int64_t dim, int64_t heads, float
       mix(scores, length, n, v, ld, d, inverse, out + first * dim + h * d, dim, queries);
       if (stats == nullptr) continue;
       float* to = stats + 2 * h * length + first;
-      TT_FOR_VECTORS(j, step, n) {
+      TT_FOR_VECTORS (j, step, n) {
         store_step(to + j, load(top + j), step);
         store_step(to + length + j, load(inverse + j), step);
       }
@@ -144,7 +140,7 @@ void forward(const float* qkv, int64_t length, int64_t dim, int64_t heads, float
 
 TT_INLINE float dot(const float* a, const float* b, int64_t n) {
   vf total = {};
-  TT_FOR_VECTORS(i, step, n) total = fma(load_step(a + i, step), load_step(b + i, step), total);
+  TT_FOR_VECTORS (i, step, n) total = fma(load_step(a + i, step), load_step(b + i, step), total);
   return sum_lanes(total);
 }
 
@@ -155,8 +151,8 @@ TT_INLINE void prefetch_share(const float* next, int64_t floats, int64_t h, int6
   for (int64_t i = h * share; i < (h + 1) * share; i += 16) __builtin_prefetch(next + i, 0, 2);
 }
 
-void backward(const float* qkv, const float* out, const float* stats, int64_t length, int64_t dim,
-              int64_t heads, const float* dout, float* dqkv, float* work) {
+void backward(const float* qkv, const float* out, const float* stats, int64_t length, int64_t dim, int64_t heads,
+              const float* dout, float* dqkv, float* work) {
   const int64_t d = dim / heads, ld = 3 * dim;
   float *keys = work, *values = keys + d * kPanel;
   float *p = values + d * kPanel, *ds = p + length * kPanel, *delta = ds + length * kPanel;
@@ -165,15 +161,13 @@ void backward(const float* qkv, const float* out, const float* stats, int64_t le
     float *dq = dqkv + h * d, *dk = dq + dim, *dv = dk + dim;
     prefetch_share(qkv + length * ld, length * ld, h, heads);
     // sum_j p dp = sum_j p_j (dout . v_j) = dout . out
-    for (int64_t i = 0; i < length; ++i)
-      delta[i] = dot(o + i * dim, out + h * d + i * dim, d) * inverse_sqrt(d);
+    for (int64_t i = 0; i < length; ++i) delta[i] = dot(o + i * dim, out + h * d + i * dim, d) * inverse_sqrt(d);
     const float* top = stats + 2 * h * length;
     for (int64_t first = 0; first < length; first += kPanel) {
       const int64_t n = length - first < kPanel ? length - first : kPanel, width = round_to_half(n);
       transpose_padded(k + first * ld, ld, n, d, keys, kPanel, score_factor(d));
       transpose_padded(v + first * ld, ld, n, d, values, kPanel, inverse_sqrt(d));
-      score_gradients({q, o, ld, dim, d, keys, values, top, top + length, delta, p, ds, kPanel}, length,
-                      width);
+      score_gradients({q, o, ld, dim, d, keys, values, top, top + length, delta, p, ds, kPanel}, length, width);
       product(length, d, n, ds, kPanel, k + first * ld, ld, dq, ld, first > 0);
       mix(ds, length, n, q, ld, d, nullptr, dk + first * ld, ld, keys);
       mix(p, length, n, o, dim, d, nullptr, dv + first * ld, ld, keys);
@@ -182,7 +176,7 @@ void backward(const float* qkv, const float* out, const float* stats, int64_t le
 }
 
 void zero(float* x, int64_t n) {
-  TT_FOR_VECTORS(i, step, n) store_step(x + i, vf{}, step);
+  TT_FOR_VECTORS (i, step, n) store_step(x + i, vf{}, step);
 }
 
 // Scores [length, width]: here the heads' single queries lie in the lanes.
@@ -197,8 +191,7 @@ void last_forward(const float* qk, const float* x, int64_t length, int64_t dim, 
     using V = decltype(lanes);
     alignas(64) float top[W], inverse[W];
     exponentials(p + j, length, sizeof(V) / 4, width, top, inverse);
-    for (int64_t i = 0; i < length; ++i)
-      store(p + i * width + j, load_as<V>(p + i * width + j) * load_as<V>(inverse));
+    for (int64_t i = 0; i < length; ++i) store(p + i * width + j, load_as<V>(p + i * width + j) * load_as<V>(inverse));
   });
   product_transposed(heads, dim, length, p, width, x, dim, pooled, dim);
 }

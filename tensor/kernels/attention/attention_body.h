@@ -13,10 +13,9 @@ constexpr int64_t kAttentionLanes = 64;  // queries in one panel of scores
 struct AttentionTable {
   int64_t lanes;  // of one vector
   // qkv, out, stats, dout, dqkv: the sequence's first row. Workspaces: floats(length, dim, heads) below.
-  void (*forward)(const float* qkv, int64_t length, int64_t dim, int64_t heads, float* out, float* stats,
-                  float* work);
-  void (*backward)(const float* qkv, const float* out, const float* stats, int64_t length, int64_t dim,
-                   int64_t heads, const float* dout, float* dqkv, float* work);
+  void (*forward)(const float* qkv, int64_t length, int64_t dim, int64_t heads, float* out, float* stats, float* work);
+  void (*backward)(const float* qkv, const float* out, const float* stats, int64_t length, int64_t dim, int64_t heads,
+                   const float* dout, float* dqkv, float* work);
   void (*last_forward)(const float* qk, const float* x, int64_t length, int64_t dim, int64_t heads, float* pooled,
                        float* work);
   void (*last_backward)(const float* qk, const float* x, int64_t length, int64_t dim, int64_t heads,

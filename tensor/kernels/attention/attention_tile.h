@@ -76,8 +76,7 @@ TT_INLINE void score_strip(ScoreTile t, int64_t queries) {
   using Function = void (*)(const ScoreTile&);
 #define TT_TILE(MR) score_tile<MR, NV, kHalfToo>
 #if TT_ISA_LEVEL == 2
-  static constexpr Function tiles[] = {nullptr,    TT_TILE(1), TT_TILE(2), TT_TILE(3),
-                                       TT_TILE(4), TT_TILE(5), TT_TILE(6)};
+  static constexpr Function tiles[] = {nullptr, TT_TILE(1), TT_TILE(2), TT_TILE(3), TT_TILE(4), TT_TILE(5), TT_TILE(6)};
 #else
   static constexpr Function tiles[] = {nullptr, TT_TILE(1), TT_TILE(2)};
 #endif

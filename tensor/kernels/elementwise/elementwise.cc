@@ -6,7 +6,7 @@
 namespace tt::kernels {
 namespace {
 
-constexpr int64_t kGrain = 32768;  // floats: below two of these a second thread does not pay
+constexpr int64_t kGrain = 32768;   // floats: below two of these a second thread does not pay
 constexpr int64_t kRowChunks = 64;  // most partial results of a reduction
 
 template <class F>
@@ -33,9 +33,7 @@ double reduce(int64_t n, F&& f) {
 
 void add(const float* a, const float* b, float* y, int64_t n) { binary(elementwise_body().add, a, b, y, n); }
 void mul(const float* a, const float* b, float* y, int64_t n) { binary(elementwise_body().mul, a, b, y, n); }
-void mul_add_to(float* y, const float* a, const float* b, int64_t n) {
-  binary(elementwise_body().mul_add, a, b, y, n);
-}
+void mul_add_to(float* y, const float* a, const float* b, int64_t n) { binary(elementwise_body().mul_add, a, b, y, n); }
 void add_to(float* y, const float* x, int64_t n) { binary(elementwise_body().add, y, x, y, n); }
 
 void axpy(float* y, float alpha, const float* x, int64_t n) {

@@ -5,31 +5,31 @@
 namespace tt::kernels::TT_ISA {
 namespace {
 
-#define TT_BINARY(NAME, EXPRESSION)                                     \
-  void NAME(const float* pa, const float* pb, float* py, int64_t n) {   \
-    TT_FOR_VECTORS(i, step, n) {                                        \
+#define TT_BINARY(NAME, EXPRESSION)                                      \
+  void NAME(const float* pa, const float* pb, float* py, int64_t n) {    \
+    TT_FOR_VECTORS (i, step, n) {                                        \
       const vf a = load_step(pa + i, step), b = load_step(pb + i, step); \
-      store_step(py + i, EXPRESSION, step);                             \
-    }                                                                   \
+      store_step(py + i, EXPRESSION, step);                              \
+    }                                                                    \
   }
 TT_BINARY(add, a + b)
-TT_BINARY(mul, a * b)
+TT_BINARY(mul, a* b)
 TT_BINARY(mul_add, fma(a, b, load_step(py + i, step)))
 TT_BINARY(relu_backward, select(b > 0.0f, a, vf{}))
 TT_BINARY(relu_backward_add, load_step(py + i, step) + select(b > 0.0f, a, vf{}))
 
 void relu(const float* px, float* py, int64_t n) {
-  TT_FOR_VECTORS(i, step, n) store_step(py + i, max(vf{}, load_step(px + i, step)), step);
+  TT_FOR_VECTORS (i, step, n) store_step(py + i, max(vf{}, load_step(px + i, step)), step);
 }
 
 void axpy(float* y, float alpha, const float* x, int64_t n) {
   const vf a = broadcast(alpha);
-  TT_FOR_VECTORS(i, step, n) store_step(y + i, fma(a, load_step(x + i, step), load_step(y + i, step)), step);
+  TT_FOR_VECTORS (i, step, n) store_step(y + i, fma(a, load_step(x + i, step), load_step(y + i, step)), step);
 }
 
 void scale(float* y, float alpha, const float* x, int64_t n) {
   const vf a = broadcast(alpha);
-  TT_FOR_VECTORS(i, step, n) store_step(y + i, a * load_step(x + i, step), step);
+  TT_FOR_VECTORS (i, step, n) store_step(y + i, a * load_step(x + i, step), step);
 }
 
 // Blocks short enough for float, their sums added in double.
@@ -66,7 +66,7 @@ double sum(const float* x, int64_t n) {
 
 void add_bias(float* y, const float* bias, int64_t rows, int64_t cols) {
   for (int64_t r = 0; r < rows; ++r, y += cols)
-    TT_FOR_VECTORS(j, step, cols) store_step(y + j, load_step(y + j, step) + load_step(bias + j, step), step);
+    TT_FOR_VECTORS (j, step, cols) store_step(y + j, load_step(y + j, step) + load_step(bias + j, step), step);
 }
 
 // Four vectors of columns at a time stay in registers down all rows.

@@ -22,9 +22,8 @@ struct Entry {
 void gather_rows(const float* table, int64_t dim, const int64_t* ids, int64_t n, float* out, int64_t out_stride) {
   const auto f = embedding_body().gather;
   const int64_t grain = std::max<int64_t>(64, 32768 / std::max<int64_t>(dim, 1));
-  parallel_for(0, n, grain, [=](int64_t lo, int64_t hi) {
-    f(table, dim, ids + lo, hi - lo, out + lo * out_stride, out_stride);
-  });
+  parallel_for(0, n, grain,
+               [=](int64_t lo, int64_t hi) { f(table, dim, ids + lo, hi - lo, out + lo * out_stride, out_stride); });
 }
 
 std::size_t row_groups_workspace(int64_t n) {
@@ -83,9 +82,8 @@ void sum_row_groups(const RowPart* parts, int64_t num_parts, const RowGroups& gr
   const auto f = embedding_body().sum_groups;
   const int64_t mean = groups.starts[groups.groups] / groups.groups + 1;
   const int64_t grain = std::max<int64_t>(16, 32768 / (dim * mean));
-  parallel_for(0, groups.groups, grain, [&](int64_t lo, int64_t hi) {
-    f(parts, num_parts, groups, lo, hi, dim, values, accumulate);
-  });
+  parallel_for(0, groups.groups, grain,
+               [&](int64_t lo, int64_t hi) { f(parts, num_parts, groups, lo, hi, dim, values, accumulate); });
 }
 
 }  // namespace tt::kernels

@@ -22,9 +22,9 @@ struct RowPart {
 // Arrays live in the caller's workspace.
 struct RowGroups {
   int64_t groups = 0;
-  const int64_t* ids = nullptr;      // [groups], ascending, unique
-  const int64_t* starts = nullptr;   // [groups + 1]
-  const int32_t* order = nullptr;    // [starts[groups]]
+  const int64_t* ids = nullptr;     // [groups], ascending, unique
+  const int64_t* starts = nullptr;  // [groups + 1]
+  const int32_t* order = nullptr;   // [starts[groups]]
 };
 
 std::size_t row_groups_workspace(int64_t n);  // bytes for n positions in all; align the block to 8

@@ -15,10 +15,10 @@ void gather(const float* table, int64_t dim, const int64_t* ids, int64_t n, floa
   for (int64_t i = 0; i < n; ++i, out += out_stride) {
     if (i + kAhead < n && ids[i + kAhead] >= 0) prefetch_row(table + ids[i + kAhead] * dim, dim);
     if (ids[i] < 0) {
-      TT_FOR_VECTORS(j, step, dim) store_step(out + j, vf{}, step);
+      TT_FOR_VECTORS (j, step, dim) store_step(out + j, vf{}, step);
     } else {
       const float* row = table + ids[i] * dim;
-      TT_FOR_VECTORS(j, step, dim) store_step(out + j, load_step(row + j, step), step);
+      TT_FOR_VECTORS (j, step, dim) store_step(out + j, load_step(row + j, step), step);
     }
   }
 }
@@ -39,9 +39,9 @@ void sum_groups(const RowPart* parts, int64_t num_parts, const RowGroups& g, int
       if (k + kAhead < end) prefetch_row(source(parts, num_parts, g.order[k + kAhead]), dim);
       const float* from = source(parts, num_parts, g.order[k]);
       if (add) {
-        TT_FOR_VECTORS(j, step, dim) store_step(to + j, load_step(to + j, step) + load_step(from + j, step), step);
+        TT_FOR_VECTORS (j, step, dim) store_step(to + j, load_step(to + j, step) + load_step(from + j, step), step);
       } else {
-        TT_FOR_VECTORS(j, step, dim) store_step(to + j, load_step(from + j, step), step);
+        TT_FOR_VECTORS (j, step, dim) store_step(to + j, load_step(from + j, step), step);
       }
     }
   }

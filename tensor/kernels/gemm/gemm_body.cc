@@ -15,7 +15,7 @@ struct Tile {
 __attribute__((noinline)) void finish(const float* tile, int rows, int64_t cols, float* c, const float* bias,
                                       const GemmBlock& g) {
   for (int r = 0; r < rows; ++r, tile += kNr, c += g.ldc) {
-    TT_FOR_VECTORS(j, step, cols) {
+    TT_FOR_VECTORS (j, step, cols) {
       vf y = load(tile + j) * g.alpha;
       if (g.beta != 0) y = fma(load_step(c + j, step), broadcast(g.beta), y);
       if (bias != nullptr) y += load_step(bias + j, step);
@@ -67,7 +67,7 @@ void tile(const Tile& t, const GemmBlock& g, int64_t cols, const float* bias, bo
       }
     }
     if constexpr (kByRow) {
-      TT_UNROLL for (int q = 0; q < kBases; ++q) ++base[q];
+      TT_UNROLL for (int q = 0; q < kBases; ++q)++ base[q];
     } else {
       base[0] += stride;
     }
@@ -75,8 +75,7 @@ void tile(const Tile& t, const GemmBlock& g, int64_t cols, const float* bias, bo
   constexpr int kWhole = kMask && !kHalfToo ? NV - 1 : NV;  // vectors that are never masked
   const auto put = [&](float* c, int64_t ldc, bool add, bool mask) __attribute__((always_inline)) {
     TT_UNROLL for (int r = 0; r < MR; ++r, c += ldc) {
-      TT_UNROLL for (int v = 0; v < kWhole; ++v)
-          store(c + v * W, add ? load(c + v * W) + acc[r][v] : acc[r][v]);
+      TT_UNROLL for (int v = 0; v < kWhole; ++v) store(c + v * W, add ? load(c + v * W) + acc[r][v] : acc[r][v]);
       float* last = c + kWhole * W;
       if constexpr (kHalfToo) {
         if (mask)
@@ -114,8 +113,8 @@ template <int NV, bool kHalfToo, bool kByRow, bool kMask>
 struct Tiles {
 #define TT_TILE(MR) tile<MR, NV, kHalfToo, kByRow, kMask>
 #if TT_ISA_LEVEL == 2
-  static constexpr TileFunction of[] = {nullptr,    TT_TILE(1), TT_TILE(2),  TT_TILE(3),  TT_TILE(4),
-                                        TT_TILE(5), TT_TILE(6), TT_TILE(7),  TT_TILE(8),  TT_TILE(9),
+  static constexpr TileFunction of[] = {nullptr,     TT_TILE(1),  TT_TILE(2),  TT_TILE(3),  TT_TILE(4),
+                                        TT_TILE(5),  TT_TILE(6),  TT_TILE(7),  TT_TILE(8),  TT_TILE(9),
                                         TT_TILE(10), TT_TILE(11), TT_TILE(12), TT_TILE(13), TT_TILE(14)};
 #elif TT_ISA_LEVEL == 1
   static constexpr TileFunction of[] = {nullptr,    TT_TILE(1), TT_TILE(2), TT_TILE(3),
@@ -130,8 +129,7 @@ struct Tiles {
 template <int NV, bool kHalfToo, bool kMask>
 void strip(const GemmBlock& g, const float* b, int64_t column, int64_t cols) {
   const bool by_row = g.col_a == 1;
-  const TileFunction* tiles =
-      by_row ? Tiles<NV, kHalfToo, true, kMask>::of : Tiles<NV, kHalfToo, false, kMask>::of;
+  const TileFunction* tiles = by_row ? Tiles<NV, kHalfToo, true, kMask>::of : Tiles<NV, kHalfToo, false, kMask>::of;
   constexpr int64_t kWhole = NV * W + (kHalfToo ? kHalf : 0), kLast = kHalfToo ? kHalf : W;
   const bool whole = cols == kWhole || (kMask && g.bias == nullptr);
   const bool plain = g.alpha == 1 && whole && (g.beta == 0 || (g.beta == 1 && !g.relu));

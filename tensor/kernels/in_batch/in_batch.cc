@@ -77,7 +77,8 @@ Panels::Finish finish_positives(const InBatchSoftmax& in, int64_t i, const doubl
     factor += each / (state[1] + own);
     p.scratch[k] = static_cast<float>(each * (1 - own / (state[1] + own)));
   }
-  for (int64_t k = lo; k < lo + count; ++k) p.scratch[k] = static_cast<float>(static_cast<double>(p.scratch[k]) / factor);
+  for (int64_t k = lo; k < lo + count; ++k)
+    p.scratch[k] = static_cast<float>(static_cast<double>(p.scratch[k]) / factor);
   return {loss, factor, 0, -1, p.cols + lo, p.scratch + lo, count};
 }
 
@@ -100,8 +101,8 @@ void softmax_prepare(const void* context, int64_t i, float* row, double* state) 
 }
 
 void softmax_block(const void* context, int64_t, float* row, int64_t, int64_t n, double* state) {
-  state[1] += static_cast<double>(
-      static_cast<const Softmax*>(context)->body.exp_sum(row, static_cast<float>(state[0]), n));
+  state[1] +=
+      static_cast<double>(static_cast<const Softmax*>(context)->body.exp_sum(row, static_cast<float>(state[0]), n));
 }
 
 Panels::Finish softmax_finish(const void* context, int64_t i, float*, const double* state) {
@@ -131,8 +132,7 @@ void kl_prepare(const void* context, int64_t i, float* row, double* state) {
   double sums[2] = {};
   for (int64_t j = 0; j < kl.in.m; j += 1024)
     kl.body.kl_sums(row + j, kl.at(j), std::min<int64_t>(1024, kl.in.m - j), max, sums);
-  for (int x = 0; x < 2; ++x)
-    state[x] = sums[x] == 0 ? 0 : std::log(sums[x]) + static_cast<double>(max[x]);
+  for (int x = 0; x < 2; ++x) state[x] = sums[x] == 0 ? 0 : std::log(sums[x]) + static_cast<double>(max[x]);
   state[2] = 0;
 }
 
@@ -158,7 +158,8 @@ double in_batch_kl(const InBatchKl& in, float* kl, const InBatchGrads* grads) {
   if (in.b <= 0) return 0;
   const Kl context{in, in_batch_body()};
   return detail::run_panels(
-      {in.b, in.m, in.d, in.u, in.v, in.inv_tau, grads, &context, 1.0f, kl_prepare, kl_block, kl_finish}, in.weight, kl);
+      {in.b, in.m, in.d, in.u, in.v, in.inv_tau, grads, &context, 1.0f, kl_prepare, kl_block, kl_finish}, in.weight,
+      kl);
 }
 
 }  // namespace tt::kernels

@@ -19,24 +19,24 @@ struct Exclusions {
 struct Positives {
   const int64_t* offsets = nullptr;  // [B + 1]
   const int32_t* cols = nullptr;
-  float* scratch = nullptr;          // [offsets[B]]
-  bool compete = true;               // false: a row's positives are not in each other's denominators
+  float* scratch = nullptr;  // [offsets[B]]
+  bool compete = true;       // false: a row's positives are not in each other's denominators
 };
 
 // Where the gradients of the mean loss go, times `scale`. A null pointer is not computed.
 struct InBatchGrads {
-  float* du = nullptr;            // [B, D]
-  float* dv = nullptr;            // [M, D]
-  double* d_inv_tau = nullptr;    // a scalar
-  float scale = 1;                // the upstream gradient
-  bool accumulate = false;        // add to what is there instead of writing
+  float* du = nullptr;          // [B, D]
+  float* dv = nullptr;          // [M, D]
+  double* d_inv_tau = nullptr;  // a scalar
+  float scale = 1;              // the upstream gradient
+  bool accumulate = false;      // add to what is there instead of writing
 };
 
 // In-batch softmax cross-entropy (Yi et al. 2019: col_bias_j = -log Q(j) is the correction for sampling).
 struct InBatchSoftmax {
-  int64_t b = 0, m = 0, d = 0;        // M >= 1 columns: the batch's items, then any further negatives
-  const float* u = nullptr;           // [B, D]
-  const float* v = nullptr;           // [M, D]
+  int64_t b = 0, m = 0, d = 0;  // M >= 1 columns: the batch's items, then any further negatives
+  const float* u = nullptr;     // [B, D]
+  const float* v = nullptr;     // [M, D]
   float inv_tau = 1;
   const float* col_bias = nullptr;    // [M] or null
   bool positive_uncorrected = false;  // leave col_bias out of the target's own score
@@ -56,14 +56,14 @@ double in_batch_softmax(const InBatchSoftmax& in, float* ce, const InBatchGrads*
 // to the gradient. a_i cancels in the softmax, so it is not asked for.
 struct InBatchKl {
   int64_t b = 0, m = 0, d = 0;
-  const float* u = nullptr;         // [B, D]
-  const float* v = nullptr;         // [M, D]
+  const float* u = nullptr;  // [B, D]
+  const float* v = nullptr;  // [M, D]
   float inv_tau = 1;
   const float* col_bias = nullptr;  // [M] or null: added to s only
   const float* col_b = nullptr;     // [M] or null: 0
   float c = 0;
-  Exclusions exclude;               // left out of both distributions; a row with nothing left has KL 0
-  const float* weight = nullptr;    // [B] or null: all 1
+  Exclusions exclude;             // left out of both distributions; a row with nothing left has KL 0
+  const float* weight = nullptr;  // [B] or null: all 1
 };
 
 // kl[i] = sum_j q_ij (log q_ij - log p_ij); returns mean_i weight_i * kl_i.   d loss / d s_ij = weight_i / B * (p - q)

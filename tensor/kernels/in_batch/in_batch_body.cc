@@ -18,9 +18,9 @@ TT_INLINE vf load_or(const float* p, int64_t step, float fill) {
 float bias_max(float* x, const float* bias, int64_t n) {
   vf m = broadcast(-kInf);
   if (bias == nullptr) {
-    TT_FOR_VECTORS(j, step, n) m = max(load_or(x + j, step, -kInf), m);
+    TT_FOR_VECTORS (j, step, n) m = max(load_or(x + j, step, -kInf), m);
   } else {
-    TT_FOR_VECTORS(j, step, n) {
+    TT_FOR_VECTORS (j, step, n) {
       const vf s = load_or(x + j, step, -kInf) + load_step(bias + j, step);
       store_step(x + j, s, step);
       m = max(s, m);
@@ -63,7 +63,7 @@ TT_INLINE Pair scores(const float* dot, const KlScores& k, int64_t j, int64_t st
 
 void kl_max(const float* dot, const KlScores& k, int64_t n, float* maximum) {
   vf ms = broadcast(-kInf), mt = ms;
-  TT_FOR_VECTORS(j, step, n) {
+  TT_FOR_VECTORS (j, step, n) {
     const Pair x = scores(dot, k, j, step);
     ms = max(x.s, ms);
     mt = max(x.t, mt);
@@ -74,7 +74,7 @@ void kl_max(const float* dot, const KlScores& k, int64_t n, float* maximum) {
 
 void kl_sums(const float* dot, const KlScores& k, int64_t n, const float* maximum, double* sums) {
   vf s = {}, t = {};
-  TT_FOR_VECTORS(j, step, n) {
+  TT_FOR_VECTORS (j, step, n) {
     const Pair x = scores(dot, k, j, step);
     s += exp(x.s - maximum[0]);
     t += exp(x.t - maximum[1]);
@@ -85,7 +85,7 @@ void kl_sums(const float* dot, const KlScores& k, int64_t n, const float* maximu
 
 float kl_grad(float* dot, const KlScores& k, int64_t n, const float* log_sum) {
   vf total = {};
-  TT_FOR_VECTORS(j, step, n) {
+  TT_FOR_VECTORS (j, step, n) {
     const Pair x = scores(dot, k, j, step);
     const vf log_p = x.s - log_sum[0], log_q = x.t - log_sum[1];
     const vf p = exp(log_p), q = exp(log_q);

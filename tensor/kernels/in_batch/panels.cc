@@ -32,10 +32,10 @@ struct Walk {
 // Rows lo..hi of the batch, in the super-panel that starts at row `first`.
 void Walk::row_chunk(int64_t first, int64_t lo, int64_t hi) const {
   const int64_t n = hi - lo, d = p.d;
-  auto* local = static_cast<float*>(
-      thread_scratch(1, static_cast<std::size_t>(2 * chunk * d) * sizeof(float) + static_cast<std::size_t>(chunk) * 64));
-  float* a = local;              // [n, d] score_scale * u
-  float* du = local + chunk * d; // [n, d] sum_j g_ij v_j
+  auto* local = static_cast<float*>(thread_scratch(
+      1, static_cast<std::size_t>(2 * chunk * d) * sizeof(float) + static_cast<std::size_t>(chunk) * 64));
+  float* a = local;                                                // [n, d] score_scale * u
+  float* du = local + chunk * d;                                   // [n, d] sum_j g_ij v_j
   auto* state = reinterpret_cast<double*>(local + 2 * chunk * d);  // [n, 4]
   float* panel = scores + (lo - first) * ld;
   for (int64_t x = 0; x < n * d; ++x) a[x] = p.score_scale * p.u[lo * d + x];

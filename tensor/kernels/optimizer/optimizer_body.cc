@@ -12,7 +12,7 @@ TT_INLINE void prefetch_row(const float* row, int64_t dim) {
 }
 
 void adam(const StepScalars& s, float* p, float* m, float* v, const float* g, int64_t n) {
-  TT_FOR_VECTORS(i, step, n) {
+  TT_FOR_VECTORS (i, step, n) {
     const vf gi = load_step(g + i, step) * s.grad_scale;
     const vf mi = fma(load_step(m + i, step), broadcast(s.beta1), gi * s.one_minus_beta1);
     const vf vi_ = fma(load_step(v + i, step), broadcast(s.beta2), gi * gi * s.one_minus_beta2);
@@ -38,7 +38,7 @@ void adam_rows(const StepScalars& s, float* p, float* m, float* v, int64_t dim, 
 }
 
 void adagrad(const StepScalars& s, float* p, float* sum, const float* g, int64_t n) {
-  TT_FOR_VECTORS(i, step, n) {
+  TT_FOR_VECTORS (i, step, n) {
     const vf gi = load_step(g + i, step) * s.grad_scale;
     const vf si = fma(gi, gi, load_step(sum + i, step));
     store_step(sum + i, si, step);
@@ -67,15 +67,15 @@ void rowwise_adagrad_rows(const StepScalars& s, float* p, float* sum, int64_t di
     const float* gi = g + i * dim;
     float* pi = p + ids[i] * dim;
     vf squares = {};
-    TT_FOR_VECTORS(j, step, dim) {
+    TT_FOR_VECTORS (j, step, dim) {
       const vf x = load_step(gi + j, step) * s.grad_scale;
       squares = fma(x, x, squares);
     }
     const float total = sum[ids[i]] + sum_lanes(squares) / static_cast<float>(dim);
     sum[ids[i]] = total;
     const float rate = s.rate * s.grad_scale / (__builtin_sqrtf(total) + s.eps);
-    TT_FOR_VECTORS(j, step, dim)
-    store_step(pi + j, load_step(pi + j, step) * s.keep - load_step(gi + j, step) * rate, step);
+    TT_FOR_VECTORS (j, step, dim)
+      store_step(pi + j, load_step(pi + j, step) * s.keep - load_step(gi + j, step) * rate, step);
   }
 }
 

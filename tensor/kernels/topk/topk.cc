@@ -62,9 +62,9 @@ struct Pass {
   const float* items;
   int64_t c, d, k;
   Skip skip;
-  Heap* heaps;            // [threads, n]
-  float* thresholds;      // [threads, n rounded up to 16]; +inf behind the last query
-  const float* packed;    // queries in strips
+  Heap* heaps;          // [threads, n]
+  float* thresholds;    // [threads, n rounded up to 16]; +inf behind the last query
+  const float* packed;  // queries in strips
   const TopkTable& topk;
   const GemmTable& gemm;
 
@@ -107,8 +107,9 @@ void run(Pass& p, int64_t* rows, float* scores, int64_t* counts) {
   const int64_t threads = num_threads(), width = (p.n + 31) / 32 * 32;
   const bool one_by_one = p.n <= kFew;
   const int64_t packed = one_by_one ? 0 : packed_size(p.gemm, width, p.d);
-  const auto bytes = static_cast<std::size_t>(threads * p.n) * (static_cast<std::size_t>(p.k) * sizeof(Entry) + sizeof(Heap)) +
-                     static_cast<std::size_t>(threads * width + packed) * sizeof(float);
+  const auto bytes =
+      static_cast<std::size_t>(threads * p.n) * (static_cast<std::size_t>(p.k) * sizeof(Entry) + sizeof(Heap)) +
+      static_cast<std::size_t>(threads * width + packed) * sizeof(float);
   auto* entries = static_cast<Entry*>(thread_scratch(0, bytes));
   p.heaps = reinterpret_cast<Heap*>(entries + threads * p.n * p.k);
   p.thresholds = reinterpret_cast<float*>(p.heaps + threads * p.n);
@@ -124,7 +125,8 @@ void run(Pass& p, int64_t* rows, float* scores, int64_t* counts) {
   }
 
   // The K best under a total order are the same however the corpus is cut, so a heap for each thread is safe.
-  const int64_t grain = std::max<int64_t>(4, 65536 / (std::max<int64_t>(p.d, 1) * std::min<int64_t>(p.n, 64)) / 4) * kTile;
+  const int64_t grain =
+      std::max<int64_t>(4, 65536 / (std::max<int64_t>(p.d, 1) * std::min<int64_t>(p.n, 64)) / 4) * kTile;
   parallel_for(0, p.c, grain, [&](int64_t lo, int64_t hi) {
     const int64_t t = thread_index();
     auto* tile = static_cast<float*>(thread_scratch(1, static_cast<std::size_t>(kTile * kTileQueries) * 8));
@@ -176,8 +178,19 @@ void mips_topk(const float* queries, int64_t q, const float* items, int64_t c, i
     return;
   }
   for (int64_t first = 0; first < q; first += kPassQueries) {
-    Pass pass{queries, first, std::min(kPassQueries, q - first), items, c, d, k, {skip_offsets, skip_rows},
-              nullptr, nullptr, nullptr, topk_body(), gemm_body()};
+    Pass pass{queries,
+              first,
+              std::min(kPassQueries, q - first),
+              items,
+              c,
+              d,
+              k,
+              {skip_offsets, skip_rows},
+              nullptr,
+              nullptr,
+              nullptr,
+              topk_body(),
+              gemm_body()};
     run(pass, rows, scores, counts);
   }
 }

@@ -16,7 +16,7 @@ void dots(const float* items, int64_t n, int64_t d, const float* query, float* o
   for (; i + 4 <= n; i += 4) {
     const float *r0 = items + i * d, *r1 = r0 + d, *r2 = r1 + d, *r3 = r2 + d;
     vf s0 = {}, s1 = {}, s2 = {}, s3 = {};
-    TT_FOR_VECTORS(j, step, d) {
+    TT_FOR_VECTORS (j, step, d) {
       const vf q = load_step(query + j, step);
       s0 = fma(load_step(r0 + j, step), q, s0);
       s1 = fma(load_step(r1 + j, step), q, s1);
@@ -31,7 +31,7 @@ void dots(const float* items, int64_t n, int64_t d, const float* query, float* o
   }
   for (; i < n; ++i) {
     vf s = {};
-    TT_FOR_VECTORS(j, step, d) s = fma(load_step(items + i * d + j, step), load_step(query + j, step), s);
+    TT_FOR_VECTORS (j, step, d) s = fma(load_step(items + i * d + j, step), load_step(query + j, step), s);
     const v4 y = halved(s);
     out[i] = (y[0] + y[1]) + (y[2] + y[3]);  // the order of the four-row form
   }

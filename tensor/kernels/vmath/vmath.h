@@ -6,8 +6,8 @@
 
 namespace tt::kernels {
 
-void vexp(const float* x, float* y, int64_t n);       // e^x; +inf above 88.72, 0 for -inf
-void vlog(const float* x, float* y, int64_t n);       // -inf at 0, NaN below, +inf at +inf
+void vexp(const float* x, float* y, int64_t n);  // e^x; +inf above 88.72, 0 for -inf
+void vlog(const float* x, float* y, int64_t n);  // -inf at 0, NaN below, +inf at +inf
 void vtanh(const float* x, float* y, int64_t n);
 void vsigmoid(const float* x, float* y, int64_t n);   // 1 / (1 + e^-x)
 void vsoftplus(const float* x, float* y, int64_t n);  // log(1 + e^x) = max(x, 0) + log1p(e^-|x|)

@@ -5,9 +5,9 @@
 namespace tt::kernels::TT_ISA {
 namespace {
 
-#define TT_MAP(NAME, F)                                     \
-  void NAME(const float* x, float* y, int64_t n) {          \
-    TT_FOR_VECTORS(i, step, n) store_step(y + i, F(load_step(x + i, step)), step); \
+#define TT_MAP(NAME, F)                                                             \
+  void NAME(const float* x, float* y, int64_t n) {                                  \
+    TT_FOR_VECTORS (i, step, n) store_step(y + i, F(load_step(x + i, step)), step); \
   }
 TT_MAP(map_exp, exp)
 TT_MAP(map_log, log)

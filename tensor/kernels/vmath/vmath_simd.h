@@ -70,7 +70,7 @@ TT_INLINE vf log(vf x) {
   tail = fma(f2, broadcast(-0.5f), tail);
   const vf y = fma(e, broadcast(0.693359375f), f + tail);
   const vf inf = broadcast(__builtin_inff());
-  vf result = select(x < inf, y, x);                        // +inf and NaN as they are
+  vf result = select(x < inf, y, x);  // +inf and NaN as they are
   result = select(x == 0.0f, -inf, result);
   return select(x < 0.0f, broadcast(__builtin_nanf("")), result);
 }

@@ -1,7 +1,6 @@
-#include "tensor/kernels/attention/attention.h"
-
 #include <algorithm>
 
+#include "tensor/kernels/attention/attention.h"
 #include "testing.h"
 
 using namespace kernel_tests;
@@ -43,8 +42,7 @@ Doubles probabilities(const Floats& x, int64_t q, int64_t k, int64_t stride, int
 struct Shape {
   int64_t dim, heads, longest;
 };
-const Shape shapes[] = {{64, 4, 50},  {6, 2, 9},    {15, 3, 70}, {1, 1, 5},
-                        {48, 2, 130}, {36, 18, 20}, {40, 4, 128}};
+const Shape shapes[] = {{64, 4, 50}, {6, 2, 9}, {15, 3, 70}, {1, 1, 5}, {48, 2, 130}, {36, 18, 20}, {40, 4, 128}};
 
 }  // namespace
 
@@ -78,8 +76,10 @@ TEST_CASE("attention: forward and backward over ragged sequences") {
           for (int64_t j = 0; j < length; ++j)
             for (int64_t c = 0; c < d; ++c) {
               const double ds = p[static_cast<std::size_t>(j)] * (dp[static_cast<std::size_t>(j)] - delta) * scale;
-              dqkv[static_cast<std::size_t>(i * ld + at + c)] += ds * static_cast<double>(qkv[(first + j) * ld + dim + at + c]);
-              dqkv[static_cast<std::size_t>((first + j) * ld + dim + at + c)] += ds * static_cast<double>(qkv[i * ld + at + c]);
+              dqkv[static_cast<std::size_t>(i * ld + at + c)] +=
+                  ds * static_cast<double>(qkv[(first + j) * ld + dim + at + c]);
+              dqkv[static_cast<std::size_t>((first + j) * ld + dim + at + c)] +=
+                  ds * static_cast<double>(qkv[i * ld + at + c]);
             }
         }
     CAPTURE(dim);
@@ -87,8 +87,8 @@ TEST_CASE("attention: forward and backward over ragged sequences") {
       Floats got(n * dim), grad(n * ld), stats(n * 2 * heads);
       const auto sequences = static_cast<int64_t>(offsets.size()) - 1;
       attention_forward(qkv.data(), offsets.data(), sequences, dim, heads, got.data(), stats.data());
-      attention_backward(qkv.data(), got.data(), stats.data(), offsets.data(), sequences, dim, heads,
-                         dout.data(), grad.data());
+      attention_backward(qkv.data(), got.data(), stats.data(), offsets.data(), sequences, dim, heads, dout.data(),
+                         grad.data());
       CHECK(worst(got, out, n * dim) < 1e-5);
       CHECK(worst(grad, dqkv, n * ld) < 2e-5);
       return grad;

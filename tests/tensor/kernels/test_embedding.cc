@@ -1,7 +1,6 @@
-#include "tensor/kernels/embedding/embedding.h"
-
 #include <map>
 
+#include "tensor/kernels/embedding/embedding.h"
 #include "testing.h"
 
 using namespace kernel_tests;

@@ -1,7 +1,6 @@
-#include "tensor/kernels/gemm/gemm.h"
-
 #include <limits>
 
+#include "tensor/kernels/gemm/gemm.h"
 #include "testing.h"
 
 using namespace kernel_tests;
@@ -53,8 +52,8 @@ Floats check_gemm(const Shape& s, bool ta, bool tb, float alpha, float beta, boo
 }  // namespace
 
 TEST_CASE("gemm: all transposes, odd sizes, alpha, beta, bias, relu") {
-  const Shape shapes[] = {{0, 3, 2}, {3, 0, 2}, {3, 2, 0}, {1, 1, 1},   {1, 70, 65},  {14, 32, 64}, {15, 33, 17},
-                          {6, 16, 9}, {29, 47, 400}, {57, 8, 31}, {130, 65, 20}, {5, 300, 40}};
+  const Shape shapes[] = {{0, 3, 2},    {3, 0, 2},  {3, 2, 0},     {1, 1, 1},   {1, 70, 65},   {14, 32, 64},
+                          {15, 33, 17}, {6, 16, 9}, {29, 47, 400}, {57, 8, 31}, {130, 65, 20}, {5, 300, 40}};
   int variant = 0;
   for (const Shape& s : shapes)
     for (const bool ta : {false, true})
@@ -62,8 +61,8 @@ TEST_CASE("gemm: all transposes, odd sizes, alpha, beta, bias, relu") {
         ++variant;
         on_every_isa([&] {
           check_gemm(s, ta, tb, 1, 0, false, false, 0);
-          return check_gemm(s, ta, tb, variant % 2 ? 0.7f : 1.0f, static_cast<float>(variant % 3) * 0.5f, variant % 5 < 2,
-                            variant % 4 == 1, variant % 3);
+          return check_gemm(s, ta, tb, variant % 2 ? 0.7f : 1.0f, static_cast<float>(variant % 3) * 0.5f,
+                            variant % 5 < 2, variant % 4 == 1, variant % 3);
         });
       }
 }

@@ -1,9 +1,8 @@
-#include "tensor/kernels/in_batch/in_batch.h"
-
 #include <algorithm>
 #include <memory>
 #include <numeric>
 
+#include "tensor/kernels/in_batch/in_batch.h"
 #include "testing.h"
 
 using namespace kernel_tests;
@@ -53,7 +52,8 @@ Result reference(const Case& c, const Data& x, RowGradient&& row) {
     Doubles dot(static_cast<std::size_t>(c.m));
     for (int64_t j = 0; j < c.m; ++j)
       for (int64_t p = 0; p < c.d; ++p)
-        dot[static_cast<std::size_t>(j)] += static_cast<double>(x.u[i * c.d + p]) * static_cast<double>(x.v[j * c.d + p]);
+        dot[static_cast<std::size_t>(j)] +=
+            static_cast<double>(x.u[i * c.d + p]) * static_cast<double>(x.v[j * c.d + p]);
     Doubles g(dot.size());
     const double w = c.weights ? static_cast<double>(x.weight[i]) : 1.0;
     const double each = row(i, dot, g);
@@ -126,10 +126,10 @@ void compare(const Case& c, const Result& want, double loss, const Floats& each,
 }
 
 const Case cases[] = {
-    {1, 1, 3, false, false, false, false, false, 0, 1},     {5, 5, 1, true, false, false, false, false, 0, 2},
-    {33, 33, 16, true, true, false, false, true, 0, 3},     {40, 57, 7, true, false, true, true, false, 0, 1.5f},
-    {65, 130, 64, false, false, false, true, true, 0, 2},   {64, 600, 24, true, true, true, true, true, 9, 4},
-    {130, 1100, 33, true, false, false, true, true, 0, 1},  {29, 40, 8, false, false, false, false, false, 1, 1},
+    {1, 1, 3, false, false, false, false, false, 0, 1},    {5, 5, 1, true, false, false, false, false, 0, 2},
+    {33, 33, 16, true, true, false, false, true, 0, 3},    {40, 57, 7, true, false, true, true, false, 0, 1.5f},
+    {65, 130, 64, false, false, false, true, true, 0, 2},  {64, 600, 24, true, true, true, true, true, 9, 4},
+    {130, 1100, 33, true, false, false, true, true, 0, 1}, {29, 40, 8, false, false, false, false, false, 1, 1},
 };
 
 }  // namespace

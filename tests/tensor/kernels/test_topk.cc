@@ -1,7 +1,6 @@
-#include "tensor/kernels/topk/topk.h"
-
 #include <algorithm>
 
+#include "tensor/kernels/topk/topk.h"
 #include "testing.h"
 
 using namespace kernel_tests;
@@ -67,8 +66,9 @@ TEST_CASE("topk: the best products of every batch size, with rows to skip") {
             for (int64_t j = 0; j < k; ++j) {
               const int64_t row = rows[static_cast<std::size_t>(i * k + j)];
               const auto at = static_cast<std::size_t>(j);
-              right = right && (j < want ? row == all[at].second && static_cast<double>(best[i * k + j]) == -all[at].first
-                                         : row == -1 && best[i * k + j] == -HUGE_VALF);
+              right =
+                  right && (j < want ? row == all[at].second && static_cast<double>(best[i * k + j]) == -all[at].first
+                                     : row == -1 && best[i * k + j] == -HUGE_VALF);
             }
           }
           CAPTURE(q);
