@@ -137,7 +137,8 @@ TEST_CASE("program: a mistake is one line and status 2, and leaves nothing") {
   const std::string before = world.listing();
   for (const Mistake& mistake : kMistakes) {
     Arguments arguments = words(mistake.arguments);
-    const bool progress = !arguments.empty() && (arguments[0] == "import" || arguments[0] == "demo");
+    const bool progress =
+        !arguments.empty() && (arguments[0] == "import" || arguments[0] == "demo" || arguments[0] == "simulate");
     if (progress) arguments.push_back("--quiet");
     const Outcome o = world.run(arguments);
     CAPTURE(mistake.arguments);

@@ -80,7 +80,8 @@ TEST_CASE("program: from simulated data to recommendations and one step") {
     REQUIRE(o.json().size() == 2);
     CHECK(o.json()[1]["user"] == "u5");
     CHECK(o.json()[0]["items"].size() <= 4);
-    for (const auto& item : o.json()[0]["items"]) CHECK(item["score"].is_number());
+    const auto answer = o.json();
+    for (const auto& item : answer[0]["items"]) CHECK(item["score"].is_number());
 
     folder.file("ids.txt",
                 "\xef\xbb\xbfu3\r\n\r\nu5");  // a byte order mark, CR LF, a blank line, no last newline

@@ -59,12 +59,12 @@ TEST_CASE("config: a value of the wrong type says what it must be") {
   CHECK(model_error("history = \"yes\"") == "[config FILE] key \"model.history\" is 'yes'; it must be true or false");
   CHECK(model_error("num_items = 1.5") == "[config FILE] key \"model.num_items\" is 1.5; it must be a whole number");
   CHECK(model_error("temperature = \"warm\"") ==
-        "[config FILE] key \"model.temperature\" is 'warm'; it must be a number");
+        "[config FILE] key \"model.temperature\" is 'warm'; it must be a finite number");
   CHECK(model_error("debias = 3") == "[config FILE] key \"model.debias\" is 3; it must be a text in quotes");
   CHECK(model_error("user_value_weights = 1") ==
-        "[config FILE] key \"model.user_value_weights\" is 1; it must be a list of numbers such as [1.0, 0.5]");
+        "[config FILE] key \"model.user_value_weights\" is 1; it must be a list of finite numbers such as [1.0, 0.5]");
   CHECK(model_error("user_value_weights = [1, \"a\"]") ==
-        "[config FILE] key \"model.user_value_weights\" is [ 1, 'a' ]; it must be a list of numbers such as "
+        "[config FILE] key \"model.user_value_weights\" is [ 1, 'a' ]; it must be a list of finite numbers such as "
         "[1.0, 0.5]");
   CHECK(model_error("temperature = 1") == "");  // a whole number is a number
 }
@@ -86,7 +86,8 @@ TEST_CASE("config: a bad choice lists the good ones") {
 
 TEST_CASE("config: values that no model can have") {
   CHECK(model_error("temperature = 0") == "[config] model.temperature = 0; it must be positive");
-  CHECK(model_error("temperature = nan") == "[config] model.temperature = nan; it must be positive");
+  CHECK(model_error("temperature = nan") ==
+        "[config FILE] key \"model.temperature\" is nan; it must be a finite number");
   CHECK(model_error("item_id_embedding_dim = 0") == "[config] model.item_id_embedding_dim = 0; it must be at least 1");
   CHECK(model_error("user_value_weights = []") ==
         "[config] model.user_value_weights is empty; give one weight a label");

@@ -73,6 +73,7 @@ Rung climb(const DemoArguments& a, const Dataset& data, const std::string& name,
   Retriever retriever(*run.model, run.data);
   EvaluateOptions evaluation;
   evaluation.baselines = false;
+  evaluation.ks = default_ks(data.num_items());
   return {name, evaluate(retriever, run.data, evaluation).measures, summary.seconds, summary.best_epoch};
 }
 
@@ -108,6 +109,10 @@ void print_recommendations(const std::string& run_dir, const std::string& rung) 
 }
 
 void run_demo(const DemoArguments& a) {
+  for (const std::string& rung : a.rungs) {  // a mistake shows before anything is written
+    ModelConfig model;
+    apply_rung(model, rung);
+  }
   if (a.threads > 0) set_num_threads(a.threads);
   ProgressLine line(a.quiet);
   std::error_code error;
@@ -123,7 +128,9 @@ void run_demo(const DemoArguments& a) {
     if (ladder.size() == 1) {  // the baselines once, for scale
       const Run run = open_run(a.out + "/" + name);
       Retriever retriever(*run.model, run.data);
-      const EvaluationResult result = evaluate(retriever, run.data, {});
+      EvaluateOptions options;
+      options.ks = default_ks(data.num_items());
+      const EvaluationResult result = evaluate(retriever, run.data, options);
       std::vector<Rung> baselines;
       for (const auto& [baseline, measures] : result.baselines) baselines.push_back({baseline, measures, 0, 0});
       ladder.insert(ladder.begin(), baselines.rbegin(), baselines.rend());
