@@ -1,10 +1,9 @@
-#include "autograd/gradcheck.h"
+#include <twotower/autograd/gradcheck.h>
+#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/reduce.h>
 
 #include <cmath>
 #include <random>
-
-#include "autograd/ops/elementwise.h"
-#include "autograd/ops/reduce.h"
 
 namespace tt {
 namespace {

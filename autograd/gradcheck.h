@@ -1,12 +1,12 @@
 #pragma once
 // Compares the gradients of a computation with central differences, in double, on the very code that ships.
 
+#include <twotower/autograd/tape.h>
+
 #include <functional>
 #include <set>
 #include <string>
 #include <vector>
-
-#include "autograd/tape.h"
 
 namespace tt {
 

@@ -1,4 +1,4 @@
-#include "autograd/graph.h"
+#include <twotower/autograd/graph.h>
 
 #include <ostream>
 #include <unordered_map>

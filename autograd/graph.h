@@ -1,9 +1,9 @@
 #pragma once
 // Draws a tape: Graphviz DOT, a box an op with its shape, an ellipse a parameter. `dot -Tsvg graph.dot > graph.svg`.
 
-#include <iosfwd>
+#include <twotower/autograd/tape.h>
 
-#include "autograd/tape.h"
+#include <iosfwd>
 
 namespace tt {
 

@@ -2,11 +2,11 @@
 // What training changes: a named tensor and, after a backward pass, its gradient. An embedding table's gradient is a
 // list of rows (row_grad.h), everything else's is dense.
 
+#include <twotower/autograd/row_grad.h>
+#include <twotower/tensor/tensor.h>
+
 #include <cstdint>
 #include <string>
-
-#include "autograd/row_grad.h"
-#include "tensor/tensor.h"
 
 namespace tt {
 

@@ -1,9 +1,8 @@
-#include "autograd/row_grad.h"
+#include <twotower/autograd/row_grad.h>
+#include <twotower/tensor/kernels/embedding/embedding.h>
+#include <twotower/tensor/parallel.h>
 
 #include <algorithm>
-
-#include "tensor/kernels/embedding/embedding.h"
-#include "tensor/parallel.h"
 
 namespace tt {
 namespace {

@@ -2,10 +2,10 @@
 // The gradient of an embedding table: only the rows a batch looked up. Cost and memory grow with the batch, never with
 // the table.
 
-#include <cstdint>
+#include <twotower/tensor/memory.h>
+#include <twotower/tensor/tensor.h>
 
-#include "tensor/memory.h"
-#include "tensor/tensor.h"
+#include <cstdint>
 
 namespace tt {
 

@@ -1,8 +1,7 @@
-#include "autograd/tape.h"
+#include <twotower/autograd/tape.h>
+#include <twotower/tensor/parallel.h>
 
 #include <atomic>
-
-#include "tensor/parallel.h"
 
 namespace tt {
 namespace {

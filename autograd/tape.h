@@ -14,14 +14,14 @@
 // All memory of a step lives in the arena, the closures included (they must be trivially destructible), so a step
 // that looks like the one before it allocates nothing.
 
+#include <twotower/autograd/parameter.h>
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/tensor.h>
+
 #include <initializer_list>
 #include <string_view>
 #include <type_traits>
 #include <vector>
-
-#include "autograd/parameter.h"
-#include "tensor/error.h"
-#include "tensor/tensor.h"
 
 namespace tt {
 

@@ -1,6 +1,19 @@
 // Every kernel against its floor: the time that its multiply-adds or its memory traffic need at the peaks measured in
 // the same run.   bench_kernels [--json] [--threads N] [--only TEXT]
 
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/kernels/attention/attention.h>
+#include <twotower/tensor/kernels/elementwise/elementwise.h>
+#include <twotower/tensor/kernels/embedding/embedding.h>
+#include <twotower/tensor/kernels/gemm/gemm.h>
+#include <twotower/tensor/kernels/in_batch/in_batch.h>
+#include <twotower/tensor/kernels/isa.h>
+#include <twotower/tensor/kernels/optimizer/optimizer.h>
+#include <twotower/tensor/kernels/topk/topk.h>
+#include <twotower/tensor/kernels/vmath/vmath.h>
+#include <twotower/tensor/memory.h>
+#include <twotower/tensor/parallel.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -12,18 +25,6 @@
 
 #include "bench/roofline.h"
 #include "bench/timing.h"
-#include "tensor/error.h"
-#include "tensor/kernels/attention/attention.h"
-#include "tensor/kernels/elementwise/elementwise.h"
-#include "tensor/kernels/embedding/embedding.h"
-#include "tensor/kernels/gemm/gemm.h"
-#include "tensor/kernels/in_batch/in_batch.h"
-#include "tensor/kernels/isa.h"
-#include "tensor/kernels/optimizer/optimizer.h"
-#include "tensor/kernels/topk/topk.h"
-#include "tensor/kernels/vmath/vmath.h"
-#include "tensor/memory.h"
-#include "tensor/parallel.h"
 
 namespace {
 

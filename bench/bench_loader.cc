@@ -2,6 +2,12 @@
 // `medium`'s shape, on one thread, beside a training step of the base model.   bench_loader [--threads N]
 // [--rows N] [--json]
 
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/random.h>
+#include <twotower/train/batches/loader.h>
+#include <twotower/train/data/dataset_writer.h>
+#include <twotower/train/fit/training_step.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -10,12 +16,6 @@
 
 #include "bench/timing.h"
 #include "bench/workload.h"
-#include "tensor/error.h"
-#include "tensor/parallel.h"
-#include "tensor/random.h"
-#include "train/dataset_writer.h"
-#include "train/loader.h"
-#include "train/training_step.h"
 
 namespace {
 

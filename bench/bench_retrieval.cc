@@ -1,6 +1,11 @@
 // Times retrieval of the K best of a corpus, by batch of queries.
 //   bench_retrieval --rows 1000000 --width 64 --k 100 --threads 2 --index exact [--json]
 
+#include <twotower/models/retrieval/exact.h>
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/random.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <set>
@@ -8,10 +13,6 @@
 #include "bench/cost.h"
 #include "bench/roofline.h"
 #include "bench/timing.h"
-#include "models/retrieval/exact.h"
-#include "tensor/error.h"
-#include "tensor/parallel.h"
-#include "tensor/random.h"
 
 namespace {
 

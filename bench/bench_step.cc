@@ -1,6 +1,12 @@
 // Times whole training steps (gather, forward, backward, optimizer) of any model at the named sizes.
 //   bench_step --model history --size medium --threads 2 [--json]      README.md says how to read it
 
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/gemm.h>
+#include <twotower/tensor/kernels/isa.h>
+#include <twotower/tensor/parallel.h>
+#include <twotower/train/fit/training_step.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -8,11 +14,6 @@
 #include "bench/roofline.h"
 #include "bench/timing.h"
 #include "bench/workload.h"
-#include "tensor/error.h"
-#include "tensor/gemm.h"
-#include "tensor/kernels/isa.h"
-#include "tensor/parallel.h"
-#include "train/training_step.h"
 
 namespace {
 

@@ -1,14 +1,14 @@
 #include "bench/roofline.h"
 
+#include <twotower/tensor/kernels/isa.h>
+#include <twotower/tensor/memory.h>
+#include <twotower/tensor/parallel.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <vector>
-
-#include "tensor/kernels/isa.h"
-#include "tensor/memory.h"
-#include "tensor/parallel.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

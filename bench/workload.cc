@@ -1,7 +1,7 @@
 #include "bench/workload.h"
 
-#include "tensor/error.h"
-#include "tensor/random.h"
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/random.h>
 
 namespace tt::bench {
 namespace {

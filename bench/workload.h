@@ -1,11 +1,11 @@
 #pragma once
 // The named workloads that every figure of this project is measured on, and batches of them made in memory.
 
+#include <twotower/models/batch.h>
+#include <twotower/models/config.h>
+
 #include <string>
 #include <vector>
-
-#include "models/batch.h"
-#include "models/config.h"
 
 namespace tt::bench {
 

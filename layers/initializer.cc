@@ -1,9 +1,8 @@
-#include "layers/initializer.h"
+#include <twotower/layers/initializer.h>
+#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/random.h>
 
 #include <cmath>
-
-#include "tensor/parallel.h"
-#include "tensor/random.h"
 
 namespace tt {
 namespace {

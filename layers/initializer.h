@@ -2,10 +2,10 @@
 // Initial values. Each parameter draws from its own random stream, named by the parameter, so its values do not depend
 // on what else the model has, on the order of construction or on the number of threads.
 
+#include <twotower/tensor/tensor.h>
+
 #include <cstdint>
 #include <string_view>
-
-#include "tensor/tensor.h"
 
 namespace tt {
 

@@ -1,8 +1,8 @@
 #pragma once
 // y = x W^T + b, with W stored [out, in] as PyTorch stores it. Parameters: NAME.weight, NAME.bias.
 
-#include "autograd/ops/matmul.h"
-#include "layers/parameter_set.h"
+#include <twotower/autograd/ops/matmul.h>
+#include <twotower/layers/parameter_set.h>
 
 namespace tt {
 

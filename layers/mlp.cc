@@ -1,4 +1,4 @@
-#include "layers/mlp.h"
+#include <twotower/layers/mlp.h>
 
 namespace tt {
 

@@ -2,7 +2,7 @@
 // Linear(hidden -> out)(relu(Linear(in -> hidden)(x))). Parameters: NAME.0.{weight,bias}, NAME.2.{weight,bias}; the
 // activation between them has number 1 and no parameters.
 
-#include "layers/linear.h"
+#include <twotower/layers/linear.h>
 
 namespace tt {
 

@@ -1,8 +1,7 @@
-#include "layers/multihead_attention.h"
-
-#include "autograd/ops/attention.h"
-#include "autograd/ops/embedding.h"
-#include "autograd/ops/reduce.h"
+#include <twotower/autograd/ops/attention.h>
+#include <twotower/autograd/ops/embedding.h>
+#include <twotower/autograd/ops/reduce.h>
+#include <twotower/layers/multihead_attention.h>
 
 namespace tt {
 

@@ -3,7 +3,7 @@
 // Parameters, as torch.nn.MultiheadAttention names them: NAME.in_proj_weight [3D, D], NAME.in_proj_bias [3D],
 // NAME.out_proj.{weight,bias}.
 
-#include "layers/linear.h"
+#include <twotower/layers/linear.h>
 
 namespace tt {
 

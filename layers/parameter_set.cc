@@ -1,6 +1,5 @@
-#include "layers/parameter_set.h"
-
-#include "tensor/error.h"
+#include <twotower/layers/parameter_set.h>
+#include <twotower/tensor/error.h>
 
 namespace tt {
 

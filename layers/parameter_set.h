@@ -2,12 +2,12 @@
 // All parameters of a model: it owns their memory and keeps them in the order in which they were added. That one order
 // serves checkpoints, optimizers, tests and `inspect`. Layers hold pointers into it and own nothing.
 
+#include <twotower/autograd/parameter.h>
+#include <twotower/layers/initializer.h>
+
 #include <deque>
 #include <string>
 #include <vector>
-
-#include "autograd/parameter.h"
-#include "layers/initializer.h"
 
 namespace tt {
 

@@ -1,4 +1,4 @@
-#include "layers/positional_encoding.h"
+#include <twotower/layers/positional_encoding.h>
 
 #include <cmath>
 

@@ -1,7 +1,7 @@
 #pragma once
 // Sinusoidal positional encoding (Vaswani et al. 2017, section 3.5).
 
-#include "tensor/tensor.h"
+#include <twotower/tensor/tensor.h>
 
 namespace tt {
 

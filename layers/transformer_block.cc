@@ -1,7 +1,6 @@
-#include "layers/transformer_block.h"
-
-#include "autograd/ops/elementwise.h"
-#include "autograd/ops/reduce.h"
+#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/reduce.h>
+#include <twotower/layers/transformer_block.h>
 
 namespace tt {
 

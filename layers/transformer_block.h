@@ -2,7 +2,7 @@
 // A pre-norm transformer block (Xiong et al. 2020): x + attention(norm(x)), then x + ffn(norm(x)) with a GELU in a
 // feed-forward layer four times as wide. Parameters: NAME.norm1, NAME.attention, NAME.norm2, NAME.ffn.{0,2}.
 
-#include "layers/multihead_attention.h"
+#include <twotower/layers/multihead_attention.h>
 
 namespace tt {
 

@@ -1,11 +1,10 @@
-#include "models/alignment.h"
+#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/losses.h>
+#include <twotower/autograd/ops/reduce.h>
+#include <twotower/models/alignment.h>
+#include <twotower/models/debias.h>
 
 #include <cmath>
-
-#include "autograd/ops/elementwise.h"
-#include "autograd/ops/losses.h"
-#include "autograd/ops/reduce.h"
-#include "models/debias.h"
 
 namespace tt {
 

@@ -1,8 +1,7 @@
-#include "models/batch.h"
+#include <twotower/models/batch.h>
+#include <twotower/tensor/kernels/embedding/embedding.h>
 
 #include <algorithm>
-
-#include "tensor/kernels/embedding/embedding.h"
 
 namespace tt {
 namespace {

@@ -1,8 +1,8 @@
 #pragma once
 // One batch of an impression log, as the models read it. All fields are views; B rows.
 
-#include "autograd/ops/retrieval_losses.h"
-#include "tensor/tensor.h"
+#include <twotower/autograd/ops/retrieval_losses.h>
+#include <twotower/tensor/tensor.h>
 
 namespace tt {
 

@@ -1,9 +1,8 @@
-#include "models/config.h"
+#include <twotower/models/config.h>
+#include <twotower/models/toml_fields.h>
 
 #include <algorithm>
 #include <numeric>
-
-#include "models/toml_fields.h"
 
 namespace tt {
 namespace {

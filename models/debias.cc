@@ -1,9 +1,8 @@
-#include "models/debias.h"
-
-#include "autograd/ops/elementwise.h"
-#include "autograd/ops/embedding.h"
-#include "autograd/ops/losses.h"
-#include "autograd/ops/reduce.h"
+#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/embedding.h>
+#include <twotower/autograd/ops/losses.h>
+#include <twotower/autograd/ops/reduce.h>
+#include <twotower/models/debias.h>
 
 namespace tt {
 namespace {

@@ -9,11 +9,11 @@
 // By default the divisor is a constant to the gradient (the softmax loss could shrink itself by inflating e),
 // u is a constant to the estimate, and losses are means over the batch.
 
-#include <optional>
+#include <twotower/layers/linear.h>
+#include <twotower/models/batch.h>
+#include <twotower/models/config.h>
 
-#include "layers/linear.h"
-#include "models/batch.h"
-#include "models/config.h"
+#include <optional>
 
 namespace tt {
 

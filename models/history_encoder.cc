@@ -1,10 +1,9 @@
-#include "models/history_encoder.h"
-
-#include "autograd/ops/attention.h"
-#include "autograd/ops/elementwise.h"
-#include "autograd/ops/embedding.h"
-#include "autograd/ops/reduce.h"
-#include "layers/positional_encoding.h"
+#include <twotower/autograd/ops/attention.h>
+#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/embedding.h>
+#include <twotower/autograd/ops/reduce.h>
+#include <twotower/layers/positional_encoding.h>
+#include <twotower/models/history_encoder.h>
 
 namespace tt {
 

@@ -4,10 +4,10 @@
 //   attended  the newest row after x + positional encoding and L layers of multi-head self-attention
 // Rows count from the newest, so the newest item of any history meets the same positional encoding.
 
-#include "layers/multihead_attention.h"
-#include "layers/transformer_block.h"
-#include "models/batch.h"
-#include "models/config.h"
+#include <twotower/layers/multihead_attention.h>
+#include <twotower/layers/transformer_block.h>
+#include <twotower/models/batch.h>
+#include <twotower/models/config.h>
 
 namespace tt {
 

@@ -1,11 +1,10 @@
-#include "models/light_ranker.h"
+#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/losses.h>
+#include <twotower/autograd/ops/reduce.h>
+#include <twotower/models/debias.h>
+#include <twotower/models/light_ranker.h>
 
 #include <cmath>
-
-#include "autograd/ops/elementwise.h"
-#include "autograd/ops/losses.h"
-#include "autograd/ops/reduce.h"
-#include "models/debias.h"
 
 namespace tt {
 

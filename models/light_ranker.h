@@ -4,9 +4,9 @@
 //   r = U v [NU]    aware = softmax(r)^T U [DI]    logits = Linear(concat[v, aware, r, u.v])
 // With distillation there are 2T logits: the first T learn the labels, the last T the main ranker's scores.
 
-#include "layers/linear.h"
-#include "models/batch.h"
-#include "models/config.h"
+#include <twotower/layers/linear.h>
+#include <twotower/models/batch.h>
+#include <twotower/models/config.h>
 
 namespace tt {
 

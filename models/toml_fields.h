@@ -3,6 +3,7 @@
 // and the trainer's configs.
 
 #include <toml++/toml.h>
+#include <twotower/tensor/error.h>
 
 #include <charconv>
 #include <cmath>
@@ -11,8 +12,6 @@
 #include <string>
 #include <variant>
 #include <vector>
-
-#include "tensor/error.h"
 
 namespace tt {
 

@@ -1,8 +1,7 @@
-#include "models/towers.h"
-
-#include "autograd/ops/elementwise.h"
-#include "autograd/ops/embedding.h"
-#include "autograd/ops/reduce.h"
+#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/embedding.h>
+#include <twotower/autograd/ops/reduce.h>
+#include <twotower/models/towers.h>
 
 namespace tt {
 namespace {

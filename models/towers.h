@@ -5,13 +5,13 @@
 // each optionally scaled to length 1, and without the Linear if asked for: then the blocks are added up, and a model of
 // ids alone is matrix factorisation. A model without features has no feature MLP and a narrower Linear.
 
-#include <optional>
+#include <twotower/layers/linear.h>
+#include <twotower/layers/mlp.h>
+#include <twotower/models/batch.h>
+#include <twotower/models/config.h>
+#include <twotower/models/history_encoder.h>
 
-#include "layers/linear.h"
-#include "layers/mlp.h"
-#include "models/batch.h"
-#include "models/config.h"
-#include "models/history_encoder.h"
+#include <optional>
 
 namespace tt {
 

@@ -1,10 +1,9 @@
-#include "models/two_tower.h"
+#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/embedding.h>
+#include <twotower/autograd/ops/reduce.h>
+#include <twotower/models/two_tower.h>
 
 #include <cmath>
-
-#include "autograd/ops/elementwise.h"
-#include "autograd/ops/embedding.h"
-#include "autograd/ops/reduce.h"
 
 namespace tt {
 namespace {

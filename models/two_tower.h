@@ -8,13 +8,13 @@
 //   auto out = model.loss(tape, batch);
 //   tape.backward(out.total);
 
+#include <twotower/models/alignment.h>
+#include <twotower/models/debias.h>
+#include <twotower/models/light_ranker.h>
+#include <twotower/models/towers.h>
+
 #include <memory>
 #include <optional>
-
-#include "models/alignment.h"
-#include "models/debias.h"
-#include "models/light_ranker.h"
-#include "models/towers.h"
 
 namespace tt {
 

@@ -1,7 +1,7 @@
-#include "tensor/atomic_file.h"
-
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/error.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -9,8 +9,6 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-
-#include "tensor/error.h"
 
 namespace tt {
 

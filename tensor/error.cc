@@ -1,4 +1,4 @@
-#include "tensor/error.h"
+#include <twotower/tensor/error.h>
 
 #include <algorithm>
 #include <vector>

@@ -1,15 +1,13 @@
-#include "tensor/gemm.h"
+#include <twotower/tensor/gemm.h>
+#include <twotower/tensor/kernels/gemm/gemm.h>
+#include <twotower/tensor/parallel.h>
 
 #include <Eigen/Core>
 #include <algorithm>
 
-#include "tensor/kernels/gemm/gemm.h"
-#include "tensor/parallel.h"
-
 #if TWOTOWER_ONEDNN
 #include <dnnl.h>
-
-#include "tensor/error.h"
+#include <twotower/tensor/error.h>
 #endif
 
 namespace tt {

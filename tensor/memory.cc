@@ -1,13 +1,11 @@
-#include "tensor/memory.h"
-
 #include <sys/mman.h>
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/memory.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
-
-#include "tensor/error.h"
 
 namespace tt {
 namespace {

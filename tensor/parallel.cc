@@ -1,13 +1,11 @@
-#include "tensor/parallel.h"
-
 #include <omp.h>
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/memory.h>
+#include <twotower/tensor/parallel.h>
 
 #include <atomic>
 #include <exception>
 #include <mutex>
-
-#include "tensor/error.h"
-#include "tensor/memory.h"
 
 namespace tt {
 namespace {

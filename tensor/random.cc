@@ -1,8 +1,7 @@
-#include "tensor/random.h"
+#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/random.h>
 
 #include <cmath>
-
-#include "tensor/parallel.h"
 
 namespace tt {
 

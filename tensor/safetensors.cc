@@ -1,8 +1,9 @@
-#include "tensor/safetensors.h"
-
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/memory.h>
+#include <twotower/tensor/safetensors.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,9 +11,6 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
-
-#include "tensor/error.h"
-#include "tensor/memory.h"
 
 namespace tt {
 

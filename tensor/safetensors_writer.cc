@@ -1,9 +1,9 @@
+#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/safetensors.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
-
-#include "tensor/atomic_file.h"
-#include "tensor/error.h"
-#include "tensor/safetensors.h"
 
 namespace tt {
 

@@ -1,8 +1,7 @@
-#include "tensor/shape.h"
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/shape.h>
 
 #include <ostream>
-
-#include "tensor/error.h"
 
 namespace tt {
 

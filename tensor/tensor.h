@@ -2,11 +2,11 @@
 // A tensor is a view: a pointer and a shape, row-major and contiguous, cheap to copy. The memory belongs to a Pool, an
 // Arena, a memory-mapped file or the caller, and must outlive the view.
 
+#include <twotower/tensor/memory.h>
+#include <twotower/tensor/shape.h>
+
 #include <algorithm>
 #include <type_traits>
-
-#include "tensor/memory.h"
-#include "tensor/shape.h"
 
 namespace tt {
 

@@ -1,8 +1,7 @@
-#include "autograd/ops/attention.h"
-
-#include "autograd/ops/attention_loops.h"
-#include "autograd/ops/linear_blocks.h"
-#include "tensor/gemm.h"
+#include <twotower/autograd/ops/attention.h>
+#include <twotower/autograd/ops/attention_loops.h>
+#include <twotower/autograd/ops/linear_blocks.h>
+#include <twotower/tensor/gemm.h>
 
 namespace tt {
 namespace {

@@ -2,7 +2,7 @@
 // Multi-head attention over sequences of any length, stored one after another without padding: sequence s is rows
 // [offsets[s], offsets[s+1]). Vaswani et al. 2017: per head, softmax(Q K^T / sqrt(d)) V with d = D / heads.
 
-#include "autograd/tape.h"
+#include <twotower/autograd/tape.h>
 
 namespace tt {
 

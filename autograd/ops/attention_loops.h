@@ -2,12 +2,12 @@
 // The double versions of the fused kernels: plain loops, one sequence and head at a time. Float has SIMD ones
 // (tensor/kernels/attention) with the same contracts; a call with float pointers prefers those.
 
+#include <twotower/autograd/ops/dot.h>
+#include <twotower/tensor/kernels/attention/attention.h>
+#include <twotower/tensor/parallel.h>
+
 #include <algorithm>
 #include <cmath>
-
-#include "autograd/ops/dot.h"
-#include "tensor/kernels/attention/attention.h"
-#include "tensor/parallel.h"
 
 namespace tt::attention_loops {
 

@@ -1,9 +1,8 @@
-#include "autograd/ops/elementwise.h"
+#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/tensor/parallel.h>
 
 #include <cmath>
 #include <numbers>
-
-#include "tensor/parallel.h"
 
 namespace tt {
 namespace {

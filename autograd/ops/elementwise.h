@@ -1,7 +1,7 @@
 #pragma once
 // Ops that treat each element alike. Shapes must agree exactly, except where a [1] scalar is named.
 
-#include "autograd/tape.h"
+#include <twotower/autograd/tape.h>
 
 namespace tt {
 

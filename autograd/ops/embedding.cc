@@ -1,6 +1,5 @@
-#include "autograd/ops/embedding.h"
-
-#include "tensor/kernels/embedding/embedding.h"
+#include <twotower/autograd/ops/embedding.h>
+#include <twotower/tensor/kernels/embedding/embedding.h>
 
 namespace tt {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 // Looking rows up in a table.
 
-#include "autograd/tape.h"
+#include <twotower/autograd/tape.h>
 
 namespace tt {
 

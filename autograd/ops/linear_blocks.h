@@ -2,11 +2,11 @@
 // What ops with weights do to a block of rows while it is in the cache, and how their weights' gradients add
 // up.
 
-#include <algorithm>
+#include <twotower/autograd/tape.h>
+#include <twotower/tensor/kernels/elementwise/elementwise.h>
+#include <twotower/tensor/parallel.h>
 
-#include "autograd/tape.h"
-#include "tensor/kernels/elementwise/elementwise.h"
-#include "tensor/parallel.h"
+#include <algorithm>
 
 namespace tt {
 

@@ -1,4 +1,4 @@
-#include "autograd/ops/losses.h"
+#include <twotower/autograd/ops/losses.h>
 
 #include <cmath>
 

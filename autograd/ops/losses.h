@@ -1,7 +1,7 @@
 #pragma once
 // Losses on given targets.
 
-#include "autograd/tape.h"
+#include <twotower/autograd/tape.h>
 
 namespace tt {
 

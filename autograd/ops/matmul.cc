@@ -1,10 +1,9 @@
-#include "autograd/ops/matmul.h"
+#include <twotower/autograd/ops/linear_blocks.h>
+#include <twotower/autograd/ops/matmul.h>
+#include <twotower/tensor/gemm.h>
+#include <twotower/tensor/parallel.h>
 
 #include <algorithm>
-
-#include "autograd/ops/linear_blocks.h"
-#include "tensor/gemm.h"
-#include "tensor/parallel.h"
 
 namespace tt {
 namespace {

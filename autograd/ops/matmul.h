@@ -1,9 +1,9 @@
 #pragma once
 // Ops that are matrix products.
 
-#include <initializer_list>
+#include <twotower/autograd/tape.h>
 
-#include "autograd/tape.h"
+#include <initializer_list>
 
 namespace tt {
 

@@ -3,13 +3,13 @@
 // the place of its dots, and the products that carry these back to u and v. Included by the sources of such
 // losses alone.
 
+#include <twotower/autograd/ops/retrieval_losses.h>
+#include <twotower/tensor/gemm.h>
+#include <twotower/tensor/parallel.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
-
-#include "autograd/ops/retrieval_losses.h"
-#include "tensor/gemm.h"
-#include "tensor/parallel.h"
 
 namespace tt::pair_rows {
 

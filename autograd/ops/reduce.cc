@@ -1,9 +1,8 @@
-#include "autograd/ops/reduce.h"
+#include <twotower/autograd/ops/dot.h>
+#include <twotower/autograd/ops/reduce.h>
+#include <twotower/tensor/parallel.h>
 
 #include <cmath>
-
-#include "autograd/ops/dot.h"
-#include "tensor/parallel.h"
 
 namespace tt {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 // Ops that make many numbers into fewer, and row-wise ones that look at a whole row.
 
-#include "autograd/tape.h"
+#include <twotower/autograd/tape.h>
 
 namespace tt {
 

@@ -1,7 +1,6 @@
-#include "autograd/ops/retrieval_losses.h"
-
-#include "autograd/ops/pair_rows.h"
-#include "tensor/kernels/in_batch/in_batch.h"
+#include <twotower/autograd/ops/pair_rows.h>
+#include <twotower/autograd/ops/retrieval_losses.h>
+#include <twotower/tensor/kernels/in_batch/in_batch.h>
 
 namespace tt {
 namespace {

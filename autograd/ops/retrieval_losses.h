@@ -5,9 +5,9 @@
 //
 //   dot_ij = u_i . v_j        s_ij = dot_ij / tau - log Q_j        pi_i = softmax_j(s_i)
 
-#include <cstdint>
+#include <twotower/autograd/tape.h>
 
-#include "autograd/tape.h"
+#include <cstdint>
 
 namespace tt {
 

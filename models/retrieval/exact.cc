@@ -1,7 +1,6 @@
-#include "models/retrieval/exact.h"
-
-#include "tensor/error.h"
-#include "tensor/kernels/topk/topk.h"
+#include <twotower/models/retrieval/exact.h>
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/kernels/topk/topk.h>
 
 namespace tt {
 

@@ -1,11 +1,11 @@
 #pragma once
 // Exact retrieval: the K items of the whole corpus with the highest inner product, best first, ties by smaller row.
 
+#include <twotower/tensor/tensor.h>
+
 #include <cstdint>
 #include <span>
 #include <vector>
-
-#include "tensor/tensor.h"
 
 namespace tt {
 

@@ -1,11 +1,10 @@
-#include "tensor/kernels/isa.h"
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/kernels/dispatch.h>
+#include <twotower/tensor/kernels/isa.h>
 
 #include <atomic>
 #include <cstdlib>
 #include <string>
-
-#include "tensor/error.h"
-#include "tensor/kernels/dispatch.h"
 
 namespace tt::kernels {
 namespace {

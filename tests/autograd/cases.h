@@ -2,19 +2,19 @@
 // One entry an op: a small computation that uses it, with values away from its kinks. The gradient checks and the
 // comparison of float with double both go through this list.
 
+#include <twotower/autograd/ops/alignment_losses.h>
+#include <twotower/autograd/ops/attention.h>
+#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/embedding.h>
+#include <twotower/autograd/ops/losses.h>
+#include <twotower/autograd/ops/matmul.h>
+#include <twotower/autograd/ops/reduce.h>
+#include <twotower/autograd/ops/retrieval_losses.h>
+#include <twotower/tensor/random.h>
+
 #include <functional>
 #include <string>
 #include <vector>
-
-#include "autograd/ops/alignment_losses.h"
-#include "autograd/ops/attention.h"
-#include "autograd/ops/elementwise.h"
-#include "autograd/ops/embedding.h"
-#include "autograd/ops/losses.h"
-#include "autograd/ops/matmul.h"
-#include "autograd/ops/reduce.h"
-#include "autograd/ops/retrieval_losses.h"
-#include "tensor/random.h"
 
 namespace tt::testing {
 

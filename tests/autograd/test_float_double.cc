@@ -1,11 +1,11 @@
 // Every op's float value and gradients against its double ones: the float path has kernels of its own.
 
 #include <doctest/doctest.h>
+#include <twotower/tensor/gemm.h>
+#include <twotower/tensor/kernels/isa.h>
 
 #include <cmath>
 
-#include "tensor/gemm.h"
-#include "tensor/kernels/isa.h"
 #include "tests/autograd/cases.h"
 
 using namespace tt;

@@ -1,8 +1,8 @@
 #include <doctest/doctest.h>
+#include <twotower/autograd/gradcheck.h>
 
 #include <set>
 
-#include "autograd/gradcheck.h"
 #include "tests/autograd/cases.h"
 
 using namespace tt;

@@ -1,13 +1,12 @@
 #include <doctest/doctest.h>
+#include <twotower/autograd/gradcheck.h>
+#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/embedding.h>
+#include <twotower/autograd/ops/reduce.h>
+#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/random.h>
 
 #include <vector>
-
-#include "autograd/gradcheck.h"
-#include "autograd/ops/elementwise.h"
-#include "autograd/ops/embedding.h"
-#include "autograd/ops/reduce.h"
-#include "tensor/parallel.h"
-#include "tensor/random.h"
 
 using namespace tt;
 

@@ -1,12 +1,11 @@
 #include <doctest/doctest.h>
+#include <twotower/autograd/graph.h>
+#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/matmul.h>
+#include <twotower/autograd/ops/reduce.h>
+#include <twotower/autograd/ops/retrieval_losses.h>
 
 #include <sstream>
-
-#include "autograd/graph.h"
-#include "autograd/ops/elementwise.h"
-#include "autograd/ops/matmul.h"
-#include "autograd/ops/reduce.h"
-#include "autograd/ops/retrieval_losses.h"
 
 using namespace tt;
 

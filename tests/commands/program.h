@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <twotower/tensor/atomic_file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include "tensor/atomic_file.h"
 #include "tests/train/fixtures.h"
 
 namespace tt::testing {

@@ -1,8 +1,8 @@
 // Every rung through the program: where the data has what it needs, and where it has not.
 
 #include <doctest/doctest.h>
+#include <twotower/models/config.h>
 
-#include "models/config.h"
 #include "tests/commands/program.h"
 
 using namespace tt;

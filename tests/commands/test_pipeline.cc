@@ -2,8 +2,8 @@
 // left.
 
 #include <doctest/doctest.h>
+#include <twotower/tensor/safetensors.h>
 
-#include "tensor/safetensors.h"
 #include "tests/commands/program.h"
 
 using namespace tt;

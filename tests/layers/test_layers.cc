@@ -1,17 +1,16 @@
 // Layers: initial values, positional encodings, and the parameter names of the table in docs and checkpoints.
 
 #include <doctest/doctest.h>
+#include <twotower/layers/linear.h>
+#include <twotower/layers/mlp.h>
+#include <twotower/layers/multihead_attention.h>
+#include <twotower/layers/positional_encoding.h>
+#include <twotower/layers/transformer_block.h>
+#include <twotower/models/two_tower.h>
+#include <twotower/tensor/parallel.h>
 
 #include <cmath>
 #include <map>
-
-#include "layers/linear.h"
-#include "layers/mlp.h"
-#include "layers/multihead_attention.h"
-#include "layers/positional_encoding.h"
-#include "layers/transformer_block.h"
-#include "models/two_tower.h"
-#include "tensor/parallel.h"
 
 using namespace tt;
 

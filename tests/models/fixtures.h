@@ -1,12 +1,12 @@
 #pragma once
 // What the model tests share: a model small enough to differentiate number by number, and a batch for it.
 
+#include <twotower/models/two_tower.h>
+#include <twotower/tensor/random.h>
+
 #include <algorithm>
 #include <memory>
 #include <vector>
-
-#include "models/two_tower.h"
-#include "tensor/random.h"
 
 namespace tt::testing {
 

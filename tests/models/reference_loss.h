@@ -6,12 +6,12 @@
 // parameters this is the model's loss, and its numeric gradient with respect to the first model's parameters
 // alone is what the tape's gradient must be.
 
+#include <twotower/models/two_tower.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
-
-#include "models/two_tower.h"
 
 namespace tt::testing {
 

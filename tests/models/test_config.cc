@@ -1,10 +1,10 @@
 // The [model] table: what it takes, what it refuses, and in which words.
 
 #include <doctest/doctest.h>
+#include <twotower/train/fit/config.h>
 
 #include "tests/models/fixtures.h"
 #include "tests/train/fixtures.h"
-#include "train/config.h"
 
 using namespace tt;
 

@@ -1,11 +1,11 @@
 #include <doctest/doctest.h>
+#include <twotower/models/retrieval/exact.h>
+#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/random.h>
 
 #include <algorithm>
 #include <numeric>
 
-#include "models/retrieval/exact.h"
-#include "tensor/parallel.h"
-#include "tensor/random.h"
 #include "tests/train/fixtures.h"
 
 using namespace tt;

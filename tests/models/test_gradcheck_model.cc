@@ -3,11 +3,11 @@
 // reference_loss.h).
 
 #include <doctest/doctest.h>
+#include <twotower/autograd/gradcheck.h>
 
 #include <functional>
 #include <set>
 
-#include "autograd/gradcheck.h"
 #include "tests/models/fixtures.h"
 #include "tests/models/reference_loss.h"
 

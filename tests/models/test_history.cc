@@ -1,19 +1,19 @@
 // The history encoder: the fast path against plain ops, and histories of every length and form.
 
 #include <doctest/doctest.h>
+#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/reduce.h>
+#include <twotower/models/history_encoder.h>
+#include <twotower/tensor/atomic_file.h>
+#include <twotower/train/fit/checkpoint.h>
+#include <twotower/train/fit/step.h>
+#include <twotower/train/fit/step_batch.h>
 
 #include <cmath>
 #include <cstring>
 
-#include "autograd/ops/elementwise.h"
-#include "autograd/ops/reduce.h"
-#include "models/history_encoder.h"
-#include "tensor/atomic_file.h"
 #include "tests/models/fixtures.h"
 #include "tests/train/fixtures.h"
-#include "train/checkpoint.h"
-#include "train/step.h"
-#include "train/step_batch.h"
 
 using namespace tt;
 

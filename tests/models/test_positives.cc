@@ -1,12 +1,11 @@
 // Rows with several positives: the same loss and gradients as as many rows with one positive each.
 
 #include <doctest/doctest.h>
+#include <twotower/autograd/ops/retrieval_losses.h>
+#include <twotower/tensor/random.h>
 
 #include <cmath>
 #include <vector>
-
-#include "autograd/ops/retrieval_losses.h"
-#include "tensor/random.h"
 
 using namespace tt;
 

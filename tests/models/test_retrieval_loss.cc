@@ -2,18 +2,18 @@
 // several panels, in float and double.
 
 #include <doctest/doctest.h>
+#include <twotower/autograd/ops/alignment_losses.h>
+#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/losses.h>
+#include <twotower/autograd/ops/matmul.h>
+#include <twotower/autograd/ops/reduce.h>
+#include <twotower/autograd/ops/retrieval_losses.h>
+#include <twotower/models/batch.h>
+#include <twotower/tensor/random.h>
 
 #include <cmath>
 #include <set>
 
-#include "autograd/ops/alignment_losses.h"
-#include "autograd/ops/elementwise.h"
-#include "autograd/ops/losses.h"
-#include "autograd/ops/matmul.h"
-#include "autograd/ops/reduce.h"
-#include "autograd/ops/retrieval_losses.h"
-#include "models/batch.h"
-#include "tensor/random.h"
 #include "tests/models/reference_loss.h"
 
 using namespace tt;

@@ -1,6 +1,8 @@
 #pragma once
 // Holds one safetensors file of results to another, by the allowances of tests/parity/README.md.
 
+#include <twotower/tensor/safetensors.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -8,8 +10,6 @@
 #include <sstream>
 #include <string>
 #include <vector>
-
-#include "tensor/safetensors.h"
 
 namespace tt::parity {
 

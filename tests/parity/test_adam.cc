@@ -1,6 +1,9 @@
 // Twenty Adam steps over five batches, against PyTorch's parameters after the same steps.
 
 #include <doctest/doctest.h>
+#include <twotower/train/fit/checkpoint.h>
+#include <twotower/train/fit/step_batch.h>
+#include <twotower/train/fit/training_step.h>
 
 #include <filesystem>
 #include <memory>
@@ -9,9 +12,6 @@
 
 #include "tests/parity/compare.h"
 #include "tests/train/fixtures.h"
-#include "train/checkpoint.h"
-#include "train/step_batch.h"
-#include "train/training_step.h"
 
 TEST_CASE("parity: 20 Adam steps end at PyTorch's parameters") {
   for (const char* name : {"adam_base", "adam_debias"}) {

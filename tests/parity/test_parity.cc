@@ -2,6 +2,8 @@
 // folder.
 
 #include <doctest/doctest.h>
+#include <twotower/tensor/safetensors.h>
+#include <twotower/train/fit/step.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,9 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "tensor/safetensors.h"
 #include "tests/parity/compare.h"
-#include "train/step.h"
 
 namespace fs = std::filesystem;
 

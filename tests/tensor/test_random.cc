@@ -1,12 +1,11 @@
 #include <doctest/doctest.h>
+#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/random.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <vector>
-
-#include "tensor/parallel.h"
-#include "tensor/random.h"
 
 using namespace tt;
 

@@ -1,15 +1,15 @@
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/safetensors.h>
 
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
 
-#include "tensor/atomic_file.h"
-#include "tensor/error.h"
-#include "tensor/safetensors.h"
 #include "tests/train/fixtures.h"
 
 using namespace tt;

@@ -2,14 +2,13 @@
 // What the data tests share: a folder that removes itself, the text of an error, and a tiny dataset.
 
 #include <stdlib.h>
+#include <twotower/tensor/error.h>
+#include <twotower/train/data/dataset_writer.h>
 
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
-
-#include "tensor/error.h"
-#include "train/dataset_writer.h"
 
 namespace tt {
 

@@ -1,5 +1,4 @@
-#include "train/commands/console.h"
-
+#include <twotower/train/commands/console.h>
 #include <unistd.h>
 
 #include <algorithm>

@@ -1,9 +1,9 @@
 #pragma once
 // What the commands share in talking to a person while they work.
 
-#include <string>
+#include <twotower/train/fit/trainer.h>
 
-#include "train/trainer.h"
+#include <string>
 
 namespace tt {
 

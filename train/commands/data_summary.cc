@@ -1,11 +1,10 @@
-#include "train/commands/data_summary.h"
+#include <twotower/train/commands/data_summary.h>
+#include <twotower/train/data/dataset.h>
+#include <twotower/train/evaluate/text_table.h>
 
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
-
-#include "train/dataset.h"
-#include "train/text_table.h"
 
 namespace tt {
 

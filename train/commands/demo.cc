@@ -1,21 +1,21 @@
 // twotower demo: makes data with known truth, climbs the ladder, and shows what each rung brought.
 
+#include <twotower/tensor/parallel.h>
+#include <twotower/train/batches/loader.h>
+#include <twotower/train/commands/commands.h>
+#include <twotower/train/commands/console.h>
+#include <twotower/train/commands/options.h>
+#include <twotower/train/evaluate/text_table.h>
+#include <twotower/train/fit/run.h>
+#include <twotower/train/fit/trainer.h>
+#include <twotower/train/simulate/simulator.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
-
-#include "tensor/parallel.h"
-#include "train/commands/commands.h"
-#include "train/commands/console.h"
-#include "train/commands/options.h"
-#include "train/loader.h"
-#include "train/run.h"
-#include "train/simulator.h"
-#include "train/text_table.h"
-#include "train/trainer.h"
 
 namespace tt {
 namespace {

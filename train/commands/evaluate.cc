@@ -1,18 +1,18 @@
 // twotower evaluate: full-corpus measures of a run, beside popularity and random.
 
+#include <twotower/tensor/parallel.h>
+#include <twotower/train/commands/commands.h>
+#include <twotower/train/commands/options.h>
+#include <twotower/train/evaluate/doctor.h>
+#include <twotower/train/evaluate/metrics.h>
+#include <twotower/train/evaluate/text_table.h>
+#include <twotower/train/fit/run.h>
+
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
-
-#include "tensor/parallel.h"
-#include "train/commands/commands.h"
-#include "train/commands/options.h"
-#include "train/doctor.h"
-#include "train/metrics.h"
-#include "train/run.h"
-#include "train/text_table.h"
 
 namespace tt {
 namespace {

@@ -1,19 +1,19 @@
 // twotower export: the vectors of all items or users, and their ids beside.
 
+#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/safetensors.h>
+#include <twotower/train/commands/commands.h>
+#include <twotower/train/commands/npy.h>
+#include <twotower/train/commands/options.h>
+#include <twotower/train/evaluate/serving.h>
+#include <twotower/train/fit/run.h>
+#include <twotower/train/import/newcomers.h>
+
 #include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
-
-#include "tensor/atomic_file.h"
-#include "tensor/error.h"
-#include "tensor/parallel.h"
-#include "tensor/safetensors.h"
-#include "train/commands/commands.h"
-#include "train/commands/options.h"
-#include "train/newcomers.h"
-#include "train/npy.h"
-#include "train/run.h"
-#include "train/serving.h"
 
 namespace tt {
 namespace {

@@ -1,13 +1,12 @@
-#include "train/import/import.h"
+#include <twotower/tensor/error.h>
+#include <twotower/train/commands/commands.h>
+#include <twotower/train/commands/data_summary.h>
+#include <twotower/train/commands/options.h>
+#include <twotower/train/import/import.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
-
-#include "tensor/error.h"
-#include "train/commands/commands.h"
-#include "train/commands/data_summary.h"
-#include "train/commands/options.h"
 
 namespace tt {
 

@@ -1,5 +1,12 @@
 // twotower inspect: what a checkpoint, a dataset, a batch or a run holds.
 
+#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/safetensors.h>
+#include <twotower/train/commands/commands.h>
+#include <twotower/train/data/dataset.h>
+#include <twotower/train/evaluate/text_table.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
@@ -7,13 +14,6 @@
 #include <iostream>
 #include <limits>
 #include <memory>
-
-#include "tensor/atomic_file.h"
-#include "tensor/error.h"
-#include "tensor/safetensors.h"
-#include "train/commands/commands.h"
-#include "train/dataset.h"
-#include "train/text_table.h"
 
 namespace tt {
 namespace {

@@ -1,14 +1,14 @@
 // twotower: simulate, import, train, evaluate, retrieve, export, step, inspect, demo.
 // Exit status: 0 done, 2 the user's mistake (one line on standard error), 1 ours.
 
+#include <twotower/tensor/error.h>
+#include <twotower/train/commands/commands.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <new>
-
-#include "tensor/error.h"
-#include "train/commands/commands.h"
 
 namespace {
 

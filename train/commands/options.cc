@@ -1,4 +1,4 @@
-#include "train/commands/options.h"
+#include <twotower/train/commands/options.h>
 
 #include <CLI/CLI.hpp>
 #include <charconv>

@@ -1,5 +1,14 @@
 // twotower retrieve: the top items of given users, of the dataset or new.
 
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/parallel.h>
+#include <twotower/train/commands/commands.h>
+#include <twotower/train/commands/options.h>
+#include <twotower/train/evaluate/serving.h>
+#include <twotower/train/evaluate/text_table.h>
+#include <twotower/train/fit/run.h>
+#include <twotower/train/import/newcomers.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
@@ -8,15 +17,6 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
-
-#include "tensor/error.h"
-#include "tensor/parallel.h"
-#include "train/commands/commands.h"
-#include "train/commands/options.h"
-#include "train/newcomers.h"
-#include "train/run.h"
-#include "train/serving.h"
-#include "train/text_table.h"
 
 namespace tt {
 namespace {

@@ -1,13 +1,13 @@
+#include <twotower/tensor/parallel.h>
+#include <twotower/train/commands/commands.h>
+#include <twotower/train/commands/data_summary.h>
+#include <twotower/train/commands/options.h>
+#include <twotower/train/data/dataset_writer.h>
+#include <twotower/train/simulate/simulator.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
-
-#include "tensor/parallel.h"
-#include "train/commands/commands.h"
-#include "train/commands/data_summary.h"
-#include "train/commands/options.h"
-#include "train/dataset_writer.h"
-#include "train/simulator.h"
 
 namespace tt {
 

@@ -1,10 +1,9 @@
-#include "train/step.h"
+#include <twotower/train/commands/commands.h>
+#include <twotower/train/fit/step.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
-
-#include "train/commands/commands.h"
 
 namespace tt {
 

@@ -1,3 +1,10 @@
+#include <twotower/tensor/parallel.h>
+#include <twotower/train/commands/commands.h>
+#include <twotower/train/commands/console.h>
+#include <twotower/train/commands/options.h>
+#include <twotower/train/fit/run.h>
+#include <twotower/train/fit/trainer.h>
+
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
@@ -5,13 +12,6 @@
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
-
-#include "tensor/parallel.h"
-#include "train/commands/commands.h"
-#include "train/commands/console.h"
-#include "train/commands/options.h"
-#include "train/run.h"
-#include "train/trainer.h"
 
 namespace tt {
 namespace {

@@ -1,5 +1,5 @@
 // Any delimited text with a header; quoted fields as in RFC 4180.
-#include "train/import/interactions.h"
+#include <twotower/train/import/interactions.h>
 
 namespace tt {
 

@@ -1,6 +1,6 @@
-#include "train/import/delimited.h"
-
 #include <csv.h>
+#include <twotower/tensor/error.h>
+#include <twotower/train/import/delimited.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -9,8 +9,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-
-#include "tensor/error.h"
 
 namespace tt {
 

@@ -1,12 +1,12 @@
 #pragma once
 // Other people's data to a dataset folder.
 
+#include <twotower/train/data/dataset_writer.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "train/dataset_writer.h"
 
 namespace tt {
 

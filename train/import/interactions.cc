@@ -1,10 +1,9 @@
-#include "train/import/interactions.h"
+#include <twotower/tensor/error.h>
+#include <twotower/train/import/interactions.h>
 
 #include <algorithm>
 #include <numeric>
 #include <tuple>
-
-#include "tensor/error.h"
 
 namespace tt {
 

@@ -1,13 +1,13 @@
 #pragma once
 // Interactions from a table with a header, shared by the RecBole and csv importers.
 
+#include <twotower/train/import/delimited.h>
+#include <twotower/train/import/id_map.h>
+#include <twotower/train/import/import.h>
+#include <twotower/train/import/label.h>
+
 #include <string>
 #include <vector>
-
-#include "train/import/delimited.h"
-#include "train/import/id_map.h"
-#include "train/import/import.h"
-#include "train/import/label.h"
 
 namespace tt {
 

@@ -1,7 +1,6 @@
-#include "train/import/label.h"
-
-#include "tensor/error.h"
-#include "train/import/delimited.h"
+#include <twotower/tensor/error.h>
+#include <twotower/train/import/delimited.h>
+#include <twotower/train/import/label.h>
 
 namespace tt {
 

@@ -1,4 +1,7 @@
-#include "train/import/lists.h"
+#include <twotower/tensor/error.h>
+#include <twotower/train/import/delimited.h>
+#include <twotower/train/import/lists.h>
+#include <twotower/train/import/split.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -7,10 +10,6 @@
 #include <fstream>
 #include <unordered_map>
 #include <unordered_set>
-
-#include "tensor/error.h"
-#include "train/import/delimited.h"
-#include "train/import/split.h"
 
 namespace tt {
 

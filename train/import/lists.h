@@ -1,8 +1,8 @@
 #pragma once
 // Files with a line a user: `user item item ...`, separated by spaces or tabs.
 
-#include "train/import/id_map.h"
-#include "train/import/import.h"
+#include <twotower/train/import/id_map.h>
+#include <twotower/train/import/import.h>
 
 namespace tt {
 

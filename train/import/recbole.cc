@@ -1,5 +1,5 @@
 // RecBole atomic files: tab-separated, a header of NAME:TYPE, quotes are plain characters.
-#include "train/import/interactions.h"
+#include <twotower/train/import/interactions.h>
 
 namespace tt {
 

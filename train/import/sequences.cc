@@ -1,7 +1,7 @@
 // A line a user, its items in time order: the place in the line is the time.
-#include "tensor/error.h"
-#include "train/import/lists.h"
-#include "train/import/split.h"
+#include <twotower/tensor/error.h>
+#include <twotower/train/import/lists.h>
+#include <twotower/train/import/split.h>
 
 namespace tt {
 

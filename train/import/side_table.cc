@@ -1,13 +1,12 @@
-#include "train/import/side_table.h"
+#include <twotower/tensor/error.h>
+#include <twotower/train/import/interactions.h>
+#include <twotower/train/import/side_table.h>
 
 #include <cmath>
 #include <limits>
 #include <map>
 #include <set>
 #include <unordered_map>
-
-#include "tensor/error.h"
-#include "train/import/interactions.h"
 
 namespace tt {
 

@@ -1,12 +1,12 @@
 #pragma once
 // A file of user or item features: one line each, the id and then columns of any kind.
 
+#include <twotower/train/data/features.h>
+#include <twotower/train/import/delimited.h>
+#include <twotower/train/import/id_map.h>
+
 #include <string>
 #include <vector>
-
-#include "train/features.h"
-#include "train/import/delimited.h"
-#include "train/import/id_map.h"
 
 namespace tt {
 

@@ -1,13 +1,12 @@
-#include "train/import/split.h"
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/random.h>
+#include <twotower/train/import/delimited.h>
+#include <twotower/train/import/split.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <sstream>
-
-#include "tensor/error.h"
-#include "tensor/random.h"
-#include "train/import/delimited.h"
 
 namespace tt {
 

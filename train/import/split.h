@@ -1,11 +1,11 @@
 #pragma once
 // Cuts a log into train, valid and test.
 
+#include <twotower/train/data/dataset_writer.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
-
-#include "train/dataset_writer.h"
 
 namespace tt {
 

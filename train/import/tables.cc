@@ -1,11 +1,11 @@
 // What the RecBole and the csv importer have in common.
+#include <twotower/tensor/error.h>
+#include <twotower/train/import/interactions.h>
+#include <twotower/train/import/side_table.h>
+#include <twotower/train/import/split.h>
+
 #include <algorithm>
 #include <cmath>
-
-#include "tensor/error.h"
-#include "train/import/interactions.h"
-#include "train/import/side_table.h"
-#include "train/import/split.h"
 
 namespace tt {
 

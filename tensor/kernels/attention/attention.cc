@@ -1,10 +1,9 @@
-#include "tensor/kernels/attention/attention.h"
+#include <twotower/tensor/kernels/attention/attention.h>
+#include <twotower/tensor/kernels/attention/attention_body.h>
+#include <twotower/tensor/parallel.h>
 
 #include <algorithm>
 #include <cassert>
-
-#include "tensor/kernels/attention/attention_body.h"
-#include "tensor/parallel.h"
 
 namespace tt::kernels {
 namespace {

@@ -1,8 +1,7 @@
-#include "tensor/kernels/attention/attention_body.h"
-
-#include "tensor/kernels/attention/attention_tile.h"
-#include "tensor/kernels/gemm/gemm_simd.h"
-#include "tensor/kernels/vmath/vmath_simd.h"
+#include <twotower/tensor/kernels/attention/attention_body.h>
+#include <twotower/tensor/kernels/attention/attention_tile.h>
+#include <twotower/tensor/kernels/gemm/gemm_simd.h>
+#include <twotower/tensor/kernels/vmath/vmath_simd.h>
 
 namespace tt::kernels::TT_ISA {
 namespace {

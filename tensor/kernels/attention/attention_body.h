@@ -2,9 +2,9 @@
 // One sequence at a time. Scores are kept transposed, [keys, queries]: the queries lie in SIMD lanes, so that the
 // softmax over keys runs down rows, with no sums across lanes and no masks.
 
-#include <cstdint>
+#include <twotower/tensor/kernels/dispatch.h>
 
-#include "tensor/kernels/dispatch.h"
+#include <cstdint>
 
 namespace tt::kernels {
 

@@ -3,8 +3,8 @@
 // products, the power of 2 and the softmax's gradient happen in registers; only p and ds are written. For
 // kernel bodies.
 
-#include "tensor/kernels/simd.h"
-#include "tensor/kernels/vmath/vmath_simd.h"
+#include <twotower/tensor/kernels/simd.h>
+#include <twotower/tensor/kernels/vmath/vmath_simd.h>
 
 namespace tt::kernels::TT_ISA {
 

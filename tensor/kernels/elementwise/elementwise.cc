@@ -1,7 +1,6 @@
-#include "tensor/kernels/elementwise/elementwise.h"
-
-#include "tensor/kernels/elementwise/elementwise_body.h"
-#include "tensor/parallel.h"
+#include <twotower/tensor/kernels/elementwise/elementwise.h>
+#include <twotower/tensor/kernels/elementwise/elementwise_body.h>
+#include <twotower/tensor/parallel.h>
 
 namespace tt::kernels {
 namespace {

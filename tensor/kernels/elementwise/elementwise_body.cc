@@ -1,6 +1,5 @@
-#include "tensor/kernels/elementwise/elementwise_body.h"
-
-#include "tensor/kernels/simd.h"
+#include <twotower/tensor/kernels/elementwise/elementwise_body.h>
+#include <twotower/tensor/kernels/simd.h>
 
 namespace tt::kernels::TT_ISA {
 namespace {

@@ -1,10 +1,9 @@
-#include "tensor/kernels/embedding/embedding.h"
+#include <twotower/tensor/kernels/embedding/embedding.h>
+#include <twotower/tensor/kernels/embedding/embedding_body.h>
+#include <twotower/tensor/parallel.h>
 
 #include <algorithm>
 #include <cstring>
-
-#include "tensor/kernels/embedding/embedding_body.h"
-#include "tensor/parallel.h"
 
 namespace tt::kernels {
 namespace {

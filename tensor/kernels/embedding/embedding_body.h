@@ -1,8 +1,8 @@
 #pragma once
-#include <cstdint>
+#include <twotower/tensor/kernels/dispatch.h>
+#include <twotower/tensor/kernels/embedding/embedding.h>
 
-#include "tensor/kernels/dispatch.h"
-#include "tensor/kernels/embedding/embedding.h"
+#include <cstdint>
 
 namespace tt::kernels {
 struct EmbeddingTable {

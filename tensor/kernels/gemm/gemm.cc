@@ -1,9 +1,8 @@
-#include "tensor/kernels/gemm/gemm.h"
+#include <twotower/tensor/kernels/gemm/gemm.h>
+#include <twotower/tensor/kernels/gemm/gemm_body.h>
+#include <twotower/tensor/parallel.h>
 
 #include <algorithm>
-
-#include "tensor/kernels/gemm/gemm_body.h"
-#include "tensor/parallel.h"
 
 namespace tt::kernels {
 namespace {

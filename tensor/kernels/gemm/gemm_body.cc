@@ -1,4 +1,4 @@
-#include "tensor/kernels/gemm/gemm_simd.h"
+#include <twotower/tensor/kernels/gemm/gemm_simd.h>
 
 namespace tt::kernels::TT_ISA {
 namespace {

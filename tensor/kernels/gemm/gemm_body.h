@@ -1,9 +1,9 @@
 #pragma once
 // The serial heart of every matrix product here: one block, C = alpha * A B + beta * C, by register tiles.
 
-#include <cstdint>
+#include <twotower/tensor/kernels/dispatch.h>
 
-#include "tensor/kernels/dispatch.h"
+#include <cstdint>
 
 namespace tt::kernels {
 

@@ -1,8 +1,8 @@
 #pragma once
 // Register tiles: MR x (NV vectors) of C stay in registers while k runs. For kernel bodies.
 
-#include "tensor/kernels/gemm/gemm_body.h"
-#include "tensor/kernels/simd.h"
+#include <twotower/tensor/kernels/gemm/gemm_body.h>
+#include <twotower/tensor/kernels/simd.h>
 
 namespace tt::kernels::TT_ISA {
 

@@ -1,12 +1,11 @@
-#include "tensor/kernels/in_batch/in_batch.h"
+#include <twotower/tensor/kernels/in_batch/in_batch.h>
+#include <twotower/tensor/kernels/in_batch/in_batch_body.h>
+#include <twotower/tensor/kernels/in_batch/panels.h>
+#include <twotower/tensor/parallel.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-
-#include "tensor/kernels/in_batch/in_batch_body.h"
-#include "tensor/kernels/in_batch/panels.h"
-#include "tensor/parallel.h"
 
 namespace tt::kernels {
 namespace {

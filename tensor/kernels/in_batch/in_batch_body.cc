@@ -1,6 +1,5 @@
-#include "tensor/kernels/in_batch/in_batch_body.h"
-
-#include "tensor/kernels/vmath/vmath_simd.h"
+#include <twotower/tensor/kernels/in_batch/in_batch_body.h>
+#include <twotower/tensor/kernels/vmath/vmath_simd.h>
 
 namespace tt::kernels::TT_ISA {
 namespace {

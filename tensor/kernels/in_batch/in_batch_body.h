@@ -1,9 +1,9 @@
 #pragma once
 // Passes over one row of scores.
 
-#include <cstdint>
+#include <twotower/tensor/kernels/dispatch.h>
 
-#include "tensor/kernels/dispatch.h"
+#include <cstdint>
 
 namespace tt::kernels {
 

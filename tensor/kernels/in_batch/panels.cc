@@ -1,8 +1,7 @@
-#include "tensor/kernels/in_batch/panels.h"
+#include <twotower/tensor/kernels/in_batch/panels.h>
+#include <twotower/tensor/parallel.h>
 
 #include <algorithm>
-
-#include "tensor/parallel.h"
 
 namespace tt::kernels::detail {
 namespace {

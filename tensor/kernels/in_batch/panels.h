@@ -2,10 +2,10 @@
 // The walk that both losses share: super-panels of rows, each first by row chunks (scores, softmax, du), then by
 // column chunks (dv). A super-panel's rows are added to dv in one fixed order, so no thread needs a dv of its own.
 
-#include <cstdint>
+#include <twotower/tensor/kernels/gemm/gemm_body.h>
+#include <twotower/tensor/kernels/in_batch/in_batch.h>
 
-#include "tensor/kernels/gemm/gemm_body.h"
-#include "tensor/kernels/in_batch/in_batch.h"
+#include <cstdint>
 
 namespace tt::kernels::detail {
 

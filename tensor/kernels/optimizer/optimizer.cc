@@ -1,10 +1,9 @@
-#include "tensor/kernels/optimizer/optimizer.h"
+#include <twotower/tensor/kernels/optimizer/optimizer.h>
+#include <twotower/tensor/kernels/optimizer/optimizer_body.h>
+#include <twotower/tensor/parallel.h>
 
 #include <algorithm>
 #include <cmath>
-
-#include "tensor/kernels/optimizer/optimizer_body.h"
-#include "tensor/parallel.h"
 
 namespace tt::kernels {
 namespace {

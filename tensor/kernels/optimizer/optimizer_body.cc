@@ -1,6 +1,5 @@
-#include "tensor/kernels/optimizer/optimizer_body.h"
-
-#include "tensor/kernels/simd.h"
+#include <twotower/tensor/kernels/optimizer/optimizer_body.h>
+#include <twotower/tensor/kernels/simd.h>
 
 namespace tt::kernels::TT_ISA {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
-#include <cstdint>
+#include <twotower/tensor/kernels/dispatch.h>
 
-#include "tensor/kernels/dispatch.h"
+#include <cstdint>
 
 namespace tt::kernels {
 

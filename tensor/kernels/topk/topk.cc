@@ -1,10 +1,9 @@
-#include "tensor/kernels/topk/topk.h"
+#include <twotower/tensor/kernels/gemm/gemm_body.h>
+#include <twotower/tensor/kernels/topk/topk.h>
+#include <twotower/tensor/kernels/topk/topk_body.h>
+#include <twotower/tensor/parallel.h>
 
 #include <algorithm>
-
-#include "tensor/kernels/gemm/gemm_body.h"
-#include "tensor/kernels/topk/topk_body.h"
-#include "tensor/parallel.h"
 
 namespace tt::kernels {
 namespace {

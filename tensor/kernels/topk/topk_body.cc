@@ -1,6 +1,5 @@
-#include "tensor/kernels/topk/topk_body.h"
-
-#include "tensor/kernels/simd.h"
+#include <twotower/tensor/kernels/simd.h>
+#include <twotower/tensor/kernels/topk/topk_body.h>
 
 namespace tt::kernels::TT_ISA {
 namespace {

@@ -1,7 +1,6 @@
-#include "tensor/kernels/vmath/vmath.h"
-
-#include "tensor/kernels/vmath/vmath_body.h"
-#include "tensor/parallel.h"
+#include <twotower/tensor/kernels/vmath/vmath.h>
+#include <twotower/tensor/kernels/vmath/vmath_body.h>
+#include <twotower/tensor/parallel.h>
 
 namespace tt::kernels {
 namespace {

@@ -1,6 +1,5 @@
-#include "tensor/kernels/vmath/vmath_body.h"
-
-#include "tensor/kernels/vmath/vmath_simd.h"
+#include <twotower/tensor/kernels/vmath/vmath_body.h>
+#include <twotower/tensor/kernels/vmath/vmath_simd.h>
 
 namespace tt::kernels::TT_ISA {
 namespace {

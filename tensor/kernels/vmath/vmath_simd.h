@@ -2,7 +2,7 @@
 // exp, log, tanh and friends on vectors, for kernel bodies. Polynomials are our own near-minimax fits (interpolation
 // at Chebyshev nodes in 50 digits); the argument reductions are Cody and Waite's (1980).
 
-#include "tensor/kernels/simd.h"
+#include <twotower/tensor/kernels/simd.h>
 
 namespace tt::kernels::TT_ISA {
 

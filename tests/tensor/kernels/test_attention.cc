@@ -1,6 +1,7 @@
+#include <twotower/tensor/kernels/attention/attention.h>
+
 #include <algorithm>
 
-#include "tensor/kernels/attention/attention.h"
 #include "testing.h"
 
 using namespace kernel_tests;

@@ -1,4 +1,5 @@
-#include "tensor/kernels/elementwise/elementwise.h"
+#include <twotower/tensor/kernels/elementwise/elementwise.h>
+
 #include "testing.h"
 
 using namespace kernel_tests;

@@ -1,6 +1,7 @@
+#include <twotower/tensor/kernels/embedding/embedding.h>
+
 #include <map>
 
-#include "tensor/kernels/embedding/embedding.h"
 #include "testing.h"
 
 using namespace kernel_tests;

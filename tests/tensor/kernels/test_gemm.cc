@@ -1,6 +1,7 @@
+#include <twotower/tensor/kernels/gemm/gemm.h>
+
 #include <limits>
 
-#include "tensor/kernels/gemm/gemm.h"
 #include "testing.h"
 
 using namespace kernel_tests;

@@ -1,8 +1,9 @@
+#include <twotower/tensor/kernels/in_batch/in_batch.h>
+
 #include <algorithm>
 #include <memory>
 #include <numeric>
 
-#include "tensor/kernels/in_batch/in_batch.h"
 #include "testing.h"
 
 using namespace kernel_tests;

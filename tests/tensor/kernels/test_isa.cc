@@ -1,7 +1,6 @@
 #include <doctest/doctest.h>
-
-#include "tensor/error.h"
-#include "tensor/kernels/isa.h"
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/kernels/isa.h>
 
 using namespace tt::kernels;
 

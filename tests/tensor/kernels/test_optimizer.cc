@@ -1,4 +1,5 @@
-#include "tensor/kernels/optimizer/optimizer.h"
+#include <twotower/tensor/kernels/optimizer/optimizer.h>
+
 #include "testing.h"
 
 using namespace kernel_tests;

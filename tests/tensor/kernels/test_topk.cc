@@ -1,6 +1,7 @@
+#include <twotower/tensor/kernels/topk/topk.h>
+
 #include <algorithm>
 
-#include "tensor/kernels/topk/topk.h"
 #include "testing.h"
 
 using namespace kernel_tests;

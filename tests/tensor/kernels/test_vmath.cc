@@ -1,4 +1,5 @@
-#include "tensor/kernels/vmath/vmath.h"
+#include <twotower/tensor/kernels/vmath/vmath.h>
+
 #include "testing.h"
 
 using namespace kernel_tests;

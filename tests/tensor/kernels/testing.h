@@ -2,15 +2,14 @@
 // What the kernel tests share: seeded data at odd addresses, and a loop over instruction sets and thread counts.
 
 #include <doctest/doctest.h>
+#include <twotower/tensor/kernels/isa.h>
+#include <twotower/tensor/parallel.h>
 
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <random>
 #include <vector>
-
-#include "tensor/kernels/isa.h"
-#include "tensor/parallel.h"
 
 namespace kernel_tests {
 

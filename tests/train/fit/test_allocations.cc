@@ -1,0 +1,143 @@
+// After two warm-up steps a training step allocates nothing: this program counts every allocation of the
+// process, on all its threads. oneDNN allocates on its own account, so the count is zero with our own GEMM,
+// and with oneDNN what is left is printed.
+
+#include <doctest/doctest.h>
+#include <twotower/tensor/gemm.h>
+#include <twotower/train/batches/loader.h>
+#include <twotower/train/fit/training_step.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+
+#include "tests/train/evaluate/serving_fixtures.h"
+#include "tests/train/fit/training_fixtures.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TT_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define TT_SANITIZED 1
+#endif
+#endif
+
+namespace {
+
+std::atomic<bool> counting{false};
+std::atomic<int64_t> allocations{0};
+
+inline void count() {
+  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+#if defined(__GLIBC__) && !defined(TT_SANITIZED)
+// glibc's own allocator, under the names it keeps for replacements. operator new ends in malloc or
+// aligned_alloc.
+extern "C" {
+void* __libc_malloc(std::size_t);
+void* __libc_calloc(std::size_t, std::size_t);
+void* __libc_realloc(void*, std::size_t);
+void* __libc_memalign(std::size_t, std::size_t);
+
+void* malloc(std::size_t n) { return count(), __libc_malloc(n); }
+void* calloc(std::size_t n, std::size_t size) { return count(), __libc_calloc(n, size); }
+void* realloc(void* p, std::size_t n) { return count(), __libc_realloc(p, n); }
+void* memalign(std::size_t unit, std::size_t n) { return count(), __libc_memalign(unit, n); }
+void* aligned_alloc(std::size_t unit, std::size_t n) { return count(), __libc_memalign(unit, n); }
+int posix_memalign(void** p, std::size_t unit, std::size_t n) {
+  count();
+  *p = __libc_memalign(unit, n);
+  return *p ? 0 : ENOMEM;
+}
+}
+constexpr bool kCounts = true;
+#else
+constexpr bool kCounts = false;
+#endif
+
+using namespace tt;
+
+namespace {
+
+template <class F>
+int64_t allocations_of(F&& f) {
+  allocations = 0;
+  counting = true;
+  f();
+  counting = false;
+  return allocations;
+}
+
+// Allocations of three steps after two to warm up.
+int64_t allocations_of_steps(const ModelConfig& config) {
+  TwoTower<float> model(config, 4);
+  if (config.alignment != "none") model.set_anchor();
+  TrainConfig train;
+  train.clip_norm = 1, train.ema = 0.999;
+  TrainingStep step(model, train);
+  step.watch_expected_value(config.alignment != "none");
+  const testing::TinyBatch<float> tiny(config, 400);
+  const int more = config.negative_queue > 0 ? 1 : 0;  // the step that fills the queue widens those after it
+  for (int i = 0; i < 2 + more; ++i) step.run(tiny.batch, 1e-3);
+  return allocations_of([&] {
+    for (int i = 0; i < 3; ++i) step.run(tiny.batch, 1e-3);
+  });
+}
+
+}  // namespace
+
+TEST_CASE("the counter counts") {
+  if (!kCounts) return;
+  static char* volatile kept;  // or the compiler leaves the allocation out
+  CHECK(allocations_of([] {
+          kept = new char[100];
+          delete[] kept;
+        }) == 1);
+  CHECK(allocations_of([] { AlignedBlock block(1000); }) == 1);
+  CHECK(allocations_of([] {
+          Pool pool;
+          pool.allocate<float>(10);
+        }) == 2);
+  CHECK(allocations_of([] {}) == 0);
+}
+
+TEST_CASE("after two warm-up steps a training step allocates nothing") {
+  if (!kCounts) return;
+  for (const int threads : {1, 2}) {
+    const testing::Threads scope(threads);
+    for (const auto& entry : testing::training_configs()) {
+      const std::string& name = entry.first;
+      const ModelConfig& config = entry.second;
+      INFO("model ", name, ", threads ", threads);
+      use_own_gemm(true);
+      const int64_t ours = allocations_of_steps(config);
+      CHECK(ours == 0);
+      use_own_gemm(false);
+      const int64_t left = allocations_of_steps(config);
+      if (left > 0)
+        MESSAGE(std::string(gemm_backend()), " allocates ", left, " times in 3 steps of ", name, " on ", threads,
+                " threads");
+    }
+  }
+}
+
+TEST_CASE("a loader that has warmed up makes batches without allocating") {
+  if (!kCounts) return;
+  const TempFolder folder;
+  const Dataset data = open_written(folder, made_up_content(40, 30, 12));
+  ModelConfig model = small_config(data);
+  model.mixed_negatives = 8, model.mask_accidental_hits = false;  // masks differ in size from batch to batch
+  TrainConfig train;
+  train.batch_size = 60, train.prefetch = false;
+  Loader loader(data, model, train);
+  const auto run_epoch = [&](int64_t epoch) {
+    loader.start_epoch(epoch);
+    while (loader.next()) {
+    }
+  };
+  run_epoch(0);
+  CHECK(allocations_of([&] { run_epoch(1); }) == 0);
+}

@@ -1,0 +1,165 @@
+// One step of training: what it refuses, and that its bits do not depend on the number of threads.
+
+#include <doctest/doctest.h>
+#include <twotower/tensor/gemm.h>
+#include <twotower/train/fit/training_step.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "tests/models/fixtures.h"
+#include "tests/train/fit/training_fixtures.h"
+#include "tests/train/fixtures.h"
+
+using namespace tt;
+
+namespace {
+
+// Losses of some steps, then all parameters.
+std::vector<float> run_steps(const ModelConfig& config, int threads) {
+  const testing::Threads scope(threads);
+  TwoTower<float> model(config, 4);
+  if (config.alignment != "none") model.set_anchor();
+  TrainConfig train;
+  train.clip_norm = 1;
+  TrainingStep step(model, train);
+  const testing::TinyBatch<float> batches[] = {testing::TinyBatch<float>(config, 700, 1),
+                                               testing::TinyBatch<float>(config, 650, 2)};
+  std::vector<float> numbers;
+  for (int i = 0; i < 4; ++i) numbers.push_back(static_cast<float>(step.run(batches[i % 2].batch, 1e-2).total));
+  for (const Parameter<float>* p : model.parameters().all())
+    numbers.insert(numbers.end(), p->value.begin(), p->value.end());
+  return numbers;
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+std::vector<float> parameters_of(const TwoTower<float>& model) {
+  std::vector<float> all;
+  for (const Parameter<float>* p : model.parameters().all()) all.insert(all.end(), p->value.begin(), p->value.end());
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("training step: the same bits on 1 and 2 threads, every rung and option") {
+  use_own_gemm(true);
+  for (const auto& entry : testing::training_configs()) {
+    const std::string& name = entry.first;
+    const ModelConfig& config = entry.second;
+    INFO("model ", name);
+    const std::vector<float> one = run_steps(config, 1), two = run_steps(config, 2), three = run_steps(config, 3);
+    for (int i = 0; i < 4; ++i) CHECK(one[static_cast<size_t>(i)] == two[static_cast<size_t>(i)]);
+    CHECK(std::isfinite(one[0]));
+    CHECK(one[0] != one[2]);  // it trains
+    CHECK(same_bits(one, two));
+    CHECK(same_bits(one, three));
+  }
+  use_own_gemm(false);
+}
+
+TEST_CASE("training step: on one batch the loss goes down, and its parts make up the total") {
+  const testing::Threads one(1);
+  for (const auto& entry : testing::training_configs()) {
+    const std::string& name = entry.first;
+    const ModelConfig& config = entry.second;
+    INFO("model ", name);
+    if (config.negative_queue > 0) continue;  // another loss each step
+    TwoTower<float> model(config, 4);
+    if (config.alignment != "none") model.set_anchor();
+    TrainingStep step(model, {});
+    const testing::TinyBatch<float> tiny(config, 60);
+    const StepLosses first = step.run(tiny.batch, 5e-3);
+    StepLosses last;
+    for (int i = 0; i < 60; ++i) last = step.run(tiny.batch, 5e-3);
+    CHECK(last.total < first.total);
+    CHECK(first.total == doctest::Approx(first.retrieval + first.debias + first.ranker + first.distillation +
+                                         first.proxy + first.alignment));
+    CHECK((first.debias != 0) == (config.debias != "none"));
+    CHECK((first.ranker != 0) == config.light_ranker);
+    CHECK((first.distillation != 0) == config.distill);
+    CHECK((first.proxy != 0) == (config.alignment != "none"));
+  }
+}
+
+TEST_CASE("training step: a loss that is not a number is refused, and nothing is changed") {
+  const ModelConfig config = testing::rung_config("base");
+  TwoTower<float> model(config, 4);
+  TrainingStep step(model, {});
+  const testing::TinyBatch<float> tiny(config);
+  step.run(tiny.batch, 1e-3);
+  const std::vector<float> before = parameters_of(model);
+
+  std::vector<float> labels(tiny.batch.labels.begin(), tiny.batch.labels.end());
+  labels[3] = std::numeric_limits<float>::quiet_NaN();
+  Batch<float> bad = tiny.batch;
+  bad.labels = {labels.data(), tiny.batch.labels.shape()};
+  const std::string message = error_of([&] { step.run(bad, 1e-3); });
+  CHECK((message == "[train] the loss of step 2 is nan; lower learning_rate, or set clip_norm = 1" ||
+         message == "[train] the loss of step 2 is -nan; lower learning_rate, or set clip_norm = 1"));
+  CHECK(same_bits(parameters_of(model), before));
+  CHECK(step.optimizer().steps() == 1);
+  step.run(tiny.batch, 1e-3);  // and goes on
+  CHECK(step.optimizer().steps() == 2);
+
+  model.parameters().find("user_tower_arch.bias")->value[0] = std::numeric_limits<float>::infinity();
+  CHECK(error_of([&] { step.run(tiny.batch, 1e-3); }).starts_with("[train] the loss of step 3 is "));
+}
+
+TEST_CASE("training step: a queue of item vectors fills up to its size and no further") {
+  ModelConfig config = testing::rung_config("base");
+  config.log_q = "none", config.mask_accidental_hits = false;
+  const testing::TinyBatch<float> tiny(config, 5);
+  ModelConfig queued = config;
+  queued.negative_queue = 8;
+  TwoTower<float> model(queued, 4);
+  TrainingStep step(model, {});
+  for (const int64_t columns : {5, 10, 13, 13}) {
+    step.run(tiny.batch, 1e-3);
+    int64_t found = 0;  // columns that the softmax met: the second input of its node
+    for (const Node<float>* node : step.tape().nodes())
+      if (node->op && std::string(node->op->name) == "in_batch_softmax") found = node->inputs[1]->value.rows();
+    CHECK(found == columns);
+  }
+}
+
+TEST_CASE("training step: the proxy's value of the policy is watched on demand") {
+  ModelConfig config = testing::rung_config("reward");
+  TwoTower<float> model(config, 4);
+  TrainingStep step(model, {});
+  const testing::TinyBatch<float> tiny(config);
+  step.run(tiny.batch, 1e-3);
+  CHECK(step.expected_value() == 0);
+  step.watch_expected_value(true);
+  step.run(tiny.batch, 1e-3);
+  CHECK(step.expected_value() != 0);
+}
+
+TEST_CASE("training step: batches that do not fit the model are refused") {
+  const ModelConfig config = testing::rung_config("position");
+  TwoTower<float> model(config, 4);
+  TrainingStep step(model, {});
+  const testing::TinyBatch<float> tiny(config);
+  const auto refusal = [&](auto change) {
+    Batch<float> batch = tiny.batch;
+    change(batch);
+    return error_of([&] { step.run(batch, 1e-3); });
+  };
+  CHECK(refusal([](Batch<float>& b) { b.user.id = {}; }) == "[model] the batch is empty");
+  CHECK(refusal([](Batch<float>& b) {
+          b.item.id = {b.item.id.data(), {3}};
+        }) == "[model] item_id has 3 rows, user_id has 5");
+  CHECK(refusal([](Batch<float>& b) {
+          b.labels = {b.labels.data(), {5, 1}};
+        }) == "[model] labels have shape [5, 1]; user_value_weights ask for [5, 2]");
+  CHECK(refusal([](Batch<float>& b) { b.position = {}; }) ==
+        "[debias] the model debiases by position, and the batch has no \"position\" column");
+  CHECK(refusal([](Batch<float>& b) {
+          b.candidates.log_q = {b.candidates.log_q.data(), {4}};
+        }) == "[model] log_q has 4 entries for 5 columns");
+  const int64_t far[] = {0, 1, 2, 0, 6};
+  CHECK(refusal([&](Batch<float>& b) { b.user.id = {far, {5}}; }) != "");
+}

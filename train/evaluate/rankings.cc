@@ -1,0 +1,132 @@
+#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/random.h>
+#include <twotower/train/evaluate/rankings.h>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <set>
+#include <unordered_map>
+
+namespace tt {
+namespace {
+
+std::span<const int32_t> seen_by(const UserMoment& m, const UserItems* seen) {
+  return seen && m.user >= 0 ? seen->of(m.user) : std::span<const int32_t>();
+}
+
+// Fills row q of `out` with what next() yields (item and score) until k are found or next() is at its end (item -1).
+template <class Next>
+void fill_row(TopItems& out, int64_t q, std::span<const int32_t> seen, Next next) {
+  int64_t found = 0;
+  for (auto [item, score] = next(); item >= 0; std::tie(item, score) = next()) {
+    if (std::binary_search(seen.begin(), seen.end(), item)) continue;
+    out.rows[static_cast<size_t>(q * out.k + found)] = item;
+    out.values[static_cast<size_t>(q * out.k + found)] = score;
+    if (++found == out.k) break;
+  }
+  out.counts[static_cast<size_t>(q)] = found;
+  for (int64_t r = found; r < out.k; ++r) {
+    out.rows[static_cast<size_t>(q * out.k + r)] = -1;
+    out.values[static_cast<size_t>(q * out.k + r)] = -std::numeric_limits<float>::infinity();
+  }
+}
+
+}  // namespace
+
+void ModelRanking::top(std::span<const UserMoment> users, int64_t k, const UserItems* seen, TopItems& out) {
+  retriever_.retrieve(users, k, out, seen);
+}
+
+void ModelRanking::first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen,
+                               const std::vector<int64_t>& after, int64_t* ranks) {
+  if (retriever_.has_light_ranker()) {
+    std::fill_n(ranks, users.size(), 0);
+    return;
+  }
+  retriever_.first_ranks(users, relevant, seen, ranks);
+  // The two ways of multiplying may round a near tie apart.
+  for (size_t i = 0; i < users.size(); ++i) ranks[i] = std::max(ranks[i], after[i] + 1);
+}
+
+bool ModelRanking::score(const UserMoment& user, std::span<const int64_t> items, float* out) {
+  retriever_.score(user, items, out);
+  return true;
+}
+
+PopularityRanking::PopularityRanking(const Dataset& data)
+    : order_(static_cast<size_t>(data.num_items())), place_(order_.size()), positives_(data.train_positives()) {
+  std::iota(order_.begin(), order_.end(), 0);
+  std::stable_sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) { return positives_[a] > positives_[b]; });
+  for (size_t p = 0; p < order_.size(); ++p) place_[static_cast<size_t>(order_[p])] = static_cast<int32_t>(p);
+}
+
+void PopularityRanking::top(std::span<const UserMoment> users, int64_t k, const UserItems* seen, TopItems& out) {
+  out.resize(static_cast<int64_t>(users.size()), k);
+  parallel_for(0, out.queries(), 16, [&](int64_t begin, int64_t end) {
+    for (int64_t q = begin; q < end; ++q) {
+      size_t at = 0;
+      fill_row(out, q, seen_by(users[static_cast<size_t>(q)], seen), [&]() -> std::pair<int64_t, float> {
+        if (at == order_.size()) return {-1, 0};
+        const int32_t item = order_[at++];
+        return {item, static_cast<float>(positives_[item])};
+      });
+    }
+  });
+}
+
+void PopularityRanking::first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen,
+                                    const std::vector<int64_t>&, int64_t* ranks) {
+  for (size_t q = 0; q < users.size(); ++q) {
+    int32_t best = std::numeric_limits<int32_t>::max();
+    for (int64_t at = relevant.offsets[q]; at < relevant.offsets[q + 1]; ++at)
+      best = std::min(best, place_[static_cast<size_t>(relevant.rows[static_cast<size_t>(at)])]);
+    const auto list = seen_by(users[q], seen);
+    ranks[q] = 1 + best - std::count_if(list.begin(), list.end(), [&](int32_t item) {
+                 return place_[static_cast<size_t>(item)] < best;
+               });
+  }
+}
+
+void RandomRanking::top(std::span<const UserMoment> users, int64_t k, const UserItems* seen, TopItems& out) {
+  out.resize(static_cast<int64_t>(users.size()), k);
+  parallel_for(0, out.queries(), 16, [&](int64_t begin, int64_t end) {
+    for (int64_t q = begin; q < end; ++q) {
+      const UserMoment& m = users[static_cast<size_t>(q)];
+      const Philox random(seed_, static_cast<uint64_t>(m.user + 1));
+      // A Fisher-Yates shuffle of 0 .. items-1, of which only the entries it moved are stored.
+      std::unordered_map<int64_t, int64_t> moved;
+      const auto entry = [&](int64_t i) {
+        const auto found = moved.find(i);
+        return found == moved.end() ? i : found->second;
+      };
+      int64_t step = 0;
+      fill_row(out, q, seen_by(m, seen), [&]() -> std::pair<int64_t, float> {
+        if (step == items_) return {-1, 0};
+        const auto pick = step + static_cast<int64_t>(
+                                     random.below(static_cast<uint64_t>(step), static_cast<uint64_t>(items_ - step)));
+        const int64_t item = entry(pick);
+        moved[pick] = entry(step);
+        return {item, -static_cast<float>(step++)};
+      });
+    }
+  });
+}
+
+// The places that are left are equally likely: draws one for each relevant item, without replacement (Floyd).
+void RandomRanking::first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen,
+                                const std::vector<int64_t>& after, int64_t* ranks) {
+  for (size_t q = 0; q < users.size(); ++q) {
+    const Philox random(seed_, (uint64_t{1} << 40) + static_cast<uint64_t>(users[q].user + 1));
+    const int64_t left = items_ - static_cast<int64_t>(seen_by(users[q], seen).size()) - after[q];
+    const int64_t wanted = relevant.offsets[q + 1] - relevant.offsets[q];
+    std::set<int64_t> places;
+    for (int64_t j = left - wanted; j < left; ++j) {
+      const auto place = static_cast<int64_t>(random.below(static_cast<uint64_t>(j), static_cast<uint64_t>(j) + 1));
+      if (!places.insert(place).second) places.insert(j);
+    }
+    ranks[q] = after[q] + 1 + *places.begin();
+  }
+}
+
+}  // namespace tt

@@ -1,0 +1,59 @@
+#pragma once
+// Whatever puts the corpus in an order for a user, so that a model and the baselines are measured by the same code.
+
+#include <twotower/train/evaluate/serving.h>
+
+namespace tt {
+
+class Ranking {
+ public:
+  virtual ~Ranking() = default;
+  // As Retriever::retrieve.
+  virtual void top(std::span<const UserMoment> users, int64_t k, const UserItems* seen, TopItems& out) = 0;
+  // The place of the first relevant item of each user in the whole order, for users of whom none was among the first
+  // `after[i]`; 0 where the order has no more places. relevant: a list a user, never empty.
+  virtual void first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen,
+                           const std::vector<int64_t>& after, int64_t* ranks) = 0;
+  // Scores of given items, higher is better; false if the order has none.
+  virtual bool score(const UserMoment&, std::span<const int64_t>, float*) { return false; }
+};
+
+class ModelRanking : public Ranking {
+ public:
+  explicit ModelRanking(Retriever& retriever) : retriever_(retriever) {}
+  void top(std::span<const UserMoment> users, int64_t k, const UserItems* seen, TopItems& out) override;
+  void first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen,
+                   const std::vector<int64_t>& after, int64_t* ranks) override;
+  bool score(const UserMoment& user, std::span<const int64_t> items, float* out) override;
+
+ private:
+  Retriever& retriever_;
+};
+
+// Everyone gets the items with the most training positives, ties by smaller row.
+class PopularityRanking : public Ranking {
+ public:
+  explicit PopularityRanking(const Dataset& data);
+  void top(std::span<const UserMoment> users, int64_t k, const UserItems* seen, TopItems& out) override;
+  void first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen,
+                   const std::vector<int64_t>& after, int64_t* ranks) override;
+
+ private:
+  std::vector<int32_t> order_, place_;  // [C] best first; each item's place in it
+  const int64_t* positives_;
+};
+
+// A random order a user, the same for the same seed.
+class RandomRanking : public Ranking {
+ public:
+  RandomRanking(int64_t items, uint64_t seed) : items_(items), seed_(seed) {}
+  void top(std::span<const UserMoment> users, int64_t k, const UserItems* seen, TopItems& out) override;
+  void first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen,
+                   const std::vector<int64_t>& after, int64_t* ranks) override;
+
+ private:
+  int64_t items_;
+  uint64_t seed_;
+};
+
+}  // namespace tt

@@ -1,0 +1,57 @@
+#pragma once
+// How a model is trained: the [train] table of a config file, every field a key under the same name. And a whole run's
+// config: [model], [train] and where the data is.
+
+#include <twotower/models/config.h>
+
+#include <string>
+
+namespace tt {
+
+struct TrainConfig {
+  int64_t batch_size = 1024;
+  int64_t epochs = 20;
+  int64_t seed = 1;
+
+  std::string optimizer = "adam";  // "adagrad"; both touch only the rows of a table that the batch looked up
+  double learning_rate = 1e-3;
+  double user_table_rate = 1;  // the users' id table learns at so many times the rate: its rows are visited rarely
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+  double weight_decay = 0;     // decoupled; on touched rows only
+  int64_t warmup_steps = 0;    // the learning rate rises linearly over so many steps
+  std::string decay = "none";  // "linear" | "cosine": to zero at the last step
+  double clip_norm = 0;        // > 0: the gradient's length is scaled down to at most this
+  double ema = 0;              // > 0: what is evaluated and saved is the moving average of the weights, each step
+                               // weighing so much times what the one after it weighs
+
+  std::string monitor = "recall@20";  // the validation measure that picks the best epoch
+  int64_t patience = 5;               // stop after so many epochs without a better one; 0: never
+  int64_t evaluate_every = 1;         // epochs
+
+  std::string rows = "auto";     // "all" impressions, or only those with "positive" value; "auto": all of them if
+                                 // some part of the model learns from rows without value
+                                 // "users": a row a user with all its positives, for full_softmax
+  double user_weight_power = 1;  // rows "users": one with n positives weighs n^p; 1: positives count alike, 0: users do
+  // Share of ids hidden, so that features and history learn to stand alone; none where an id is all that is known.
+  double user_id_dropout = 0.3, item_id_dropout = 0;
+  double dropout = 0;  // share of the elements of user and history embeddings zeroed, the others scaled up
+  int64_t alignment_start_epoch = 3;  // epochs before the alignment move starts; the anchor is frozen then
+  bool prefetch = true;               // a thread prepares the next batch while this one trains
+
+  void validate() const;
+};
+
+struct RunConfig {
+  std::string data;  // the dataset folder
+  std::string rung;  // the ladder's name for the model, for people
+  ModelConfig model;
+  TrainConfig train;
+};
+
+// Reads [model], [train] and [run] on top of `config`; unknown tables and keys throw Error with the nearest known.
+void read_config_file(const std::string& path, RunConfig& config);
+// "model.key=value" or "train.key=value"; a bare key is looked for in both.
+void set_config_key(RunConfig& config, const std::string& assignment);
+std::string to_toml(const RunConfig& config);
+
+}  // namespace tt

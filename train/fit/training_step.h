@@ -1,0 +1,46 @@
+#pragma once
+// One step of training: forward, backward, update. It owns what a step needs beside the model (tape, memory, optimizer
+// state, the queue of earlier item vectors), so a steady run of steps allocates nothing.
+
+#include <twotower/models/two_tower.h>
+#include <twotower/train/optim/optimizer.h>
+#include <twotower/train/optim/weight_average.h>
+
+#include <optional>
+
+namespace tt {
+
+// The parts of the loss of one step; 0 for parts the model does not have.
+struct StepLosses {
+  double total = 0, retrieval = 0, debias = 0, ranker = 0, distillation = 0, proxy = 0, alignment = 0;
+};
+
+class TrainingStep {
+ public:
+  TrainingStep(TwoTower<float>& model, const TrainConfig& config);
+
+  // Throws Error if the loss is not finite; the parameters are then still those of before the step.
+  StepLosses run(const Batch<float>& batch, double learning_rate, bool alignment_on = true);
+
+  // mean_i sum_j pi_ij value_ij on the last batch: what the alignment's proxy ranker thinks of the policy.
+  double expected_value() const { return expected_value_; }
+  void watch_expected_value(bool watch) { watch_ = watch; }
+
+  Optimizer& optimizer() { return optimizer_; }
+  WeightAverage* average() { return average_ ? &*average_ : nullptr; }  // null with ema = 0
+  const Tape<float>& tape() const { return tape_; }
+
+ private:
+  void remember_items(const Tensor<float>& v);
+
+  TwoTower<float>& model_;
+  Optimizer optimizer_;
+  std::optional<WeightAverage> average_;
+  Arena arena_;
+  Tape<float> tape_;
+  std::vector<float> queue_;  // [<= negative_queue, DI], oldest first
+  double expected_value_ = 0;
+  bool watch_ = false;
+};
+
+}  // namespace tt

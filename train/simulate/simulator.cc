@@ -1,0 +1,189 @@
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/random.h>
+#include <twotower/train/data/dataset_writer.h>
+#include <twotower/train/simulate/simulated_world.h>
+#include <twotower/train/simulate/simulator.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace tt {
+
+namespace {
+
+constexpr int64_t kDraws = 64;                         // candidates that the policy draws for a slate
+constexpr double kExplore = 0.25;                      // share of them drawn uniformly
+constexpr double kStart = 1.7e9, kBetweenVisits = 60;  // seconds
+
+void check_options(const SimulatorOptions& o) {
+  const auto range = [](const char* name, double value, double low, double high) {
+    check(value >= low && value <= high, "simulate", "--", name, " is ", value, ", outside [", low, ", ", high, "]");
+  };
+  range("users", static_cast<double>(o.users), 2, 1e9);
+  range("items", static_cast<double>(o.items), 2, 1e9);
+  range("impressions", static_cast<double>(o.impressions), 10, 1e10);
+  range("tasks", static_cast<double>(o.tasks), 1, 16);
+  range("positions", static_cast<double>(o.positions), 1, 1000);
+  range("latent", static_cast<double>(o.latent), 1, 256);
+  range("features", static_cast<double>(o.features), 0, 4096);
+  range("feature-noise", o.feature_noise, 0, 100);
+  range("zipf", o.zipf, 0, 4);
+  range("policy-relevance", o.policy_relevance, 0, 100);
+  range("policy-order", o.policy_order, 0, 100);
+  range("examination-decay", o.examination_decay, 0, 10);
+  range("propensity-spread", o.propensity_spread, 0, 4);
+  range("ranker-noise", o.ranker_noise, 0, 10);
+  check(o.positions <= o.items, "simulate", "a slate of ", o.positions, " positions needs as many items, there are ",
+        o.items, "; raise --items or lower --positions");
+}
+
+int64_t draw(const std::vector<double>& cdf, double u) {
+  return std::min<int64_t>(std::upper_bound(cdf.begin(), cdf.end(), u) - cdf.begin(),
+                           static_cast<int64_t>(cdf.size()) - 1);
+}
+
+double gumbel(double u) { return -std::log(-std::log(u + 1e-300) + 1e-300); }
+
+// One visit: who comes, what the policy shows, in which order, and what the user does. Its random numbers
+// come from a stream of its own, so visits can be made in any order.
+class Visit {
+ public:
+  Visit(const SimulatedWorld& world, const SimulatorOptions& o, int64_t number)
+      : world_(world), o_(o), random_(o.seed, (uint64_t{1} << 32) + static_cast<uint64_t>(number)) {}
+
+  int64_t user() { return user_ = draw(world_.activity_cdf, uniform()); }
+
+  // Candidates by popularity, the best of them by a noisy view of relevance, shown with popular items first.
+  const std::vector<int64_t>& slate() {
+    const LatentScorer belief = world_.policy.scorer();
+    const auto slots = static_cast<size_t>(o_.positions);
+    std::vector<int64_t> items;
+    for (int64_t k = 0; k < kDraws || items.size() < slots; ++k) {
+      const double u = uniform(), which = uniform();
+      // After many draws of the same few popular items, any item that is not there yet will do.
+      const bool anything = which < kExplore || k >= 4 * kDraws;
+      items.push_back(anything ? static_cast<int64_t>(u * static_cast<double>(o_.items))
+                               : draw(world_.popularity_cdf, u));
+      if (k + 1 >= kDraws) {
+        std::sort(items.begin(), items.end());
+        items.erase(std::unique(items.begin(), items.end()), items.end());
+      }
+    }
+    keep_best(items, slots,
+              [&](int64_t i) { return o_.policy_relevance * 1.7 * belief.affinity(user_, i, 0) + gumbel(uniform()); });
+    keep_best(items, slots, [&](int64_t i) {
+      return o_.policy_order * std::log(static_cast<double>(world_.popularity[static_cast<size_t>(i)])) +
+             gumbel(uniform());
+    });
+    return slate_ = std::move(items);
+  }
+
+  // An item that is not examined gets no label at all; the tasks are independent given that it is.
+  void act(int64_t item, size_t position, float* labels, float* scores) {
+    const LatentScorer truth = world_.truth.scorer(), ranker = world_.ranker.scorer();
+    const bool examined =
+        uniform() < static_cast<double>(world_.examination[position]) * world_.propensity[static_cast<size_t>(user_)];
+    for (int64_t t = 0; t < o_.tasks; ++t) {
+      const double u = uniform();
+      labels[t] = examined && u < truth.probability(user_, item, t) ? 1.0f : 0.0f;
+      scores[t] = static_cast<float>(ranker.probability(user_, item, t));
+    }
+  }
+
+ private:
+  double uniform() { return random_.uniform(next_++); }
+
+  template <class Score>
+  static void keep_best(std::vector<int64_t>& items, size_t count, Score&& score) {
+    std::vector<std::pair<double, int64_t>> scored;
+    scored.reserve(items.size());
+    for (const int64_t i : items) scored.emplace_back(-score(i), i);
+    std::sort(scored.begin(), scored.end());
+    items.clear();
+    for (size_t k = 0; k < std::min(count, scored.size()); ++k) items.push_back(scored[k].second);
+  }
+
+  const SimulatedWorld& world_;
+  const SimulatorOptions& o_;
+  Philox random_;
+  uint64_t next_ = 0;
+  int64_t user_ = 0;
+  std::vector<int64_t> slate_;
+};
+
+InteractionColumns make_log(const SimulatedWorld& world, const SimulatorOptions& o) {
+  const int64_t n = o.impressions, visits = (n + o.positions - 1) / o.positions;
+  const auto size = static_cast<size_t>(n), labels = static_cast<size_t>(n * o.tasks);
+  InteractionColumns log;
+  log.user.resize(size), log.item.resize(size), log.position.resize(size), log.time.resize(size);
+  log.labels.resize(labels), log.ranker_scores.resize(labels);
+  parallel_for(0, visits, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t v = begin; v < end; ++v) {
+      Visit visit(world, o, v);
+      const auto user = static_cast<int32_t>(visit.user());
+      const std::vector<int64_t>& slate = visit.slate();
+      for (size_t p = 0; p < slate.size(); ++p) {
+        const auto row = static_cast<size_t>(v * o.positions) + p;
+        if (row >= size) break;  // the last slate may be shorter
+        log.user[row] = user;
+        log.item[row] = static_cast<int32_t>(slate[p]);
+        log.position[row] = static_cast<int32_t>(p);
+        log.time[row] = kStart + kBetweenVisits * static_cast<double>(v);
+        const size_t at = row * static_cast<size_t>(o.tasks);
+        visit.act(slate[p], p, &log.labels[at], &log.ranker_scores[at]);
+      }
+    }
+  });
+  return log;
+}
+
+// Rows [begin, end) as columns of their own.
+InteractionColumns part(const InteractionColumns& log, int64_t begin, int64_t end, int64_t tasks) {
+  InteractionColumns out;
+  const auto cut = [](const auto& from, auto& to, int64_t lo, int64_t hi) {
+    to.assign(from.begin() + lo, from.begin() + hi);
+  };
+  cut(log.user, out.user, begin, end);
+  cut(log.item, out.item, begin, end);
+  cut(log.position, out.position, begin, end);
+  cut(log.time, out.time, begin, end);
+  cut(log.labels, out.labels, begin * tasks, end * tasks);
+  cut(log.ranker_scores, out.ranker_scores, begin * tasks, end * tasks);
+  return out;
+}
+
+std::string task_name(int64_t t) {
+  constexpr const char* names[] = {"click", "like", "share", "follow"};
+  return t < 4 ? names[t] : "task" + std::to_string(t);
+}
+
+}  // namespace
+
+void simulate(const std::string& dir, const SimulatorOptions& o) {
+  check_options(o);
+  check_dataset_target(dir);
+  const SimulatedWorld world = make_world(o);
+  const InteractionColumns log = make_log(world, o);
+
+  DatasetContent content;
+  content.source = "simulated with seed " + std::to_string(o.seed);
+  content.protocol = "by time: the first 80% of the visits are train, the next 10% valid, the last 10% test";
+  content.value_weights = world.value_weights;
+  for (int64_t t = 0; t < o.tasks; ++t) content.tasks.push_back(task_name(t));
+  for (int64_t u = 0; u < o.users; ++u) content.user_ids.push_back("u" + std::to_string(u));
+  for (int64_t i = 0; i < o.items; ++i) content.item_ids.push_back("i" + std::to_string(i));
+  content.user_features = world.user_features;
+  content.item_features = world.item_features;
+  const int64_t visits = (o.impressions + o.positions - 1) / o.positions;
+  const int64_t train = std::max<int64_t>(1, visits * 8 / 10) * o.positions;
+  const int64_t valid = std::max(train, visits * 9 / 10 * o.positions);
+  const auto capped = [&](int64_t row) { return std::min(row, o.impressions); };
+  content.train = part(log, 0, capped(train), o.tasks);
+  content.valid = part(log, capped(train), capped(valid), o.tasks);
+  content.test = part(log, capped(valid), o.impressions, o.tasks);
+  content.also_write = [&](const std::string& folder) { write_truth(folder + "/truth.safetensors", world, o); };
+  write_dataset(dir, content);
+}
+
+}  // namespace tt

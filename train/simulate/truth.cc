@@ -1,0 +1,112 @@
+#include <twotower/tensor/error.h>
+#include <twotower/train/simulate/truth.h>
+
+#include <algorithm>
+#include <filesystem>
+
+namespace tt {
+
+Truth Truth::load(const std::string& dataset_dir) {
+  const std::string path = dataset_dir + "/truth.safetensors";
+  std::error_code ignored;
+  check(std::filesystem::exists(path, ignored), "dataset " + dataset_dir,
+        "has no truth.safetensors; only a dataset made by `twotower simulate` knows the truth");
+  Truth truth;
+  truth.file_ = SafetensorsFile::open(path);
+  const auto rows = [&](const char* name) {
+    const auto& shape = truth.file_.entry(name).shape;
+    check(!shape.empty(), "safetensors " + path, "tensor \"", name, "\" has no size; the file is damaged");
+    return shape[0];
+  };
+  truth.users_ = rows("propensity");
+  truth.items_ = rows("popularity");
+  truth.tasks_ = rows("value_weights");
+  truth.positions_ = rows("examination");
+  check(truth.users_ > 0 && truth.items_ > 0 && truth.tasks_ > 0 && truth.positions_ > 0, "safetensors " + path,
+        "is empty; simulate the dataset again");
+  truth.latent_ = truth.file_.entry("truth.user").shape.back();
+  truth.truth_ = truth.read_scorer("truth");
+  truth.ranker_ = truth.read_scorer("ranker");
+  truth.examination_ = truth.file_.data<float>("examination", {truth.positions_});
+  truth.propensity_ = truth.file_.data<float>("propensity", {truth.users_});
+  truth.popularity_ = truth.file_.data<float>("popularity", {truth.items_});
+  const float* weights = truth.file_.data<float>("value_weights", {truth.tasks_});
+  truth.weights_.assign(weights, weights + truth.tasks_);
+  return truth;
+}
+
+LatentScorer Truth::read_scorer(const std::string& prefix) const {
+  LatentScorer s;
+  s.latent = latent_;
+  s.user = file_.data<float>(prefix + ".user", {users_, latent_});
+  s.item = file_.data<float>(prefix + ".item", {items_, latent_});
+  s.quality = file_.data<float>(prefix + ".quality", {items_});
+  s.task = file_.data<float>(prefix + ".task", {tasks_, latent_});
+  s.offset = file_.data<float>(prefix + ".offset", {tasks_});
+  s.gain = file_.data<float>(prefix + ".gain", {tasks_});
+  return s;
+}
+
+void Truth::check_pair(int64_t user, int64_t item, int64_t task) const {
+  check(user >= 0 && user < users_ && item >= 0 && item < items_ && task >= 0 && task < tasks_, "truth", "user ", user,
+        ", item ", item, ", task ", task, " is out of range of ", users_, " users, ", items_, " items, ", tasks_,
+        " tasks");
+}
+
+double Truth::value(const LatentScorer& scorer, int64_t user, int64_t item) const {
+  double sum = 0;
+  for (int64_t t = 0; t < tasks_; ++t) sum += weights_[static_cast<size_t>(t)] * scorer.probability(user, item, t);
+  return sum;
+}
+
+double Truth::true_probability(int64_t user, int64_t item, int64_t task) const {
+  check_pair(user, item, task);
+  return truth_.probability(user, item, task);
+}
+
+double Truth::ranker_probability(int64_t user, int64_t item, int64_t task) const {
+  check_pair(user, item, task);
+  return ranker_.probability(user, item, task);
+}
+
+double Truth::true_value(int64_t user, int64_t item) const {
+  check_pair(user, item, 0);
+  return value(truth_, user, item);
+}
+
+double Truth::ranker_value(int64_t user, int64_t item) const {
+  check_pair(user, item, 0);
+  return value(ranker_, user, item);
+}
+
+void Truth::true_values(int64_t user, float* out) const {
+  check_pair(user, 0, 0);
+  for (int64_t i = 0; i < items_; ++i) out[i] = static_cast<float>(value(truth_, user, i));
+}
+
+void Truth::ranker_values(int64_t user, float* out) const {
+  check_pair(user, 0, 0);
+  for (int64_t i = 0; i < items_; ++i) out[i] = static_cast<float>(value(ranker_, user, i));
+}
+
+void Truth::true_probabilities(int64_t user, int64_t task, float* out) const {
+  check_pair(user, 0, task);
+  for (int64_t i = 0; i < items_; ++i) out[i] = static_cast<float>(truth_.probability(user, i, task));
+}
+
+void Truth::ranker_probabilities(int64_t user, int64_t task, float* out) const {
+  check_pair(user, 0, task);
+  for (int64_t i = 0; i < items_; ++i) out[i] = static_cast<float>(ranker_.probability(user, i, task));
+}
+
+double Truth::examination(int64_t position) const {
+  check(position >= 0, "truth", "position ", position, " is negative");
+  return examination_[std::min(position, positions_ - 1)];
+}
+
+double Truth::propensity(int64_t user) const {
+  check_pair(user, 0, 0);
+  return propensity_[user];
+}
+
+}  // namespace tt
