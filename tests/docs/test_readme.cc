@@ -50,7 +50,7 @@ TEST_CASE("the README's example is this file's, and runs") {
   const std::string root = TWOTOWER_SOURCE_DIR;
   const std::string printed = between(slurp(root + "/README.md"), "```cpp\n", "```");
   const std::string compiled =
-      between(slurp(root + "/tests/train/fit/test_readme.cc"), "// README example begins\n", "// README example ends");
+      between(slurp(root + "/tests/docs/test_readme.cc"), "// README example begins\n", "// README example ends");
   CHECK(printed == compiled);
 
   const tt::TempFolder temp;
