@@ -208,8 +208,6 @@ void rows(const Bench& b) {
   AdagradStep adagrad_step;
   b.run("rows adam 51200x64", 0, 7 * row, [&] { adam_rows(adam_step, table, m, v, dim, sorted, out, n); });
   b.run("rows adagrad 51200x64", 0, 5 * row, [&] { adagrad_rows(adagrad_step, table, v, dim, sorted, out, n); });
-  b.run("rows row-wise adagrad 51200x64", 0, 3 * row,
-        [&] { rowwise_adagrad_rows(adagrad_step, table, v, dim, sorted, out, n); });
   b.run("rows (dense) adam 16M", 0, 28.0 * 16e6, [&] { adam(adam_step, table, m, v, table + 16000000, 16000000); });
 }
 

@@ -13,7 +13,46 @@ namespace tt::kernels {
 int active_isa_index();  // active_isa() as a number
 }
 
-// Inside namespace tt::kernels: declares Table's three instances and `const Table& function()`.
+// Inside namespace tt::kernels: declares the instances of Table<T> and `const Table<T>& name_body<T>()`. Float runs the
+// active set; double, which gradient checks use, always runs the portable body, the one that the sets are tested
+// against.
+#if TT_X86_KERNELS
+#define TT_KERNEL_TABLES(Table, name)                                                                         \
+  namespace scalar {                                                                                          \
+  extern const Table<float> name##_of_float;                                                                  \
+  extern const Table<double> name##_of_double;                                                                \
+  }                                                                                                           \
+  namespace avx2 {                                                                                            \
+  extern const Table<float> name##_of_float;                                                                  \
+  }                                                                                                           \
+  namespace avx512 {                                                                                          \
+  extern const Table<float> name##_of_float;                                                                  \
+  }                                                                                                           \
+  template <class T>                                                                                          \
+  [[maybe_unused]] static const Table<T>& name##_body() {                                                     \
+    if constexpr (sizeof(T) == sizeof(double)) {                                                              \
+      return scalar::name##_of_double;                                                                        \
+    } else {                                                                                                  \
+      const int isa = active_isa_index();                                                                     \
+      return isa == 2 ? avx512::name##_of_float : isa == 1 ? avx2::name##_of_float : scalar::name##_of_float; \
+    }                                                                                                         \
+  }
+#else
+#define TT_KERNEL_TABLES(Table, name)                     \
+  namespace scalar {                                      \
+  extern const Table<float> name##_of_float;              \
+  extern const Table<double> name##_of_double;            \
+  }                                                       \
+  template <class T>                                      \
+  [[maybe_unused]] static const Table<T>& name##_body() { \
+    if constexpr (sizeof(T) == sizeof(double))            \
+      return scalar::name##_of_double;                    \
+    else                                                  \
+      return scalar::name##_of_float;                     \
+  }
+#endif
+
+// The same for a kernel of float alone: `const Table& function()`.
 #if TT_X86_KERNELS
 #define TT_KERNEL_TABLE(Table, table, function)                               \
   namespace scalar {                                                          \

@@ -1,3 +1,4 @@
+#include <twotower/tensor/kernels/optimizer/optimizer.h>
 #include <twotower/tensor/kernels/optimizer/optimizer_body.h>
 #include <twotower/tensor/kernels/simd.h>
 
@@ -6,24 +7,33 @@ namespace {
 
 constexpr int64_t kAhead = 6;  // rows fetched before their turn
 
-TT_INLINE void prefetch_row(const float* row, int64_t dim) {
-  for (int64_t j = 0; j < dim; j += 16) __builtin_prefetch(row + j, 1);
+template <class T>
+TT_INLINE void prefetch_row(const T* row, int64_t dim) {
+  for (int64_t j = 0; j < dim; j += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(row + j, 1);
 }
 
-void adam(const StepScalars& s, float* p, float* m, float* v, const float* g, int64_t n) {
+// x, or 0 where it is smaller than `least`; NaN stays.
+template <class T>
+TT_INLINE vec<T> flush(vec<T> x, double least) {
+  return select(abs(x) < broadcast(static_cast<T>(least)), vec<T>{}, x);
+}
+
+template <class T>
+void adam(const StepScalars<T>& s, T* p, T* m, T* v, const T* g, int64_t n) {
   TT_FOR_VECTORS (i, step, n) {
-    const vf gi = load_step(g + i, step) * s.grad_scale;
-    const vf mi = fma(load_step(m + i, step), broadcast(s.beta1), gi * s.one_minus_beta1);
-    const vf vi_ = fma(load_step(v + i, step), broadcast(s.beta2), gi * gi * s.one_minus_beta2);
-    const vf by = mi * s.rate / fma(sqrt(vi_), broadcast(s.root), broadcast(s.eps));
+    const vec<T> gi = load_step(g + i, step) * s.grad_scale;
+    const vec<T> mi = flush<T>(fma(load_step(m + i, step), broadcast(s.beta1), gi * s.one_minus_beta1), kLeastMoment);
+    const vec<T> vi_ =
+        flush<T>(fma(load_step(v + i, step), broadcast(s.beta2), gi * gi * s.one_minus_beta2), kLeastSquare);
+    const vec<T> by = mi * s.rate / fma(sqrt(vi_), broadcast(s.root), broadcast(s.eps));
     store_step(m + i, mi, step);
     store_step(v + i, vi_, step);
     store_step(p + i, load_step(p + i, step) * s.keep - by, step);
   }
 }
 
-void adam_rows(const StepScalars& s, float* p, float* m, float* v, int64_t dim, const int64_t* ids, const float* g,
-               int64_t n) {
+template <class T>
+void adam_rows(const StepScalars<T>& s, T* p, T* m, T* v, int64_t dim, const int64_t* ids, const T* g, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
     if (i + kAhead < n) {
       const int64_t next = ids[i + kAhead] * dim;
@@ -36,50 +46,53 @@ void adam_rows(const StepScalars& s, float* p, float* m, float* v, int64_t dim, 
   }
 }
 
-void adagrad(const StepScalars& s, float* p, float* sum, const float* g, int64_t n) {
+template <class T>
+void adagrad(const StepScalars<T>& s, T* p, T* sum, const T* g, int64_t n) {
   TT_FOR_VECTORS (i, step, n) {
-    const vf gi = load_step(g + i, step) * s.grad_scale;
-    const vf si = fma(gi, gi, load_step(sum + i, step));
+    const vec<T> gi = load_step(g + i, step) * s.grad_scale;
+    const vec<T> si = fma(gi, gi, load_step(sum + i, step));
     store_step(sum + i, si, step);
     store_step(p + i, load_step(p + i, step) * s.keep - gi * s.rate / (sqrt(si) + s.eps), step);
   }
 }
 
-void adagrad_rows(const StepScalars& s, float* p, float* sum, int64_t dim, const int64_t* ids, const float* g,
-                  int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
-    if (i + kAhead < n) {
-      prefetch_row(p + ids[i + kAhead] * dim, dim);
-      prefetch_row(sum + ids[i + kAhead] * dim, dim);
+template <class T>
+void sgd(const StepScalars<T>& s, T* p, T* momentum, const T* g, int64_t n) {
+  TT_FOR_VECTORS (i, step, n) {
+    vec<T> by = load_step(g + i, step) * s.grad_scale;
+    if (momentum != nullptr) {
+      by = flush<T>(fma(load_step(momentum + i, step), broadcast(s.beta1), by), kLeastMoment);
+      store_step(momentum + i, by, step);
     }
-    adagrad(s, p + ids[i] * dim, sum + ids[i] * dim, g + i * dim, dim);
+    store_step(p + i, load_step(p + i, step) * s.keep - by * s.rate, step);
   }
 }
 
-void rowwise_adagrad_rows(const StepScalars& s, float* p, float* sum, int64_t dim, const int64_t* ids, const float* g,
-                          int64_t n) {
+// Rows ids[0 .. n) of p and its one state, which may be null.
+template <class T, class Step>
+TT_INLINE void each_row(Step step, const StepScalars<T>& s, T* p, T* state, int64_t dim, const int64_t* ids, const T* g,
+                        int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
     if (i + kAhead < n) {
       prefetch_row(p + ids[i + kAhead] * dim, dim);
-      __builtin_prefetch(sum + ids[i + kAhead], 1);
+      if (state != nullptr) prefetch_row(state + ids[i + kAhead] * dim, dim);
     }
-    const float* gi = g + i * dim;
-    float* pi = p + ids[i] * dim;
-    vf squares = {};
-    TT_FOR_VECTORS (j, step, dim) {
-      const vf x = load_step(gi + j, step) * s.grad_scale;
-      squares = fma(x, x, squares);
-    }
-    const float total = sum[ids[i]] + sum_lanes(squares) / static_cast<float>(dim);
-    sum[ids[i]] = total;
-    const float rate = s.rate * s.grad_scale / (__builtin_sqrtf(total) + s.eps);
-    TT_FOR_VECTORS (j, step, dim)
-      store_step(pi + j, load_step(pi + j, step) * s.keep - load_step(gi + j, step) * rate, step);
+    step(s, p + ids[i] * dim, state == nullptr ? nullptr : state + ids[i] * dim, g + i * dim, dim);
   }
+}
+
+template <class T>
+void adagrad_rows(const StepScalars<T>& s, T* p, T* sum, int64_t dim, const int64_t* ids, const T* g, int64_t n) {
+  each_row(adagrad<T>, s, p, sum, dim, ids, g, n);
+}
+
+template <class T>
+void sgd_rows(const StepScalars<T>& s, T* p, T* momentum, int64_t dim, const int64_t* ids, const T* g, int64_t n) {
+  each_row(sgd<T>, s, p, momentum, dim, ids, g, n);
 }
 
 }  // namespace
 
-extern const OptimizerTable optimizer_table = {adam, adam_rows, adagrad, adagrad_rows, rowwise_adagrad_rows};
+TT_DEFINE_TABLES(OptimizerTable, optimizer, adam, adam_rows, adagrad, adagrad_rows, sgd, sgd_rows)
 
 }  // namespace tt::kernels::TT_ISA
