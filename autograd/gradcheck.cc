@@ -1,5 +1,5 @@
 #include <twotower/autograd/gradcheck.h>
-#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/arithmetic.h>
 #include <twotower/autograd/ops/reduce.h>
 
 #include <cmath>
@@ -8,49 +8,31 @@
 namespace tt {
 namespace {
 
+using Parameters = std::vector<Parameter<double>*>;
+using Function = std::function<Variable<double>(Tape<double>&)>;
+
 // dL/dp as a dense array, whatever form the gradient has.
-std::vector<double> dense_gradient(const Parameter<double>& p) {
+std::vector<double> dense_gradient(const Parameter<double>& p, const Gradient<double>& gradient) {
   std::vector<double> dense(static_cast<size_t>(p.value.numel()), 0.0);
-  if (p.grad) std::copy(p.grad.begin(), p.grad.end(), dense.begin());
-  const int64_t d = p.value.cols();
-  for (int64_t r = 0; r < p.row_grad.count(); ++r)
-    for (int64_t j = 0; j < d; ++j)
-      dense[static_cast<size_t>(p.row_grad.rows[r] * d + j)] += p.row_grad.values.row(r)[j];
+  std::copy(gradient.dense.begin(), gradient.dense.end(), dense.begin());
+  if (gradient.rows.count() > 0) add_rows(gradient.rows, Tensor<double>(dense.data(), p.value.shape()));
   return dense;
 }
 
-}  // namespace
-
-GradcheckReport gradcheck(const std::vector<Parameter<double>*>& parameters,
-                          const std::function<Variable<double>(Tape<double>&)>& f, uint64_t seed, double step) {
+void check_loss(const Parameters& parameters, const Function& loss, double step, GradcheckReport& report) {
   Arena arena;
-  GradcheckReport report;
-  const auto evaluate = [&](Tape<double>& tape) {
-    std::mt19937_64 random(seed);
-    std::uniform_real_distribution<double> uniform(0.5, 1.5);
-    const auto weighted_sum = [&](Variable<double> x) {
-      const Tensor<double> weights = tape.make(x.shape());
-      for (double& w : weights) w = uniform(random);
-      return sum(multiply(x, tape.constant(weights)));
-    };
-    Variable<double> total = add(weighted_sum(f(tape)), weighted_sum(f(tape)));
-    for (Parameter<double>* p : parameters)
-      if (!p->is_table) total = add(total, weighted_sum(tape.parameter(*p)));
-    return total;
-  };
-
   std::vector<std::vector<double>> analytic;
   {
     Tape<double> tape(arena);
-    tape.backward(evaluate(tape));
-    for (const Parameter<double>* p : parameters) analytic.push_back(dense_gradient(*p));
+    const Gradients<double> gradients = tape.backward(loss(tape));
+    for (const Parameter<double>* p : parameters) analytic.push_back(dense_gradient(*p, gradients.of(*p)));
     for (const Node<double>* node : tape.nodes())
       if (node->op) report.ops.insert(node->op->name);
     tape.reset();
   }
   const auto value_at = [&] {
     Tape<double> tape(arena, /*recording=*/false);
-    const double v = evaluate(tape).item();
+    const double v = loss(tape).item();
     tape.reset();
     return v;
   };
@@ -72,6 +54,30 @@ GradcheckReport gradcheck(const std::vector<Parameter<double>*>& parameters,
       }
     }
   }
+}
+
+}  // namespace
+
+GradcheckReport gradcheck(const Parameters& parameters, const Function& f, uint64_t seed, double step) {
+  GradcheckReport report;
+  for (const bool fresh : {true, false})
+    check_loss(
+        parameters,
+        [&](Tape<double>& tape) {
+          std::mt19937_64 random(seed);
+          std::uniform_real_distribution<double> uniform(0.5, 1.5);
+          const auto weighted_sum = [&](Variable<double> x) {
+            const Tensor<double> weights = tape.make(x.shape());
+            for (double& w : weights) w = uniform(random);
+            return sum(multiply(x, tape.constant(weights)));
+          };
+          Variable<double> total = weighted_sum(f(tape));
+          if (fresh) return total;
+          total = add(total, weighted_sum(f(tape)));
+          for (const Parameter<double>* p : parameters) total = add(total, weighted_sum(tape.parameter(*p)));
+          return total;
+        },
+        step, report);
   return report;
 }
 

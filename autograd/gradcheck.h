@@ -16,10 +16,10 @@ struct GradcheckReport {
   std::set<std::string> ops;  // the ops that stood on the tape
 };
 
-// Checks dL/dp for every element of every parameter, where
-//   L = <R, f> + <R', f> + sum_p <C, p>
-// with f evaluated twice and random R, R', C made from `seed`: so upstream gradients are not all one, inputs are used
-// more than once, and gradients are non-zero before f's own share arrives. f must be smooth around the values given.
+// Checks dL/dp for every element of every parameter, for two losses made from random R, R', C (of `seed`):
+//   L = <R, f>                            every gradient arrives where nothing is yet
+//   L = <R, f> + <R', f> + sum_p <C, p>   inputs are used more than once, gradients are there before f's own share
+// f is evaluated anew each time and must be smooth around the values given.
 GradcheckReport gradcheck(const std::vector<Parameter<double>*>& parameters,
                           const std::function<Variable<double>(Tape<double>&)>& f, uint64_t seed = 1,
                           double step = 1e-5);

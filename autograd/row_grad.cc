@@ -54,7 +54,17 @@ RowGrad<T> sum_rows(const RowGradPart<T>* parts, Arena& arena) {
   return out;
 }
 
+template <class T>
+void add_rows(const RowGrad<T>& gradient, Tensor<T> table) {
+  for (int64_t i = 0; i < gradient.count(); ++i) {
+    T* to = table.row(gradient.rows[i]);
+    for (int64_t j = 0; j < table.cols(); ++j) to[j] += gradient.values.row(i)[j];
+  }
+}
+
 template RowGrad<float> sum_rows(const RowGradPart<float>*, Arena&);
 template RowGrad<double> sum_rows(const RowGradPart<double>*, Arena&);
+template void add_rows(const RowGrad<float>&, Tensor<float>);
+template void add_rows(const RowGrad<double>&, Tensor<double>);
 
 }  // namespace tt

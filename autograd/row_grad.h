@@ -29,4 +29,8 @@ struct RowGradPart {
 template <class T>
 RowGrad<T> sum_rows(const RowGradPart<T>* parts, Arena& arena);
 
+// table[rows[i]] += values[i]
+template <class T>
+void add_rows(const RowGrad<T>& gradient, Tensor<T> table);
+
 }  // namespace tt

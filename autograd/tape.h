@@ -6,27 +6,26 @@
 // everything that used it; that is the whole algorithm.
 //
 //   Arena arena;  Tape<float> tape(arena);
-//   auto x = tape.variable(some_tensor), w = tape.parameter(weight);
-//   auto loss = mean(square(matmul(x, w)));
-//   tape.backward(loss);            // weight.grad now holds dL/dw
+//   const auto x = tape.constant(some_tensor), w = tape.parameter(weight);
+//   const auto loss = mean(square(matmul(x, w)));
+//   const Gradients<float> gradients = tape.backward(loss);
+//   adam.step(parameters, gradients);
 //   tape.reset();                   // next step; the arena's memory is used again
 //
 // All memory of a step lives in the arena, the closures included (they must be trivially destructible), so a step
-// that looks like the one before it allocates nothing.
+// that looks like the one before it allocates nothing. A tape belongs to one thread; tapes of several threads may read
+// the same parameters at once.
 
+#include <twotower/autograd/gradients.h>
 #include <twotower/autograd/parameter.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/tensor.h>
 
 #include <initializer_list>
-#include <string_view>
 #include <type_traits>
 #include <vector>
 
 namespace tt {
-
-template <class T>
-class Tape;
 
 // The name of an op, entered in a list when the program starts: the tests go through it and fail for an op without a
 // gradient check. `differentiable = false` marks the ones that stop gradients on purpose.
@@ -42,23 +41,43 @@ struct Node {
   static constexpr int kMaxInputs = 8;
 
   Tensor<T> value;
-  Tensor<T> grad;  // dL/dvalue; empty until the first share arrives
   Tape<T>* tape = nullptr;
   const Op* op = nullptr;  // null for a leaf
-  Parameter<T>* parameter = nullptr;
   Node* inputs[kMaxInputs] = {};
   int input_count = 0;
   bool requires_grad = false;
   void* closure = nullptr;
   void (*run_backward)(void* closure, const Tensor<T>& dout) = nullptr;
+
+  // dL/dvalue: empty until the first share arrives. Rows are zeroed when they are first touched, and the zeros are
+  // still in the cache when the share is added; `touched` [rows] tells which are, null: all of them.
+  Tensor<T> grad;
+  uint8_t* touched = nullptr;
+  Node* alias = nullptr;  // the node whose gradient this one's is a part of, from element alias_offset on
+  int64_t alias_offset = 0;
+
+  // Of a parameter's leaf: the rows that lookups hand back, and another set's parameter of the same number.
+  const Parameter<T>* parameter = nullptr;
+  RowGradPart<T>* lookups = nullptr;
+  Node* next_leaf = nullptr;
 };
 
-// Where a backward function puts its share: it must add if a share is there already and may write plainly if not.
+// The gradient of an op's input, to be added to: it is zero where nothing has arrived yet. Inputs may be the same
+// variable: their accumulators then lead to the same memory.
 template <class T>
-struct GradTarget {
-  T* data;
-  bool add;
-  T beta() const { return add ? T(1) : T(0); }  // as gemm wants it
+class Accumulator {
+ public:
+  Accumulator() = default;
+  explicit Accumulator(Node<T>* node);
+  explicit operator bool() const { return node_ != nullptr; }  // false: the input needs no gradient
+
+  T* all() const;  // every element
+  // Rows [lo, hi) of the input's matrix view: several threads may ask for rows of their own at the same time.
+  T* rows(int64_t lo, int64_t hi) const;
+
+ private:
+  Node<T>* node_ = nullptr;  // the one whose memory it is
+  int64_t offset_ = 0, cols_ = 0;
 };
 
 // A handle to a node; copy it freely. It is valid until the tape is reset.
@@ -70,20 +89,17 @@ class Variable {
 
   explicit operator bool() const { return node_ != nullptr; }
   const Tensor<T>& value() const { return node_->value; }
-  const Tensor<T>& grad() const { return node_->grad; }
   const Shape& shape() const { return node_->value.shape(); }
   int64_t rows() const { return node_->value.rows(); }
   int64_t cols() const { return node_->value.cols(); }
+  int64_t numel() const { return node_->value.numel(); }
   T item() const { return node_->value[0]; }
   bool requires_grad() const { return node_ != nullptr && node_->requires_grad; }
   Tape<T>& tape() const { return *node_->tape; }
   Node<T>* node() const { return node_; }
 
-  GradTarget<T> grad_target() const;  // the caller must write or add every element
-  Tensor<T> grad_to_add() const;      // zeroed if fresh: for ops that touch only part of it
-  // Adds a whole share, or takes its memory as the gradient if none is there yet: the caller writes to it no
-  // more.
-  void give_grad(const Tensor<T>& share) const;
+  // For backward functions, the one way to hand a gradient back.
+  Accumulator<T> accumulator() const { return requires_grad() ? Accumulator<T>(node_) : Accumulator<T>(); }
 
  private:
   Node<T>* node_ = nullptr;
@@ -98,55 +114,71 @@ class Tape {
   Tape& operator=(const Tape&) = delete;
 
   Variable<T> constant(const Tensor<const T>& value);  // never written through
-  Variable<T> variable(const Tensor<T>& value) { return leaf(value, true); }
-  Variable<T> parameter(Parameter<T>& p);  // one leaf a parameter and step, however often it is asked for
-  Variable<T> scalar(T x);                 // a constant of shape [1]
+  Variable<T> variable(const Tensor<T>& value) { return leaf(value, recording_); }
+  Variable<T> parameter(const Parameter<T>& p);  // one leaf a parameter and step, however often it is asked for
+  Variable<T> scalar(T x);                       // a constant of shape [1]
 
   // Records an op. `backward` is called with dL/dvalue, only if an input requires a gradient; it may use dL/dvalue as
-  // scratch, since nothing reads that afterwards.
+  // scratch, since nothing reads that afterwards. It captures views and handles, and only what it reads.
   template <class Backward>
   Variable<T> record(const Op& op, const Tensor<T>& value, std::initializer_list<Variable<T>> inputs,
                      Backward backward) {
-    Node<T>* node = new_node(op, value, inputs.begin(), static_cast<int>(inputs.size()));
-    attach(node, backward);
-    return Variable<T>(node);
+    return record(op, value, inputs.begin(), static_cast<int>(inputs.size()), backward);
   }
   template <class Backward>
   Variable<T> record(const Op& op, const Tensor<T>& value, const Variable<T>* inputs, int count, Backward backward) {
+    static_assert(std::is_trivially_destructible_v<Backward>, "capture views and handles, nothing that owns memory");
     Node<T>* node = new_node(op, value, inputs, count);
-    attach(node, backward);
+    if (node->requires_grad) {
+      node->closure = new (arena_.raw(sizeof(Backward))) Backward(backward);
+      node->run_backward = [](void* closure, const Tensor<T>& dout) { (*static_cast<Backward*>(closure))(dout); };
+    }
     return Variable<T>(node);
   }
+  // An op whose gradient is its input's, or as many elements of it from `offset` on: a view, or the input plus
+  // constants. What arrives for the result goes to the input directly.
+  Variable<T> record_alias(const Op& op, const Tensor<T>& value, Variable<T> input, int64_t offset = 0);
 
-  // dL/dx for every x that L depends on, then the gradient rows of the embedding tables. L must have one element.
-  void backward(const Variable<T>& loss);
-  // The same from several outputs with given upstream gradients (each of the output's shape).
-  void backward(const Variable<T>& output, const Tensor<T>& upstream);
+  // dL/dp for every parameter and variable that L depends on. L must have one element. Once a step: a second call
+  // throws Error, since the first one has used the gradients up.
+  Gradients<T> backward(const Variable<T>& loss);
+  // The same from an output of any shape, with its upstream gradient, which is only read.
+  Gradients<T> backward(const Variable<T>& output, const Tensor<const T>& upstream);
 
   void reset();  // forgets the nodes and everything in the arena
 
   Tensor<T> make(const Shape& shape) { return make_tensor<T>(arena_, shape); }
   Arena& arena() { return arena_; }
   bool recording() const { return recording_; }
+  uint64_t step() const { return step_; }  // counts resets
   const std::vector<Node<T>*>& nodes() const { return nodes_; }
 
  private:
+  friend class NoGrad;
   Variable<T> leaf(const Tensor<T>& value, bool requires_grad);
   Node<T>* new_node(const Op& op, const Tensor<T>& value, const Variable<T>* inputs, int count);
-
-  template <class Backward>
-  void attach(Node<T>* node, const Backward& backward) {
-    static_assert(std::is_trivially_destructible_v<Backward>, "capture views and handles, nothing that owns memory");
-    if (!node->requires_grad) return;
-    node->closure = new (arena_.raw(sizeof(Backward))) Backward(backward);
-    node->run_backward = [](void* closure, const Tensor<T>& dout) { (*static_cast<Backward*>(closure))(dout); };
-  }
+  Gradients<T> collect();
 
   Arena& arena_;
-  bool recording_;
-  uint64_t step_ = next_step();
+  bool recording_, walked_ = false;
+  uint64_t step_ = 0;
   std::vector<Node<T>*> nodes_;
-  static uint64_t next_step();
+  std::vector<Node<T>*> leaves_;  // by parameter number
+};
+
+// While it lives, the tape records values only: parameters are constants, and results need no gradient.
+class NoGrad {
+ public:
+  template <class T>
+  explicit NoGrad(Tape<T>& tape) : recording_(&tape.recording_), before_(tape.recording_) {
+    tape.recording_ = false;
+  }
+  ~NoGrad() { *recording_ = before_; }
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool *recording_, before_;
 };
 
 }  // namespace tt

@@ -1,8 +1,10 @@
 #pragma once
-// Linear(hidden -> out)(relu(Linear(in -> hidden)(x))). Parameters: NAME.0.{weight,bias}, NAME.2.{weight,bias}; the
-// activation between them has number 1 and no parameters.
+// A multi-layer perceptron of any depth: linear layers with a relu between them. Parameters: NAME.0.{weight,bias},
+// NAME.2.{weight,bias}, ...: as in torch.nn.Sequential, the relus have the odd numbers and no parameters.
 
 #include <twotower/layers/linear.h>
+
+#include <vector>
 
 namespace tt {
 
@@ -10,11 +12,13 @@ template <class T>
 class Mlp {
  public:
   Mlp() = default;
-  Mlp(ParameterSet<T>& parameters, const std::string& name, int64_t in, int64_t hidden, int64_t out);
-  Variable<T> operator()(Tape<T>& tape, Variable<T> x) const;
+  // widths: of the input, the hidden layers if any, and the output: {in, 256, out} is one hidden layer. Throws Error
+  // for fewer than two.
+  Mlp(ParameterSet<T>& parameters, const std::string& name, const std::vector<int64_t>& widths);
+  Variable<T> operator()(Tape<T>& tape, Variable<T> x) const;  // [m, widths.front()] -> [m, widths.back()]
 
  private:
-  Linear<T> first_, second_;
+  std::vector<Linear<T>> layers_;
 };
 
 }  // namespace tt

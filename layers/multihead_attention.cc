@@ -1,6 +1,8 @@
+#include <twotower/autograd/ops/arithmetic.h>
 #include <twotower/autograd/ops/attention.h>
-#include <twotower/autograd/ops/embedding.h>
-#include <twotower/autograd/ops/reduce.h>
+#include <twotower/autograd/ops/matmul.h>
+#include <twotower/autograd/ops/segments.h>
+#include <twotower/autograd/ops/shaping.h>
 #include <twotower/layers/multihead_attention.h>
 
 namespace tt {
@@ -32,9 +34,9 @@ Variable<T> MultiheadAttention<T>::newest(Tape<T>& tape, Variable<T> x, Tensor<c
 
 template <class T>
 Variable<T> MultiheadAttention<T>::reference(Tape<T>& tape, Variable<T> x, Tensor<const int64_t> offsets) const {
-  const Variable<T> qkv = add_bias(matmul(x, tape.parameter(*in_weight_), true), tape.parameter(*in_bias_));
+  const Variable<T> qkv = matmul(x, tape.parameter(*in_weight_), true) + tape.parameter(*in_bias_);
   const Variable<T> heads = attention_reference(qkv, offsets, heads_);
-  return add_bias(matmul(heads, tape.parameter(*out_.weight), true), tape.parameter(*out_.bias));
+  return matmul(heads, tape.parameter(*out_.weight), true) + tape.parameter(*out_.bias);
 }
 
 template class MultiheadAttention<float>;

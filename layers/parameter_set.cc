@@ -8,17 +8,11 @@ Parameter<T>* ParameterSet<T>::add(const std::string& name, const Shape& shape, 
   check(find(name) == nullptr, "model", "two parameters are named \"", name, "\"");
   Parameter<T>& p = storage_.emplace_back();
   p.name = name;
+  p.number = static_cast<int64_t>(order_.size());
   p.value = make_tensor<T>(pool_, shape);
   initialize(p.value, how, seed_, name);
   order_.push_back(&p);
   return &p;
-}
-
-template <class T>
-Parameter<T>* ParameterSet<T>::add_table(const std::string& name, const Shape& shape, const Initializer& how) {
-  Parameter<T>* p = add(name, shape, how);
-  p->is_table = true;
-  return p;
 }
 
 template <class T>

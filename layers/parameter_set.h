@@ -20,7 +20,6 @@ class ParameterSet {
 
   // The pointer stays valid as long as the set. Throws Error if the name is taken.
   Parameter<T>* add(const std::string& name, const Shape& shape, const Initializer& how);
-  Parameter<T>* add_table(const std::string& name, const Shape& shape, const Initializer& how);
 
   const std::vector<Parameter<T>*>& all() const { return order_; }
   Parameter<T>* find(const std::string& name) const;  // null if there is none

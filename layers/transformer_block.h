@@ -2,6 +2,7 @@
 // A pre-norm transformer block (Xiong et al. 2020): x + attention(norm(x)), then x + ffn(norm(x)) with a GELU in a
 // feed-forward layer four times as wide. Parameters: NAME.norm1, NAME.attention, NAME.norm2, NAME.ffn.{0,2}.
 
+#include <twotower/layers/layer_norm.h>
 #include <twotower/layers/multihead_attention.h>
 
 namespace tt {
@@ -17,13 +18,9 @@ class TransformerBlock {
   Variable<T> newest(Tape<T>& tape, Variable<T> x, Tensor<const int64_t> offsets) const;
 
  private:
-  struct LayerNorm {
-    Parameter<T>*gain, *bias;
-  };
-  Variable<T> norm(Tape<T>& tape, Variable<T> x, const LayerNorm& n) const;
   Variable<T> feed_forward(Tape<T>& tape, Variable<T> x) const;
 
-  LayerNorm norm1_{}, norm2_{};
+  LayerNorm<T> norm1_, norm2_;
   MultiheadAttention<T> attention_;
   Linear<T> wide_, narrow_;
 };

@@ -1,3 +1,4 @@
+#include <twotower/autograd/ops/arithmetic.h>
 #include <twotower/autograd/ops/elementwise.h>
 #include <twotower/autograd/ops/losses.h>
 #include <twotower/autograd/ops/reduce.h>
@@ -19,7 +20,6 @@ Alignment<T>::Alignment(ParameterSet<T>& parameters, const ModelConfig& config)
   if (config.compat != "default") return;
   for (int64_t t = 0; t < config.num_tasks(); ++t)
     simple_ranker_.weight->value.row(t)[2 * config.item_id_embedding_dim] = T(1);
-  simple_ranker_.weight->learning_rate_scale = simple_ranker_.bias->learning_rate_scale = kEstimatorRate;
 }
 
 template <class T>

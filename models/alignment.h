@@ -28,6 +28,7 @@ class Alignment {
   // above.
   T expected_value(Tape<T>& tape, Tensor<const T> u, Tensor<const T> v, T tau) const;
 
+  const Linear<T>& ranker() const { return simple_ranker_; }
   bool needs_anchor() const { return config_.alignment != "kl"; }
 
  private:

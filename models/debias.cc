@@ -1,3 +1,4 @@
+#include <twotower/autograd/ops/arithmetic.h>
 #include <twotower/autograd/ops/elementwise.h>
 #include <twotower/autograd/ops/embedding.h>
 #include <twotower/autograd/ops/losses.h>
@@ -17,9 +18,6 @@ Debias<T>::Debias(ParameterSet<T>& parameters, const ModelConfig& config)
   if (config.debias_position())
     position_ = parameters.add("position_bias_net_user_value.weight", {kPositions, 1},
                                config.position_init == "normal" ? Initializer::normal(1) : Initializer::constant(1));
-  // A hundred numbers that start far from the truth: at the towers' rate, Adam would need most of a run to
-  // get there.
-  if (position_ && config.compat == "default") position_->learning_rate_scale = kEstimatorRate;
   if (config.debias_user())
     user_.emplace(parameters, "user_debias_net_user_value.0", config.item_id_embedding_dim + (position_ ? 1 : 0), 1);
 }
@@ -58,7 +56,7 @@ auto Debias<T>::operator()(Tape<T>& tape, Tensor<const T> value, Tensor<const in
 
   Variable<T> estimate, loss;
   if (position_) {
-    estimate = embedding(tape.parameter(*position_), buckets(tape, position, b));
+    estimate = embedding(tape.parameter(*position_), buckets(tape, position, b), TableGradient::dense);
     loss = squared_error(estimate);
   }
   if (user_) {

@@ -35,6 +35,8 @@ class Debias {
   // Constants to the gradient; empty if the model does not debias by position.
   Tensor<const T> examination(Tape<T>& tape, Tensor<const int32_t> position) const;
 
+  const Parameter<T>* position_parameter() const { return position_; }  // null without position debiasing
+
   // The learned examination curve P [100], empty if the model does not debias by position.
   Tensor<const T> position_curve() const { return position_ ? Tensor<const T>(position_->value) : Tensor<const T>(); }
 

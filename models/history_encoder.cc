@@ -1,7 +1,7 @@
-#include <twotower/autograd/ops/attention.h>
-#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/arithmetic.h>
 #include <twotower/autograd/ops/embedding.h>
-#include <twotower/autograd/ops/reduce.h>
+#include <twotower/autograd/ops/matmul.h>
+#include <twotower/autograd/ops/segments.h>
 #include <twotower/layers/positional_encoding.h>
 #include <twotower/models/history_encoder.h>
 
@@ -47,8 +47,6 @@ template <class T>
 auto HistoryEncoder<T>::operator()(Tape<T>& tape, const UserInputs<T>& users) const -> Output {
   const Tensor<const int64_t> offsets = users.history_offsets;
   const Variable<T> item = items(tape, users);
-  // First on the tape, last in the backward pass: it adds to the gradient that the attention hands down as it
-  // is.
   const Variable<T> mean = segment_mean(item, offsets);
   Variable<T> x = add_positional(item, offsets, Tensor<const T>(positional_));
   for (size_t l = 0; l + 1 < attention_.size(); ++l) x = attention_[l](tape, x, offsets);

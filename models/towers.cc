@@ -1,6 +1,6 @@
-#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/arithmetic.h>
 #include <twotower/autograd/ops/embedding.h>
-#include <twotower/autograd/ops/reduce.h>
+#include <twotower/autograd/ops/normalize.h>
 #include <twotower/models/towers.h>
 
 namespace tt {
@@ -21,10 +21,11 @@ template <class T>
 ItemTower<T>::ItemTower(ParameterSet<T>& parameters, const std::string& prefix, const ModelConfig& config)
     : normalize_(config.normalize) {
   const int64_t d = config.item_id_embedding_dim;
-  table_ = parameters.add_table(prefix + "item_id_embedding_arch.weight", {config.item_id_hash_size, d},
-                                Initializer::normal(config.embedding_init));
+  table_ = parameters.add(prefix + "item_id_embedding_arch.weight", {config.item_id_hash_size, d},
+                          Initializer::normal(config.embedding_init));
   if (config.item_features_size > 0)
-    features_.emplace(parameters, prefix + "item_features_arch", config.item_features_size, config.hidden_size, d);
+    features_.emplace(parameters, prefix + "item_features_arch",
+                      std::vector<int64_t>{config.item_features_size, config.hidden_size, d});
   if (config.tower_head == "linear") head_.emplace(parameters, prefix + "item_tower_arch", features_ ? 2 * d : d, d);
 }
 
@@ -42,11 +43,12 @@ UserTower<T>::UserTower(ParameterSet<T>& parameters, const std::string& prefix, 
                         Parameter<T>* item_table)
     : normalize_(config.normalize) {
   const int64_t d = config.user_id_embedding_dim;
-  table_ = parameters.add_table(prefix + "user_id_embedding_arch.weight", {config.user_id_hash_size, d},
-                                Initializer::normal(config.embedding_init));
+  table_ = parameters.add(prefix + "user_id_embedding_arch.weight", {config.user_id_hash_size, d},
+                          Initializer::normal(config.embedding_init));
   input_width_ = d;
   if (config.user_features_size > 0) {
-    features_.emplace(parameters, prefix + "user_features_arch", config.user_features_size, config.hidden_size, d);
+    features_.emplace(parameters, prefix + "user_features_arch",
+                      std::vector<int64_t>{config.user_features_size, config.hidden_size, d});
     input_width_ += d;
   }
   if (config.history) {

@@ -1,6 +1,8 @@
+#include <twotower/autograd/ops/arithmetic.h>
 #include <twotower/autograd/ops/elementwise.h>
 #include <twotower/autograd/ops/embedding.h>
 #include <twotower/autograd/ops/reduce.h>
+#include <twotower/autograd/ops/shaping.h>
 #include <twotower/models/two_tower.h>
 
 #include <cmath>
@@ -22,7 +24,6 @@ TwoTower<T>::AnchorTowers::AnchorTowers(const ModelConfig& config)
     : item_tower(parameters, "anchor.", config), user_tower(parameters, "anchor.", config, item_tower.table()) {
   if (config.learn_temperature)
     log_temperature = parameters.add("anchor.log_temperature", {1}, Initializer::constant(0));
-  for (Parameter<T>* p : parameters.all()) p->trainable = false;
 }
 
 template <class T>
@@ -76,7 +77,7 @@ Variable<T> TwoTower<T>::weights(Tape<T>& tape, const Batch<T>& batch, Variable<
     *debias_loss = out.loss;
   }
   const Variable<T> floored = clamp_min(debiased, T(kWeightFloor));
-  return divide_by(floored, max(floored));
+  return divide(floored, max(floored));
 }
 
 template <class T>
@@ -120,6 +121,7 @@ LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool align
     if (alignment_on && config_.alignment_weight > 0) {
       Anchor<T> anchor{out.u.value(), columns.value(), temperature_variable.item()};
       if (anchor_ && alignment_->needs_anchor()) {
+        const NoGrad frozen(tape);
         anchor.u = anchor_->user_tower.vectors(tape, anchor_->user_tower.input(tape, batch.user)).value();
         Variable<T> v0 = anchor_->item_tower(tape, config_.full_softmax ? batch.negatives : batch.item);
         if (!config_.full_softmax && batch.negatives.id.numel() > 0)
@@ -174,6 +176,19 @@ void TwoTower<T>::set_anchor() {
     const Parameter<T>* live = parameters_->find(frozen->name.substr(std::string("anchor.").size()));
     std::copy(live->value.begin(), live->value.end(), frozen->value.begin());
   }
+}
+
+// A hundred numbers that start far from the truth, and a ranker that must follow u and v faster than they move towards
+// it: at the towers' rate, Adam would need most of a run to get there.
+template <class T>
+auto TwoTower<T>::rate_scales() const -> std::vector<RateScale> {
+  std::vector<RateScale> out;
+  if (config_.compat != "default") return out;
+  if (debias_ && debias_->position_parameter()) out.push_back({debias_->position_parameter(), kEstimatorRate});
+  if (alignment_)
+    for (const Parameter<T>* p : {alignment_->ranker().weight, alignment_->ranker().bias})
+      out.push_back({p, kEstimatorRate});
+  return out;
 }
 
 template class TwoTower<float>;

@@ -6,7 +6,7 @@
 //   TwoTower<float> model(config, /*seed=*/1);
 //   Arena arena;  Tape<float> tape(arena);
 //   auto out = model.loss(tape, batch);
-//   tape.backward(out.total);
+//   adam.step(model.parameters().all(), tape.backward(out.total));
 
 #include <twotower/models/alignment.h>
 #include <twotower/models/debias.h>
@@ -50,6 +50,13 @@ class TwoTower {
   void set_anchor();
   bool has_anchor() const { return anchor_ != nullptr; }
   ParameterSet<T>* anchor_parameters() const { return anchor_ ? &anchor_->parameters : nullptr; }
+
+  // Parameters that learn at another rate than the towers: small estimators beside them. For Optimizer::set_rate_scale.
+  struct RateScale {
+    const Parameter<T>* parameter;
+    double scale;
+  };
+  std::vector<RateScale> rate_scales() const;
 
   const ModelConfig& config() const { return config_; }
   ParameterSet<T>& parameters() const { return *parameters_; }

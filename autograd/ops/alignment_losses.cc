@@ -9,6 +9,21 @@ using namespace pair_rows;
 
 const Op kKl("alignment_kl"), kReward("alignment_reward"), kDpo("alignment_dpo");
 
+template <class T>
+void check_value(const Op& op, const Variable<T>& tau, const PairValue<T>& value, int64_t rows, int64_t columns) {
+  check_temperature(op, tau);
+  check(value.column_value.numel() == columns, op.name, "column_value has ", value.column_value.numel(),
+        " entries for ", columns, " columns");
+  check_exclusions(op, value.exclude, rows, columns);
+}
+
+template <class T>
+void check_anchor(const Op& op, const Anchor<T>& anchor, const Shape& u, const Shape& v) {
+  check(anchor.u.shape() == u && anchor.v.shape() == v, op.name, "the anchor has users ", anchor.u.shape(),
+        " and items ", anchor.v.shape(), ", the batch ", u, " and ", v);
+  check(anchor.tau > 0, op.name, "the anchor's temperature is ", anchor.tau, "; it must be positive");
+}
+
 // value_ij of one row; excluded columns at -inf.
 template <class T>
 void row_values(const PairValue<T>& value, int64_t i, const T* dots, int64_t m, T* out) {
@@ -59,7 +74,7 @@ float kl_loss(Tensor<float> u, Tensor<float> v, float tau, const PairValue<float
 template <class T>
 Variable<T> alignment_kl(Variable<T> u, Variable<T> v, Variable<T> tau, const PairValue<T>& value) {
   check_sizes(kKl, u.shape(), v.shape());
-  check_exclusions(kKl, value.exclude, u.rows(), v.rows());
+  check_value(kKl, tau, value, u.rows(), v.rows());
   Tape<T>& tape = u.tape();
   ScoreGradients<T>* grads = make_gradients(tape, u, v, tau);
   const Tensor<T> y = tape.make({1});
@@ -71,7 +86,8 @@ template <class T>
 Variable<T> alignment_reward(Variable<T> u, Variable<T> v, Variable<T> tau, const PairValue<T>& value,
                              const Anchor<T>& anchor, T beta) {
   check_sizes(kReward, u.shape(), v.shape());
-  check_exclusions(kReward, value.exclude, u.rows(), v.rows());
+  check_value(kReward, tau, value, u.rows(), v.rows());
+  check_anchor(kReward, anchor, u.shape(), v.shape());
   Tape<T>& tape = u.tape();
   ScoreGradients<T>* grads = make_gradients(tape, u, v, tau);
   const Tensor<T> y = tape.make({1});
@@ -110,7 +126,8 @@ template <class T>
 Variable<T> alignment_dpo(Variable<T> u, Variable<T> v, Variable<T> tau, const PairValue<T>& value,
                           const Anchor<T>& anchor, T beta, int64_t strides) {
   check_sizes(kDpo, u.shape(), v.shape());
-  check_exclusions(kDpo, value.exclude, u.rows(), v.rows());
+  check_value(kDpo, tau, value, u.rows(), v.rows());
+  check_anchor(kDpo, anchor, u.shape(), v.shape());
   Tape<T>& tape = u.tape();
   ScoreGradients<T>* grads = make_gradients(tape, u, v, tau);
   const Tensor<T> y = tape.make({1});

@@ -1,45 +1,21 @@
 #include <twotower/autograd/ops/attention.h>
 #include <twotower/autograd/ops/attention_loops.h>
 #include <twotower/autograd/ops/linear_blocks.h>
+#include <twotower/autograd/ops/offsets.h>
 #include <twotower/tensor/gemm.h>
 
 namespace tt {
 namespace {
 
-const Op kPositional("add_positional"), kAttention("multihead_attention"), kAttentionReference("attention_reference"),
-    kNewest("newest_attention"), kZeroIfEmpty("zero_if_empty");
+const Op kAttention("multihead_attention"), kAttentionReference("attention_reference"), kNewest("newest_attention");
 
 using namespace attention_loops;
 
 template <class T>
 void check_sequences(const Op& op, int64_t rows, int64_t dim, Tensor<const int64_t> offsets, int64_t heads) {
   check(heads >= 1 && dim % heads == 0, op.name, heads, " heads do not divide the width ", dim);
-  check(offsets.numel() >= 1 && offsets[offsets.numel() - 1] == rows, op.name, "the offsets end at ",
-        offsets.numel() ? offsets[offsets.numel() - 1] : 0, ", the input has ", rows, " rows");
+  check_offsets(op, offsets, rows);
 }
-
-}  // namespace
-
-template <class T>
-Variable<T> add_positional(Variable<T> x, Tensor<const int64_t> offsets, Tensor<const T> encoding) {
-  const int64_t sequences = offsets.numel() - 1, d = x.cols(), capacity = encoding.rows();
-  check(encoding.cols() == d, kPositional.name, "encoding ", encoding.shape(), " does not fit ", x.shape());
-  Tape<T>& tape = x.tape();
-  const Tensor<T> xv = x.value(), y = tape.make(x.shape());
-  parallel_for(0, sequences, 64, [&](int64_t lo, int64_t hi) {
-    for (int64_t s = lo; s < hi; ++s) {
-      check(offsets[s + 1] - offsets[s] <= capacity, kPositional.name, "sequence ", s, " has ",
-            offsets[s + 1] - offsets[s], " rows, more than the capacity ", capacity);
-      const T *e = encoding.row(capacity - 1), *from = xv.data() + offsets[s] * d;  // newest first, last row first
-      T* to = y.data() + offsets[s] * d;
-      for (int64_t r = offsets[s]; r < offsets[s + 1]; ++r, e -= d, from += d, to += d)
-        for (int64_t j = 0; j < d; ++j) to[j] = from[j] + e[j];
-    }
-  });
-  return tape.record(kPositional, y, {x}, [=](const Tensor<T>& dout) { x.give_grad(dout); });
-}
-
-namespace {
 
 // Whole sequences that pass through a layer together: their rows, times the eleven widths of what the
 // backward pass keeps of them, fill most of the L2 cache.
@@ -105,7 +81,7 @@ Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_i
     const int64_t chunks = groups.count == 0 ? 0 : (groups.count + per_chunk - 1) / per_chunk;
     const int64_t matrices = (wide + dim) * dim, stride = matrices + wide + dim;
     const Tensor<T> partial = x.tape().make({chunks, stride});
-    const GradTarget<T> dx = x.requires_grad() ? x.grad_target() : GradTarget<T>{};
+    const Accumulator<T> dx = x.accumulator();
     parallel_for(0, groups.count, per_chunk, [&](int64_t lo, int64_t hi) {
       T *dw_in = partial.data() + lo / per_chunk * stride, *dw_out = dw_in + wide * dim;
       T *db_in = dw_in + matrices, *db_out = db_in + wide;
@@ -123,13 +99,14 @@ Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_i
                            dim, heads, dmix, dqkv);
         add_column_sums(dqkv, g.rows, wide, db_in);
         gemm<T>(true, false, wide, dim, g.rows, 1, dqkv, wide, in, dim, beta, dw_in, dim);
-        if (dx.data)
-          gemm<T>(false, false, g.rows, dim, wide, 1, dqkv, wide, wi.data(), dim, dx.beta(), dx.data + g.row * dim,
+        if (dx)
+          gemm<T>(false, false, g.rows, dim, wide, 1, dqkv, wide, wi.data(), dim, 1, dx.rows(g.row, g.row + g.rows),
                   dim);
       }
     });
     const auto add_up = [&](Variable<T> to, int64_t at) {
-      if (to.requires_grad()) add_partials(to.grad_target(), partial.data() + at, chunks, stride, to.value().numel());
+      if (const Accumulator<T> sum = to.accumulator())
+        add_partials(sum, partial.data() + at, chunks, stride, to.numel());
     };
     add_up(w_in, 0), add_up(w_out, wide * dim), add_up(b_in, matrices), add_up(b_out, matrices + wide);
   });
@@ -158,7 +135,7 @@ Variable<T> attention_reference(Variable<T> qkv, Tensor<const int64_t> offsets, 
     at += len * len;
   }
   return tape.record(kAttentionReference, y, {qkv}, [=](const Tensor<T>& dout) {
-    const Tensor<T> dqkv = qkv.grad_to_add();
+    const Tensor<T> dqkv(qkv.accumulator().all(), qkv.shape());
     int64_t start = 0;
     for (int64_t s = 0; s < sequences; ++s) {
       const int64_t len = offsets[s + 1] - offsets[s];
@@ -217,59 +194,30 @@ Variable<T> newest_attention(Variable<T> query, Variable<T> x, Variable<T> w, Va
     for (int64_t h = 0; h < heads; ++h)
       gemm<T>(false, false, sequences, dim, d, 1, dout.data() + h * d, dim, wv + h * d * dim, dim, 0,
               dpooled.data() + h * dim, wide);
-    const GradTarget<T> dx = x.requires_grad() ? x.grad_target() : GradTarget<T>{t.make(x.shape()).data(), false};
+    const Accumulator<T> dx = x.accumulator(), dq = query.accumulator(), dw = w.accumulator(), db = b.accumulator();
     attention_last_backward(qk.data(), xv.data(), offsets.data(), sequences, dim, heads, dpooled.data(), dqk.data(),
-                            dx.data, dx.add);
-    const GradTarget<T> dq = query.requires_grad() ? query.grad_target() : GradTarget<T>{};
-    const Tensor<T> dw = w.requires_grad() ? w.grad_to_add() : Tensor<T>();
+                            dx ? dx.all() : t.make(x.shape()).data(), /*accumulate_dx=*/static_cast<bool>(dx));
+    T *dquery = dq ? dq.all() : nullptr, *dweight = dw ? dw.all() : nullptr;
     for (int64_t h = 0; h < heads; ++h) {
       const int64_t block = h * d * dim;
-      if (dq.data)
-        gemm<T>(false, true, sequences, d, dim, 1, dqk.data() + h * dim, wide, wk + block, dim, dq.beta(),
-                dq.data + h * d, dim);
+      if (dq)
+        gemm<T>(false, true, sequences, d, dim, 1, dqk.data() + h * dim, wide, wk + block, dim, 1, dquery + h * d, dim);
       if (!dw) continue;
       gemm<T>(true, false, d, dim, sequences, 1, q.data() + h * d, dim, dqk.data() + h * dim, wide, 1,
-              dw.row(dim) + block, dim);
+              dweight + dim * dim + block, dim);
       gemm<T>(true, false, d, dim, sequences, 1, dout.data() + h * d, dim, pooled.data() + h * dim, wide, 1,
-              dw.row(2 * dim) + block, dim);
+              dweight + 2 * dim * dim + block, dim);
     }
-    if (b.requires_grad()) {
-      T* db = b.grad_to_add().data() + 2 * dim;
-      const T* row = dout.data();
-      for (int64_t s = 0; s < sequences; ++s, row += dim)
-        for (int64_t j = 0; j < dim; ++j) db[j] += row[j];
-    }
-  });
-}
-
-template <class T>
-Variable<T> zero_if_empty(Variable<T> x, Tensor<const int64_t> offsets) {
-  const int64_t sequences = offsets.numel() - 1, d = x.cols();
-  check(x.rows() == sequences, kZeroIfEmpty.name, x.rows(), " rows for ", sequences, " sequences");
-  Tape<T>& tape = x.tape();
-  const Tensor<T> y = tape.make(x.shape());
-  std::copy(x.value().begin(), x.value().end(), y.data());
-  for (int64_t s = 0; s < sequences; ++s)
-    if (offsets[s] == offsets[s + 1]) std::fill_n(y.row(s), d, T(0));
-  return tape.record(kZeroIfEmpty, y, {x}, [=](const Tensor<T>& dout) {
-    const GradTarget<T> dx = x.grad_target();
-    for (int64_t s = 0; s < sequences; ++s) {
-      const T* from = dout.data() + s * d;
-      T* to = dx.data + s * d;
-      const bool keep = offsets[s] < offsets[s + 1];
-      for (int64_t j = 0; j < d; ++j) to[j] = (dx.add ? to[j] : T(0)) + (keep ? from[j] : T(0));
-    }
+    if (db) add_column_sums(dout.data(), sequences, dim, db.all() + 2 * dim);
   });
 }
 
 #define TT_INSTANTIATE(T)                                                                                          \
-  template Variable<T> add_positional(Variable<T>, Tensor<const int64_t>, Tensor<const T>);                        \
   template Variable<T> multihead_attention(Variable<T>, Variable<T>, Variable<T>, Variable<T>, Variable<T>,        \
                                            Tensor<const int64_t>, int64_t);                                        \
   template Variable<T> attention_reference(Variable<T>, Tensor<const int64_t>, int64_t);                           \
   template Variable<T> newest_attention(Variable<T>, Variable<T>, Variable<T>, Variable<T>, Tensor<const int64_t>, \
-                                        int64_t);                                                                  \
-  template Variable<T> zero_if_empty(Variable<T>, Tensor<const int64_t>);
+                                        int64_t);
 TT_INSTANTIATE(float)
 TT_INSTANTIATE(double)
 #undef TT_INSTANTIATE

@@ -6,11 +6,6 @@
 
 namespace tt {
 
-// x: [N, D], row r of a sequence (0 = newest) gets encoding row capacity - 1 - r of `encoding` [capacity, D], a
-// constant: the newest item always meets the same row, however long the history is.
-template <class T>
-Variable<T> add_positional(Variable<T> x, Tensor<const int64_t> offsets, Tensor<const T> encoding);
-
 // A whole layer, [N, D] -> [N, D]: y = attention(x W_in^T + b_in) W_out^T + b_out with w_in: [3D, D] (Q | K |
 // V) and w_out: [D, D]. A group of sequences goes through all three while it is in the cache, and scores are
 // never stored: the backward pass makes them again.
@@ -29,9 +24,5 @@ Variable<T> attention_reference(Variable<T> qkv, Tensor<const int64_t> offsets, 
 template <class T>
 Variable<T> newest_attention(Variable<T> query, Variable<T> x, Variable<T> w, Variable<T> b,
                              Tensor<const int64_t> offsets, int64_t heads);
-
-// Rows of x: [S, D] that belong to an empty sequence become zero.
-template <class T>
-Variable<T> zero_if_empty(Variable<T> x, Tensor<const int64_t> offsets);
 
 }  // namespace tt

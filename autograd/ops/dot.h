@@ -1,5 +1,5 @@
 #pragma once
-// The inner product of two rows, in their own precision and in order.
+// The two loops of every product by hand: in the precision of their rows, and in order.
 
 #include <cstdint>
 
@@ -10,6 +10,12 @@ T dot(const T* a, const T* b, int64_t n) {
   T s = 0;
   for (int64_t i = 0; i < n; ++i) s += a[i] * b[i];
   return s;
+}
+
+// to += factor * from
+template <class T>
+void add_times(T* to, const T* from, T factor, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) to[i] += factor * from[i];
 }
 
 }  // namespace tt

@@ -1,5 +1,5 @@
+#include <twotower/autograd/ops/elements.h>
 #include <twotower/autograd/ops/elementwise.h>
-#include <twotower/tensor/parallel.h>
 
 #include <cmath>
 #include <numbers>
@@ -7,105 +7,29 @@
 namespace tt {
 namespace {
 
-constexpr int64_t kGrain = 32768;  // elements; less is not worth a second thread
-
 // y = f(x); dx += dout * df(x, y).
 template <class T, class F, class DF>
 Variable<T> unary(const Op& op, Variable<T> x, F f, DF df) {
   Tape<T>& tape = x.tape();
   const Tensor<T> xv = x.value(), y = tape.make(x.shape());
-  parallel_for(0, y.numel(), kGrain, [&](int64_t lo, int64_t hi) {
+  parallel_for(0, y.numel(), kElementGrain, [&](int64_t lo, int64_t hi) {
     for (int64_t i = lo; i < hi; ++i) y[i] = f(xv[i]);
   });
   return tape.record(op, y, {x}, [=](const Tensor<T>& dout) {
-    const auto [dx, accumulate] = x.grad_target();
-    T* out = dx;
-    const bool add = accumulate;
-    parallel_for(0, y.numel(), kGrain, [&](int64_t lo, int64_t hi) {
-      for (int64_t i = lo; i < hi; ++i) out[i] = (add ? out[i] : T(0)) + dout[i] * df(xv[i], y[i]);
-    });
+    add_elements(x.accumulator(), y.shape(), [&](int64_t i) { return dout[i] * df(xv[i], y[i]); });
   });
 }
 
-// y = f(a, b); da += dout * dfa(a, b), db += dout * dfb(a, b).
-template <class T, class F, class DA, class DB>
-Variable<T> binary(const Op& op, Variable<T> a, Variable<T> b, F f, DA dfa, DB dfb) {
-  check(a.shape() == b.shape(), op.name, "shapes differ: ", a.shape(), " and ", b.shape());
-  Tape<T>& tape = a.tape();
-  const Tensor<T> av = a.value(), bv = b.value(), y = tape.make(a.shape());
-  parallel_for(0, y.numel(), kGrain, [&](int64_t lo, int64_t hi) {
-    for (int64_t i = lo; i < hi; ++i) y[i] = f(av[i], bv[i]);
-  });
-  return tape.record(op, y, {a, b}, [=](const Tensor<T>& dout) {
-    const auto push = [&](Variable<T> input, auto df) {
-      if (!input.requires_grad()) return;
-      const GradTarget<T> target = input.grad_target();
-      parallel_for(0, y.numel(), kGrain, [&](int64_t lo, int64_t hi) {
-        for (int64_t i = lo; i < hi; ++i)
-          target.data[i] = (target.add ? target.data[i] : T(0)) + dout[i] * df(av[i], bv[i]);
-      });
-    };
-    push(a, dfa);
-    push(b, dfb);
-  });
-}
+const Op kSquare("square"), kSqrt("sqrt"), kExp("exp"), kLog("log"), kTanh("tanh"), kSigmoid("sigmoid"),
+    kSoftplus("softplus"), kRelu("relu"), kGelu("gelu"), kClampMin("clamp_min"), kDropout("dropout"),
+    kDetach("detach", /*differentiable=*/false);
 
-const Op kAdd("add"), kSubtract("subtract"), kMultiply("multiply"), kDivide("divide"), kScale("scale"),
-    kDivideBy("divide_by"), kSquare("square"), kRelu("relu"), kGelu("gelu"), kSigmoid("sigmoid"), kExp("exp"),
-    kClampMin("clamp_min"), kDetach("detach", /*differentiable=*/false);
+template <class T>
+T sigmoid_of(T v) {
+  return 1 / (1 + std::exp(-v));
+}
 
 }  // namespace
-
-template <class T>
-Variable<T> add(Variable<T> a, Variable<T> b) {
-  return binary(
-      kAdd, a, b, [](T x, T y) { return x + y; }, [](T, T) { return T(1); }, [](T, T) { return T(1); });
-}
-
-template <class T>
-Variable<T> subtract(Variable<T> a, Variable<T> b) {
-  return binary(
-      kSubtract, a, b, [](T x, T y) { return x - y; }, [](T, T) { return T(1); }, [](T, T) { return T(-1); });
-}
-
-template <class T>
-Variable<T> multiply(Variable<T> a, Variable<T> b) {
-  return binary(
-      kMultiply, a, b, [](T x, T y) { return x * y; }, [](T, T y) { return y; }, [](T x, T) { return x; });
-}
-
-template <class T>
-Variable<T> divide(Variable<T> a, Variable<T> b) {
-  return binary(
-      kDivide, a, b, [](T x, T y) { return x / y; }, [](T, T y) { return 1 / y; },
-      [](T x, T y) { return -x / (y * y); });
-}
-
-template <class T>
-Variable<T> scale(Variable<T> x, T factor) {
-  return unary(
-      kScale, x, [=](T v) { return v * factor; }, [=](T, T) { return factor; });
-}
-
-template <class T>
-Variable<T> divide_by(Variable<T> x, Variable<T> s) {
-  check(s.value().numel() == 1, kDivideBy.name, "the divisor has shape ", s.shape(), "; it must have one element");
-  Tape<T>& tape = x.tape();
-  const Tensor<T> y = tape.make(x.shape());
-  const T divisor = s.item();
-  for (int64_t i = 0; i < y.numel(); ++i) y[i] = x.value()[i] / divisor;
-  return tape.record(kDivideBy, y, {x, s}, [=](const Tensor<T>& dout) {
-    if (x.requires_grad()) {
-      const GradTarget<T> dx = x.grad_target();
-      for (int64_t i = 0; i < y.numel(); ++i) dx.data[i] = (dx.add ? dx.data[i] : T(0)) + dout[i] / divisor;
-    }
-    if (s.requires_grad()) {
-      T sum = 0;  // d(x/s)/ds = -(x/s)/s
-      for (int64_t i = 0; i < y.numel(); ++i) sum += dout[i] * y[i];
-      s.grad_to_add()[0] -= sum / divisor;
-    }
-  });
-}
 
 template <class T>
 Variable<T> square(Variable<T> x) {
@@ -114,9 +38,45 @@ Variable<T> square(Variable<T> x) {
 }
 
 template <class T>
+Variable<T> sqrt(Variable<T> x) {
+  return unary(
+      kSqrt, x, [](T v) { return std::sqrt(v); }, [](T, T y) { return T(0.5) / y; });
+}
+
+template <class T>
+Variable<T> exp(Variable<T> x) {
+  return unary(
+      kExp, x, [](T v) { return std::exp(v); }, [](T, T y) { return y; });
+}
+
+template <class T>
+Variable<T> log(Variable<T> x) {
+  return unary(
+      kLog, x, [](T v) { return std::log(v); }, [](T v, T) { return 1 / v; });
+}
+
+template <class T>
+Variable<T> tanh(Variable<T> x) {
+  return unary(
+      kTanh, x, [](T v) { return std::tanh(v); }, [](T, T y) { return 1 - y * y; });
+}
+
+template <class T>
+Variable<T> sigmoid(Variable<T> x) {
+  return unary(kSigmoid, x, sigmoid_of<T>, [](T, T y) { return y * (1 - y); });
+}
+
+template <class T>
+Variable<T> softplus(Variable<T> x) {
+  return unary(
+      kSoftplus, x, [](T v) { return std::max(v, T(0)) + std::log1p(std::exp(-std::abs(v))); },
+      [](T v, T) { return sigmoid_of(v); });
+}
+
+template <class T>
 Variable<T> relu(Variable<T> x) {
   return unary(
-      kRelu, x, [](T v) { return v > 0 ? v : T(0); }, [](T v, T) { return v > 0 ? T(1) : T(0); });
+      kRelu, x, [](T v) { return v < 0 ? T(0) : v; }, [](T v, T) { return v <= 0 ? T(0) : T(1); });
 }
 
 template <class T>
@@ -131,21 +91,28 @@ Variable<T> gelu(Variable<T> x) {
 }
 
 template <class T>
-Variable<T> sigmoid(Variable<T> x) {
-  return unary(
-      kSigmoid, x, [](T v) { return 1 / (1 + std::exp(-v)); }, [](T, T y) { return y * (1 - y); });
-}
-
-template <class T>
-Variable<T> exp(Variable<T> x) {
-  return unary(
-      kExp, x, [](T v) { return std::exp(v); }, [](T, T y) { return y; });
-}
-
-template <class T>
-Variable<T> clamp_min(Variable<T> x, T floor) {
+Variable<T> clamp_min(Variable<T> x, std::type_identity_t<T> floor) {
   return unary(
       kClampMin, x, [=](T v) { return v < floor ? floor : v; }, [=](T v, T) { return v >= floor ? T(1) : T(0); });
+}
+
+template <class T>
+Variable<T> dropout(Variable<T> x, double probability, const Philox& random, uint64_t first) {
+  check(probability >= 0 && probability < 1, kDropout.name, "the probability is ", probability,
+        "; it must be at least 0 and less than 1");
+  Tape<T>& tape = x.tape();
+  const Tensor<T> xv = x.value(), factor = tape.make(x.shape()), y = tape.make(x.shape());
+  const auto least = static_cast<uint32_t>(probability * 4294967296.0);
+  const T kept = static_cast<T>(1 / (1 - probability));
+  parallel_for(0, y.numel(), kElementGrain, [&](int64_t lo, int64_t hi) {
+    for (int64_t i = lo; i < hi; ++i) {
+      factor[i] = random.bits(first + static_cast<uint64_t>(i)) < least ? T(0) : kept;
+      y[i] = xv[i] * factor[i];
+    }
+  });
+  return tape.record(kDropout, y, {x}, [=](const Tensor<T>& dout) {
+    add_elements(x.accumulator(), y.shape(), [&](int64_t i) { return dout[i] * factor[i]; });
+  });
 }
 
 template <class T>
@@ -153,19 +120,18 @@ Variable<T> detach(Variable<T> x) {
   return x.tape().record(kDetach, x.value(), {x}, [](const Tensor<T>&) {});
 }
 
-#define TT_INSTANTIATE(T)                                   \
-  template Variable<T> add(Variable<T>, Variable<T>);       \
-  template Variable<T> subtract(Variable<T>, Variable<T>);  \
-  template Variable<T> multiply(Variable<T>, Variable<T>);  \
-  template Variable<T> divide(Variable<T>, Variable<T>);    \
-  template Variable<T> scale(Variable<T>, T);               \
-  template Variable<T> divide_by(Variable<T>, Variable<T>); \
-  template Variable<T> square(Variable<T>);                 \
-  template Variable<T> relu(Variable<T>);                   \
-  template Variable<T> gelu(Variable<T>);                   \
-  template Variable<T> sigmoid(Variable<T>);                \
-  template Variable<T> exp(Variable<T>);                    \
-  template Variable<T> clamp_min(Variable<T>, T);           \
+#define TT_INSTANTIATE(T)                                                     \
+  template Variable<T> square(Variable<T>);                                   \
+  template Variable<T> sqrt(Variable<T>);                                     \
+  template Variable<T> exp(Variable<T>);                                      \
+  template Variable<T> log(Variable<T>);                                      \
+  template Variable<T> tanh(Variable<T>);                                     \
+  template Variable<T> sigmoid(Variable<T>);                                  \
+  template Variable<T> softplus(Variable<T>);                                 \
+  template Variable<T> relu(Variable<T>);                                     \
+  template Variable<T> gelu(Variable<T>);                                     \
+  template Variable<T> clamp_min(Variable<T>, T);                             \
+  template Variable<T> dropout(Variable<T>, double, const Philox&, uint64_t); \
   template Variable<T> detach(Variable<T>);
 TT_INSTANTIATE(float)
 TT_INSTANTIATE(double)

@@ -5,17 +5,14 @@
 
 namespace tt {
 
+// What a lookup hands back to a parameter: the touched rows (row_grad.h), so that the cost grows with the batch and an
+// optimizer leaves the other rows alone; or a gradient of the table's whole shape, for tables so small that every row
+// may move in every step (Adam's momentum then does). To anything but a parameter it is always dense.
+enum class TableGradient { rows, dense };
+
 // table: [rows, d], ids: [n] -> [n, d]. The id -1 stands for "nothing" and gives a row of zeros. Any other id outside
-// the table throws. If the table is a Parameter with is_table set, its gradient is a RowGrad; else it is dense.
+// the table throws. The ids must stay where they are until the backward pass is over.
 template <class T>
-Variable<T> embedding(Variable<T> table, Tensor<const int64_t> ids);
-
-// Rows [begin, end) of x, as a view of the same memory.
-template <class T>
-Variable<T> slice_rows(Variable<T> x, int64_t begin, int64_t end);
-
-// a over b: [m, d], [n, d] -> [m + n, d].
-template <class T>
-Variable<T> concat_rows(Variable<T> a, Variable<T> b);
+Variable<T> embedding(Variable<T> table, Tensor<const int64_t> ids, TableGradient gradient = TableGradient::rows);
 
 }  // namespace tt

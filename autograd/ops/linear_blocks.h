@@ -23,14 +23,6 @@ inline void add_column_sums(const float* x, int64_t rows, int64_t n, float* sum)
   kernels::column_sums_to(sum, x, rows, n);
 }
 
-// y[i, :] += bias
-template <class T>
-void add_bias_rows(T* y, const T* bias, int64_t rows, int64_t n) {
-  for (int64_t i = 0; i < rows; ++i, y += n)
-    for (int64_t j = 0; j < n; ++j) y[j] += bias[j];
-}
-using kernels::add_bias_rows;
-
 // dx = y > 0 ? dy : 0
 template <class T>
 void relu_backward(T* dx, const T* dy, const T* y, int64_t n) {
@@ -45,13 +37,13 @@ void add_to(T* y, const T* x, int64_t n) {
 }
 using kernels::add_to;
 
-// to (+)= partial[0] + partial[1] + ..., in this order. partial: [count, stride].
+// to += partial[0] + partial[1] + ..., in this order. partial: [count, stride].
 template <class T>
-void add_partials(GradTarget<T> to, const T* partial, int64_t count, int64_t stride, int64_t n) {
+void add_partials(Accumulator<T> dw, const T* partial, int64_t count, int64_t stride, int64_t n) {
+  T* to = dw.all();
   const int64_t grain = std::clamp<int64_t>(65536 / std::max<int64_t>(count, 1), 512, 32768);
   parallel_for(0, n, grain, [&](int64_t lo, int64_t hi) {
-    if (!to.add) std::fill(to.data + lo, to.data + hi, T(0));
-    for (int64_t c = 0; c < count; ++c) add_to(to.data + lo, partial + c * stride + lo, hi - lo);
+    for (int64_t c = 0; c < count; ++c) add_to(to + lo, partial + c * stride + lo, hi - lo);
   });
 }
 

@@ -1,4 +1,6 @@
+#include <twotower/autograd/ops/dot.h>
 #include <twotower/autograd/ops/losses.h>
+#include <twotower/autograd/ops/row_loop.h>
 
 #include <cmath>
 
@@ -21,11 +23,10 @@ Variable<T> bce_with_logits(Variable<T> logits, Tensor<const T> targets) {
     total += std::max(x[i], T(0)) - x[i] * targets[i] + std::log1p(std::exp(-std::abs(x[i])));
   y[0] = total * share;
   return tape.record(kBce, y, {logits}, [=](const Tensor<T>& dout) {
-    const GradTarget<T> dx = logits.grad_target();
-    for (int64_t i = 0; i < x.numel(); ++i) {
+    add_elements(logits.accumulator(), x.shape(), [&](int64_t i) {
       const T p = 1 / (1 + std::exp(-x[i]));
-      dx.data[i] = (dx.add ? dx.data[i] : T(0)) + dout[0] * share * (p - targets[i]);
-    }
+      return dout[0] * share * (p - targets[i]);
+    });
   });
 }
 
@@ -51,13 +52,12 @@ Variable<T> examined_bce_with_logits(Variable<T> logits, Tensor<const T> targets
   }
   y[0] = total * share;
   return tape.record(kExaminedBce, y, {logits}, [=](const Tensor<T>& dout) {
-    const GradTarget<T> dx = logits.grad_target();
-    for (int64_t i = 0; i < m * n; ++i) {
+    add_elements(logits.accumulator(), x.shape(), [&](int64_t i) {
       const T e = examination[i / n], s = std::exp(-std::abs(x[i]));
       const T not_p = x[i] > 0 ? s / (1 + s) : 1 / (1 + s);  // 1 - sigmoid
       const T miss = x[i] > 0 ? e * s / ((1 + s) * (1 - e + s)) : e * s / ((1 + s) * (1 + (1 - e) * s));
-      dx.data[i] = (dx.add ? dx.data[i] : T(0)) + dout[0] * share * ((1 - targets[i]) * miss - targets[i] * not_p);
-    }
+      return dout[0] * share * ((1 - targets[i]) * miss - targets[i] * not_p);
+    });
   });
 }
 
@@ -65,6 +65,9 @@ template <class T>
 Variable<T> cross_entropy(Variable<T> scores, Tensor<const int64_t> targets) {
   const int64_t m = scores.rows(), n = scores.cols();
   check(targets.numel() == m, kCrossEntropy.name, targets.numel(), " targets for ", m, " rows");
+  for (int64_t i = 0; i < m; ++i)
+    check(targets[i] >= 0 && targets[i] < n, kCrossEntropy.name, "target ", targets[i], " in row ", i,
+          "; the columns are 0 to ", n - 1);
   Tape<T>& tape = scores.tape();
   const Tensor<T> s = scores.value(), y = tape.make({m}), p = tape.make({m, n});
   for (int64_t i = 0; i < m; ++i) {
@@ -75,12 +78,10 @@ Variable<T> cross_entropy(Variable<T> scores, Tensor<const int64_t> targets) {
     y[i] = std::log(total) + top - s.row(i)[targets[i]];
   }
   return tape.record(kCrossEntropy, y, {scores}, [=](const Tensor<T>& dout) {
-    const GradTarget<T> ds = scores.grad_target();
-    for (int64_t i = 0; i < m; ++i)
-      for (int64_t j = 0; j < n; ++j) {
-        T& to = ds.data[i * n + j];
-        to = (ds.add ? to : T(0)) + dout[i] * (p.row(i)[j] - (j == targets[i] ? T(1) : T(0)));
-      }
+    add_each_row(scores.accumulator(), m, n, [&](int64_t i, T* ds) {
+      add_times(ds, p.row(i), dout[i], n);
+      ds[targets[i]] -= dout[i];
+    });
   });
 }
 

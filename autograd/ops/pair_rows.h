@@ -3,6 +3,8 @@
 // the place of its dots, and the products that carry these back to u and v. Included by the sources of such
 // losses alone.
 
+#include <twotower/autograd/ops/elements.h>
+#include <twotower/autograd/ops/offsets.h>
 #include <twotower/autograd/ops/retrieval_losses.h>
 #include <twotower/tensor/gemm.h>
 #include <twotower/tensor/parallel.h>
@@ -23,14 +25,33 @@ inline void check_sizes(const Op& op, const Shape& u, const Shape& v) {
         " must have the same width");
 }
 
-// A column that does not exist would be written outside its row.
+// The temperature: one positive number.
+template <class T>
+void check_temperature(const Op& op, const Variable<T>& tau) {
+  check(tau.numel() == 1, op.name, "the temperature has shape ", tau.shape(), "; it must have one element");
+  check(tau.item() > 0, op.name, "the temperature is ", tau.item(), "; it must be positive");
+}
+
+// One number a column, or none at all.
+template <class T>
+void check_columns(const Op& op, const char* what, Tensor<const T> values, int64_t columns) {
+  check(values.numel() == 0 || values.numel() == columns, op.name, what, " has ", values.numel(), " entries for ",
+        columns, " columns");
+}
+
+// Lists of columns in compressed rows: what is not there would be read or written outside its row.
+inline void check_lists(const Op& op, const char* what, Tensor<const int64_t> offsets, Tensor<const int32_t> list,
+                        int64_t rows, int64_t columns) {
+  if (offsets.numel() == 0) return;
+  check(offsets.numel() == rows + 1, op.name, what, " for ", offsets.numel() - 1, " rows, the batch has ", rows);
+  check_offsets(op, offsets, list.numel());
+  for (int64_t k = 0; k < list.numel(); ++k)
+    check(list[k] >= 0 && list[k] < columns, op.name, what, ": column ", list[k], "; the columns are 0 to ",
+          columns - 1);
+}
+
 inline void check_exclusions(const Op& op, const Exclusions& exclude, int64_t rows, int64_t columns) {
-  if (exclude.offsets.numel() == 0) return;
-  check(exclude.offsets.numel() == rows + 1, op.name, "exclusions for ", exclude.offsets.numel() - 1,
-        " rows, the batch has ", rows);
-  for (int64_t k = 0; k < exclude.offsets[rows]; ++k)
-    check(exclude.columns[k] >= 0 && exclude.columns[k] < columns, op.name, "excluded column ", exclude.columns[k],
-          "; the columns are 0 to ", columns - 1);
+  check_lists(op, "exclusions", exclude.offsets, exclude.columns, rows, columns);
 }
 
 // The shape of all these losses: for each row i, a function of its dots with all columns gives the row's loss
@@ -90,19 +111,10 @@ ScoreGradients<T>* make_gradients(Tape<T>& tape, Variable<T> u, Variable<T> v, V
 }
 
 template <class T>
-void push(Variable<T> x, Tensor<T> share, T upstream) {
-  if (!x.requires_grad()) return;
-  const GradTarget<T> dx = x.grad_target();
-  parallel_for(0, share.numel(), 32768, [&](int64_t lo, int64_t hi) {
-    for (int64_t i = lo; i < hi; ++i) dx.data[i] = (dx.add ? dx.data[i] : T(0)) + upstream * share[i];
-  });
-}
-
-template <class T>
 void push(Variable<T> u, Variable<T> v, Variable<T> tau, const ScoreGradients<T>* g, T upstream) {
-  push(u, g->du, upstream);
-  push(v, g->dv, upstream);
-  if (tau.requires_grad()) tau.grad_to_add()[0] += upstream * g->dtau;
+  add_elements(u.accumulator(), u.shape(), [=](int64_t i) { return upstream * g->du[i]; });
+  add_elements(v.accumulator(), v.shape(), [=](int64_t i) { return upstream * g->dv[i]; });
+  add_elements(tau.accumulator(), tau.shape(), [=](int64_t) { return upstream * g->dtau; });
 }
 
 // p = softmax(p) in place, entries of -inf become 0; returns log of the sum of exponentials.

@@ -9,18 +9,25 @@ using namespace pair_rows;
 
 const Op kInBatch("in_batch_softmax"), kScores("candidate_scores");
 
+// Everything that a caller hands over, against B rows and M columns.
 template <class T>
-void check_positives(const Op& op, const Candidates<T>& c, int64_t rows, int64_t columns) {
+void check_candidates(const Op& op, const Candidates<T>& c, int64_t rows, int64_t columns) {
+  check_columns(op, "log Q", c.log_q, columns);
+  check_exclusions(op, c.exclude, rows, columns);
   const Positives& p = c.positives;
-  if (p.offsets.numel() == 0) return;
-  check(p.offsets.numel() == rows + 1, op.name, "positives for ", p.offsets.numel() - 1, " rows, the batch has ", rows);
+  if (p.offsets.numel() == 0) {
+    check(c.target.numel() == 0 || c.target.numel() == rows, op.name, c.target.numel(), " targets for ", rows, " rows");
+    check(c.target || columns >= rows, op.name, columns, " item columns for ", rows, " users");
+    for (int64_t i = 0; i < c.target.numel(); ++i)
+      check(c.target[i] >= 0 && c.target[i] < columns, op.name, "target ", c.target[i], " in row ", i,
+            "; the columns are 0 to ", columns - 1);
+    return;
+  }
+  check_lists(op, "positives", p.offsets, p.columns, rows, columns);
   check(!c.target && c.exclude.offsets.numel() == 0 && c.hard_negatives == 0 && !c.positive_uncorrected, op.name,
         "rows with several positives take no targets, exclusions, hard negatives or uncorrected positives");
   for (int64_t i = 0; i < rows; ++i)
     check(p.offsets[i] < p.offsets[i + 1], op.name, "row ", i, " has no positive column");
-  for (int64_t k = 0; k < p.offsets[rows]; ++k)
-    check(p.columns[k] >= 0 && p.columns[k] < columns, op.name, "positive column ", p.columns[k],
-          "; the columns are 0 to ", columns - 1);
 }
 
 // Leaves only the `count` highest negatives of s; ties go to the lower column. scratch: [n].
@@ -139,21 +146,16 @@ Variable<T> in_batch_softmax(Variable<T> u, Variable<T> v, Variable<T> tau, Vari
   check_sizes(kInBatch, u.shape(), v.shape());
   const int64_t b = u.rows();
   check(weight.value().numel() == b, kInBatch.name, weight.value().numel(), " weights for ", b, " rows");
-  check_positives(kInBatch, candidates, b, v.rows());
-  check(b > 0 && (candidates.target || candidates.positives.offsets.numel() || v.rows() >= b), kInBatch.name, v.rows(),
-        " item columns for ", b, " users");
-  check_exclusions(kInBatch, candidates.exclude, b, v.rows());
-  check(tau.item() > 0, kInBatch.name, "the temperature is ", tau.item(), "; it must be positive");
+  check(b > 0, kInBatch.name, "the batch is empty");
+  check_candidates(kInBatch, candidates, b, v.rows());
+  check_temperature(kInBatch, tau);
   Tape<T>& tape = u.tape();
   ScoreGradients<T>* grads = make_gradients(tape, u, v, tau);
   const Tensor<T> ce = tape.make({b}), y = tape.make({1});
   y[0] = softmax_loss(u.value(), v.value(), tau.item(), weight.value(), candidates, ce, grads, tape.arena());
   return tape.record(kInBatch, y, {u, v, tau, weight}, [=](const Tensor<T>& dout) {
     if (grads) push(u, v, tau, grads, dout[0]);
-    if (weight.requires_grad()) {
-      const Tensor<T> dw = weight.grad_to_add();
-      for (int64_t i = 0; i < b; ++i) dw[i] += dout[0] * ce[i] / static_cast<T>(b);
-    }
+    add_elements(weight.accumulator(), weight.shape(), [=](int64_t i) { return dout[0] * ce[i] / static_cast<T>(b); });
   });
 }
 
@@ -161,6 +163,8 @@ template <class T>
 Variable<T> candidate_scores(Variable<T> dots, Variable<T> tau, const Candidates<T>& candidates) {
   Tape<T>& tape = dots.tape();
   const int64_t b = dots.rows(), m = dots.cols();
+  check_candidates(kScores, candidates, b, m);
+  check_temperature(kScores, tau);
   const Tensor<T> raw = dots.value(), y = tape.make(dots.shape());
   const T t = tau.item();
   const Tensor<T> scratch = tape.make({m});
@@ -169,14 +173,12 @@ Variable<T> candidate_scores(Variable<T> dots, Variable<T> tau, const Candidates
     to_scores(y.row(i), i, m, 1 / t, candidates, target_of(candidates, i), scratch.data());
   }
   return tape.record(kScores, y, {dots, tau}, [=](const Tensor<T>& dout) {
+    const auto passes = [=](int64_t i) { return y[i] != kMinusInf<T>; };
     T dtau = 0;
-    for (int64_t i = 0; i < dout.numel(); ++i) {
-      if (y[i] == kMinusInf<T>) dout[i] = 0;
-      dtau -= dout[i] * raw[i] / (t * t);
-      dout[i] /= t;
-    }
-    push(dots, dout, T(1));
-    if (tau.requires_grad()) tau.grad_to_add()[0] += dtau;
+    for (int64_t i = 0; i < dout.numel(); ++i)
+      if (passes(i)) dtau -= dout[i] * raw[i] / (t * t);
+    add_elements(dots.accumulator(), dots.shape(), [&](int64_t i) { return passes(i) ? dout[i] / t : T(0); });
+    add_elements(tau.accumulator(), tau.shape(), [=](int64_t) { return dtau; });
   });
 }
 

@@ -3,13 +3,20 @@
 // comparison of float with double both go through this list.
 
 #include <twotower/autograd/ops/alignment_losses.h>
+#include <twotower/autograd/ops/arithmetic.h>
 #include <twotower/autograd/ops/attention.h>
+#include <twotower/autograd/ops/blocks.h>
 #include <twotower/autograd/ops/elementwise.h>
 #include <twotower/autograd/ops/embedding.h>
+#include <twotower/autograd/ops/linear.h>
 #include <twotower/autograd/ops/losses.h>
 #include <twotower/autograd/ops/matmul.h>
+#include <twotower/autograd/ops/normalize.h>
 #include <twotower/autograd/ops/reduce.h>
 #include <twotower/autograd/ops/retrieval_losses.h>
+#include <twotower/autograd/ops/segments.h>
+#include <twotower/autograd/ops/shaping.h>
+#include <twotower/autograd/ops/softmax.h>
 #include <twotower/tensor/random.h>
 
 #include <functional>
@@ -109,31 +116,50 @@ inline Case last_positive(Case c) {
 inline std::vector<Case> cases() {
   using S = Shape;
   return {
-      TT_CASE("add", TT_SHAPES(S{3, 4}, S{3, 4}), add(x[0], x[1])),
-      TT_CASE("subtract", TT_SHAPES(S{3, 4}, S{3, 4}), subtract(x[0], x[1])),
-      TT_CASE("multiply", TT_SHAPES(S{3, 4}, S{3, 4}), multiply(x[0], x[1])),
-      positive(TT_CASE("divide", TT_SHAPES(S{3, 4}, S{3, 4}), divide(x[0], x[1]))),
-      TT_CASE("scale", TT_SHAPES(S{7}), scale(x[0], T(-1.7))),
-      positive(TT_CASE("divide_by", TT_SHAPES(S{3, 4}, S{1}), divide_by(x[0], x[1]))),
+      TT_CASE("add", TT_SHAPES(S{3, 4}, S{3, 4}), x[0] + x[1]),
+      TT_CASE("add", TT_SHAPES(S{3, 4}, S{4}), x[1] + x[0]),
+      TT_CASE("add", TT_SHAPES(S{3, 4}, S{3, 1}), x[0] + x[1]),
+      TT_CASE("add", TT_SHAPES(S{3, 4}, S{1}), x[0] + x[1]),
+      TT_CASE("subtract", TT_SHAPES(S{3, 4}, S{3, 4}), x[0] - x[1]),
+      TT_CASE("subtract", TT_SHAPES(S{3, 4}, S{4}), x[0] - x[1]),
+      TT_CASE("multiply", TT_SHAPES(S{3, 4}, S{3, 4}), x[0] * x[1]),
+      TT_CASE("multiply", TT_SHAPES(S{3, 4}, S{4}), x[1] * x[0]),
+      TT_CASE("multiply", TT_SHAPES(S{3, 4}, S{3, 1}), x[0] * x[1]),
+      TT_CASE("multiply", TT_SHAPES(S{3, 4}, S{1}), x[0] * x[1]),
+      positive(TT_CASE("divide", TT_SHAPES(S{3, 4}, S{3, 4}), x[0] / x[1])),
+      positive(TT_CASE("divide", TT_SHAPES(S{3, 4}, S{3, 1}), x[0] / x[1])),
+      positive(TT_CASE("divide", TT_SHAPES(S{3, 4}, S{1}), x[0] / x[1])),
+      TT_CASE("scale", TT_SHAPES(S{7}), x[0] * T(-1.7)),
+      TT_CASE("shift", TT_SHAPES(S{3, 4}), square(T(1.2) - x[0])),
       TT_CASE("square", TT_SHAPES(S{5}), square(x[0])),
+      positive(TT_CASE("sqrt", TT_SHAPES(S{3, 5}), sqrt(x[0]))),
+      TT_CASE("exp", TT_SHAPES(S{3, 5}), exp(x[0])),
+      positive(TT_CASE("log", TT_SHAPES(S{3, 5}), log(x[0]))),
+      TT_CASE("tanh", TT_SHAPES(S{3, 5}), tanh(x[0])),
+      TT_CASE("sigmoid", TT_SHAPES(S{3, 5}), sigmoid(x[0])),
+      TT_CASE("softplus", TT_SHAPES(S{3, 5}), softplus(x[0])),
       TT_CASE("relu", TT_SHAPES(S{3, 5}), relu(x[0])),
       TT_CASE("gelu", TT_SHAPES(S{3, 5}), gelu(x[0])),
-      TT_CASE("sigmoid", TT_SHAPES(S{3, 5}), sigmoid(x[0])),
-      TT_CASE("exp", TT_SHAPES(S{3, 5}), exp(x[0])),
       TT_CASE("clamp_min", TT_SHAPES(S{3, 5}), clamp_min(x[0], T(0.05))),
+      TT_CASE("dropout", TT_SHAPES(S{6, 5}), dropout(x[0], 0.4, Philox(3))),
+      TT_CASE("reshape", TT_SHAPES(S{3, 4}), square(reshape(x[0], S{2, 6}))),
+      TT_CASE("transpose", TT_SHAPES(S{3, 4}), transpose(x[0])),
       TT_CASE("matmul", TT_SHAPES(S{3, 4}, S{4, 2}), matmul(x[0], x[1])),
       TT_CASE("matmul", TT_SHAPES(S{3, 4}, S{2, 4}), matmul(x[0], x[1], true)),
       TT_CASE("linear", TT_SHAPES(S{3, 4}, S{3, 2}, S{5, 6}, S{5}), linear({x[0], x[1]}, x[2], x[3])),
       TT_CASE("linear", TT_SHAPES(S{3, 4}, S{5, 4}, S{5}), linear({x[0]}, x[1], x[2], Activation::relu)),
       TT_CASE("linear", TT_SHAPES(S{3, 4}, S{5, 4}), linear({x[0]}, x[1], Variable<T>())),
       TT_CASE("linear", TT_SHAPES(S{3, 4}, S{5, 8}, S{5}), linear({x[0], x[0]}, x[1], x[2])),
-      TT_CASE("add_bias", TT_SHAPES(S{3, 4}, S{4}), add_bias(x[0], x[1])),
+      TT_CASE("linear", TT_SHAPES(S{4, 4}, S{4}), linear({x[0]}, x[0], x[1])),
       TT_CASE("concat_columns", TT_SHAPES(S{3, 4}, S{3, 1}), concat_columns({x[0], x[1], x[0]})),
       TT_CASE("slice_columns", TT_SHAPES(S{3, 5}), slice_columns(x[0], 1, 4)),
       TT_CASE("sum", TT_SHAPES(S{3, 5}), sum(x[0])),
       TT_CASE("mean", TT_SHAPES(S{3, 5}), mean(x[0])),
+      TT_CASE("sum_axis", TT_SHAPES(S{3, 5}), sum(x[0], 0)),
+      TT_CASE("sum_axis", TT_SHAPES(S{3, 5}), mean(x[0], 1)),
       TT_CASE("max", TT_SHAPES(S{3, 5}), max(x[0])),
       TT_CASE("softmax_rows", TT_SHAPES(S{3, 5}), softmax_rows(x[0])),
+      TT_CASE("log_softmax_rows", TT_SHAPES(S{3, 5}), log_softmax_rows(x[0])),
       TT_CASE("row_dot", TT_SHAPES(S{3, 5}, S{3, 5}), row_dot(x[0], x[1])),
       TT_CASE("l2_normalize", TT_SHAPES(S{3, 5}), l2_normalize(x[0])),
       TT_CASE("layer_norm", TT_SHAPES(S{3, 5}, S{5}, S{5}), layer_norm(x[0], x[1], x[2])),
@@ -142,6 +168,9 @@ inline std::vector<Case> cases() {
       TT_CASE("block_dot", TT_SHAPES(S{3, 8}, S{3, 4}), block_dot(x[0], x[1])),
       TT_CASE("block_combine", TT_SHAPES(S{3, 2}, S{3, 8}), block_combine(x[0], x[1])),
       TT_CASE("embedding", TT_SHAPES(S{5, 3}), embedding(x[0], Tensor<const int64_t>(kIds, {5}))),
+      TT_CASE("embedding", TT_SHAPES(S{5, 3}), embedding(x[0], Tensor<const int64_t>(kIds, {5}), TableGradient::dense)),
+      TT_CASE("embedding", TT_SHAPES(S{5, 3}),
+              matmul(embedding(x[0], Tensor<const int64_t>(kIds, {5})), x[0], /*transpose_b=*/true)),
       TT_CASE("slice_rows", TT_SHAPES(S{5, 3}), slice_rows(x[0], 1, 4)),
       TT_CASE("slice_rows", TT_SHAPES(S{5}), slice_rows(x[0], 2, 5)),
       TT_CASE("concat_rows", TT_SHAPES(S{2, 3}, S{4, 3}), concat_rows(x[0], x[1])),

@@ -28,11 +28,11 @@ Result run(const testing::Case& c, F f) {
     inputs.push_back(tape.variable(x));
   }
   const Variable<T> y = f(tape, inputs);
-  tape.backward(y, Tensor<T>(const_cast<T*>(testing::numbers<T>(tape, y.shape(), 99).data()), y.shape()));
+  const Gradients<T> gradients = tape.backward(y, testing::numbers<T>(tape, y.shape(), 99));
   Result result;
   for (const T v : y.value()) result.numbers.push_back(static_cast<double>(v));
   for (const auto& x : inputs)
-    for (const T g : x.grad()) result.numbers.push_back(static_cast<double>(g));
+    for (const T g : gradients.of(x)) result.numbers.push_back(static_cast<double>(g));
   return result;
 }
 

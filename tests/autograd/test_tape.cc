@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 #include <twotower/autograd/graph.h>
+#include <twotower/autograd/ops/arithmetic.h>
 #include <twotower/autograd/ops/elementwise.h>
 #include <twotower/autograd/ops/matmul.h>
 #include <twotower/autograd/ops/reduce.h>
@@ -21,10 +22,10 @@ TEST_CASE("a tape's gradients, by hand: L = sum((x w)^2)") {
   x[0] = 3, x[1] = 5;
   for (int step = 0; step < 3; ++step) {  // the same after a reset
     const Variable<double> loss = sum(square(matmul(tape.constant(x), tape.parameter(w))));
-    tape.backward(loss);
-    CHECK(loss.item() == 1);  // (6 - 5)^2
-    CHECK(w.grad[0] == 6);    // 2 (xw) x
-    CHECK(w.grad[1] == 10);
+    const Gradients<double> gradients = tape.backward(loss);
+    CHECK(loss.item() == 1);               // (6 - 5)^2
+    CHECK(gradients.of(w).dense[0] == 6);  // 2 (xw) x
+    CHECK(gradients.of(w).dense[1] == 10);
     tape.reset();
   }
 }
@@ -76,5 +77,5 @@ TEST_CASE("an excluded column that does not exist is refused") {
   Candidates<float> candidates;
   candidates.exclude = {{offsets, {3}}, {columns, {1}}};
   CHECK_THROWS_WITH_AS(in_batch_softmax(u, v, tape.scalar(1), tape.constant(ones), candidates),
-                       "[in_batch_softmax] excluded column 2; the columns are 0 to 1", Error);
+                       "[in_batch_softmax] exclusions: column 2; the columns are 0 to 1", Error);
 }

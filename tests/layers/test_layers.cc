@@ -104,11 +104,11 @@ TEST_CASE("initial values depend on seed and name alone: not on order, on other 
 TEST_CASE("a set keeps the order, finds by name and refuses a name twice") {
   ParameterSet<float> set;
   set.add("b", {2, 3}, Initializer::constant(0));
-  set.add_table("a", {4, 1}, Initializer::constant(0));
+  set.add("a", {4, 1}, Initializer::constant(0));
   REQUIRE(set.all().size() == 2);
   CHECK(set.all()[0]->name == "b");
-  CHECK(set.find("a")->is_table);
-  CHECK(!set.find("b")->is_table);
+  CHECK(set.find("b")->number == 0);
+  CHECK(set.find("a")->number == 1);
   CHECK(set.find("c") == nullptr);
   CHECK(set.element_count() == 10);
   CHECK(error_of([&] { set.add("b", {1}, Initializer::constant(0)); }) == "[model] two parameters are named \"b\"");
@@ -213,8 +213,6 @@ TEST_CASE("a whole model has the names and shapes of the parameter table") {
   const TwoTower<float> model(c);
   CHECK(shapes(model.parameters()) == expected);
   for (const float p : values(model.parameters().find("position_bias_net_user_value.weight"))) CHECK(p == 1);
-  for (const Parameter<float>* p : model.parameters().all())
-    CHECK(p->is_table == (p->name == "user_id_embedding_arch.weight" || p->name == "item_id_embedding_arch.weight"));
 
   c.debias = "user", c.distill = false;
   const TwoTower<float> other(c);

@@ -122,13 +122,14 @@ class TinyBatch {
 
 // A parameter's gradient as a dense array, whatever form it has; zeros if nothing reached it.
 template <class T>
-std::vector<double> dense_gradient(const Parameter<T>& p) {
+std::vector<double> dense_gradient(const Gradients<T>& gradients, const Parameter<T>& p) {
   std::vector<double> dense(static_cast<size_t>(p.value.numel()), 0.0);
-  if (p.grad) std::copy(p.grad.begin(), p.grad.end(), dense.begin());
+  const Gradient<T> g = gradients.of(p);
+  std::copy(g.dense.begin(), g.dense.end(), dense.begin());
   const int64_t d = p.value.cols();
-  for (int64_t r = 0; r < p.row_grad.count(); ++r)
+  for (int64_t r = 0; r < g.rows.count(); ++r)
     for (int64_t j = 0; j < d; ++j)
-      dense[static_cast<size_t>(p.row_grad.rows[r] * d + j)] += static_cast<double>(p.row_grad.values.row(r)[j]);
+      dense[static_cast<size_t>(g.rows.rows[r] * d + j)] += static_cast<double>(g.rows.values.row(r)[j]);
   return dense;
 }
 

@@ -1,7 +1,7 @@
 // The history encoder: the fast path against plain ops, and histories of every length and form.
 
 #include <doctest/doctest.h>
-#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/arithmetic.h>
 #include <twotower/autograd/ops/reduce.h>
 #include <twotower/models/history_encoder.h>
 #include <twotower/tensor/atomic_file.h>
@@ -48,7 +48,7 @@ template <class T>
 std::vector<double> run_encoder(const ModelConfig& config, bool reference) {
   ParameterSet<T> parameters(4);
   Parameter<T>* table =
-      parameters.add_table("items", {config.item_id_hash_size, config.item_id_embedding_dim}, Initializer::normal(0.7));
+      parameters.add("items", {config.item_id_hash_size, config.item_id_embedding_dim}, Initializer::normal(0.7));
   const HistoryEncoder<T> encoder(parameters, "history", config, table);
   const Histories<T> histories(config);
   Arena arena;
@@ -64,9 +64,9 @@ std::vector<double> run_encoder(const ModelConfig& config, bool reference) {
     total = total ? add(total, part) : part;
     for (const T x : y.value()) numbers.push_back(static_cast<double>(x));
   }
-  tape.backward(total);
+  const Gradients<T> gradients = tape.backward(total);
   for (const Parameter<T>* p : parameters.all())
-    for (const double g : testing::dense_gradient(*p)) numbers.push_back(g);
+    for (const double g : testing::dense_gradient(gradients, *p)) numbers.push_back(g);
   return numbers;
 }
 
@@ -170,7 +170,7 @@ TEST_CASE("history: empty ones give zeros, and all of them may be empty") {
     ModelConfig config = history_config();
     config.transformer_blocks = blocks;
     ParameterSet<double> parameters(4);
-    Parameter<double>* table = parameters.add_table("items", {30, 8}, Initializer::normal(1));
+    Parameter<double>* table = parameters.add("items", {30, 8}, Initializer::normal(1));
     const HistoryEncoder<double> encoder(parameters, "history", config, table);
     const Histories<double> some(config);
     Arena arena;
@@ -192,8 +192,8 @@ TEST_CASE("history: empty ones give zeros, and all of them may be empty") {
       CHECK(nothing.attended.value()[i] == 0);
       CHECK(nothing.mean.value()[i] == 0);
     }
-    tape.backward(sum(add(nothing.attended, nothing.mean)));
-    CHECK(table->row_grad.count() == 0);
+    const Gradients<double> gradients = tape.backward(sum(add(nothing.attended, nothing.mean)));
+    CHECK(!gradients.of(*table));
   }
   const TempFolder folder;
   const ModelConfig config = testing::rung_config("history");
@@ -204,7 +204,7 @@ TEST_CASE("history: empty ones give zeros, and all of them may be empty") {
 TEST_CASE("history: a sequence's result does not depend on the others of the batch") {
   const ModelConfig config = history_config();
   ParameterSet<double> parameters(4);
-  Parameter<double>* table = parameters.add_table("items", {30, 8}, Initializer::normal(0.7));
+  Parameter<double>* table = parameters.add("items", {30, 8}, Initializer::normal(0.7));
   const HistoryEncoder<double> encoder(parameters, "history", config, table);
   const Histories<double> all(config);
   Arena arena;
@@ -225,7 +225,7 @@ TEST_CASE("history: flags of the wrong shape are refused") {
   ModelConfig config = history_config();
   config.history_actions = 2;
   ParameterSet<double> parameters(4);
-  Parameter<double>* table = parameters.add_table("items", {30, 8}, Initializer::normal(0.7));
+  Parameter<double>* table = parameters.add("items", {30, 8}, Initializer::normal(0.7));
   const HistoryEncoder<double> encoder(parameters, "history", config, table);
   Histories<double> histories(config);
   histories.users.history_actions = {histories.flags.data(), {29, 1}};

@@ -81,14 +81,14 @@ Result<T> run(const Lists& lists, bool log_q, bool compete, bool spread) {
   }
   const Variable<T> x = tape.variable(spread ? all_u : u), y = tape.variable(v), t = tape.variable(tau);
   const Variable<T> loss = in_batch_softmax(x, y, t, tape.constant(spread ? all_weight : weight), c);
-  tape.backward(loss);
-  Result<T> r{static_cast<double>(loss.item()), static_cast<double>(t.grad()[0]), {}, {}};
+  const Gradients<T> gradients = tape.backward(loss);
+  Result<T> r{static_cast<double>(loss.item()), static_cast<double>(gradients.of(t)[0]), {}, {}};
   r.du.resize(static_cast<size_t>(kRows * kWidth));
   for (int64_t k = 0; k < x.rows(); ++k)
     for (int64_t d = 0; d < kWidth; ++d)
       r.du[static_cast<size_t>((spread ? row_of[static_cast<size_t>(k)] : k) * kWidth + d)] +=
-          static_cast<double>(x.grad().row(k)[d]);
-  for (const T g : y.grad()) r.dv.push_back(static_cast<double>(g));
+          static_cast<double>(gradients.of(x).row(k)[d]);
+  for (const T g : gradients.of(y)) r.dv.push_back(static_cast<double>(g));
   return r;
 }
 
@@ -140,7 +140,7 @@ TEST_CASE("several positives a row: lists that do not fit are refused") {
   CHECK(message({0, 1, 3}, {2, 0, 3}, 0) == "");
   CHECK(message({0, 1}, {2}, 0) == "[in_batch_softmax] positives for 1 rows, the batch has 2");
   CHECK(message({0, 2, 2}, {2, 1}, 0) == "[in_batch_softmax] row 1 has no positive column");
-  CHECK(message({0, 1, 2}, {2, 4}, 0) == "[in_batch_softmax] positive column 4; the columns are 0 to 3");
+  CHECK(message({0, 1, 2}, {2, 4}, 0) == "[in_batch_softmax] positives: column 4; the columns are 0 to 3");
   CHECK(message({0, 1, 2}, {2, 3}, 1) ==
         "[in_batch_softmax] rows with several positives take no targets, exclusions, hard negatives or "
         "uncorrected "

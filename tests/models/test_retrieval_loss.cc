@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 #include <twotower/autograd/ops/alignment_losses.h>
+#include <twotower/autograd/ops/arithmetic.h>
 #include <twotower/autograd/ops/elementwise.h>
 #include <twotower/autograd/ops/losses.h>
 #include <twotower/autograd/ops/matmul.h>
@@ -84,12 +85,10 @@ std::vector<double> run(const Problem<T>& p, Loss loss) {
   Tape<T> tape(arena);
   const Variable<T> inputs[] = {tape.variable(p.u), tape.variable(p.v), tape.variable(p.tau), tape.variable(p.weight)};
   const Variable<T> y = loss(tape, inputs);
-  tape.backward(scale(y, T(1.3)));
+  const Gradients<T> gradients = tape.backward(scale(y, T(1.3)));
   std::vector<double> numbers = {static_cast<double>(y.item())};
-  for (const Variable<T>& x : inputs) {
-    if (!x.grad()) continue;
-    for (const T g : x.grad()) numbers.push_back(static_cast<double>(g));
-  }
+  for (const Variable<T>& x : inputs)
+    for (const T g : gradients.of(x)) numbers.push_back(static_cast<double>(g));
   return numbers;
 }
 
@@ -215,8 +214,8 @@ TEST_CASE("in-batch softmax: a row whose negatives are all left out costs nothin
   const Variable<double> x = tape.variable(u);
   const Variable<double> y = in_batch_softmax(x, tape.variable(v), tape.scalar(1), tape.constant(one), c);
   CHECK(y.item() == 0);
-  tape.backward(y);
-  for (const double g : x.grad()) CHECK(g == 0);
+  const Gradients<double> gradients = tape.backward(y);
+  for (const double g : gradients.of(x)) CHECK(g == 0);
 }
 
 // What the log Q correction is for: with columns drawn by Q, the sampled gradient is the full softmax's on

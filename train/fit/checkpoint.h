@@ -1,16 +1,11 @@
 #pragma once
 // A model's parameters in a safetensors file, under the names of the parameter table: PyTorch loads it as it is.
 
-#include <twotower/layers/parameter_set.h>
 #include <twotower/models/two_tower.h>
-#include <twotower/tensor/safetensors.h>
 
 #include <string>
 
 namespace tt {
-
-// All parameters of a set, as views; they must live until the writer writes.
-void add_parameters(SafetensorsWriter& writer, const ParameterSet<float>& parameters);
 
 // Atomic: the file is the old one or the whole new one. A frozen anchor is stored too, under "anchor.NAME".
 void save_model(const std::string& path, const TwoTower<float>& model);

@@ -63,7 +63,7 @@ void run_step(const std::string& config_path, const std::string& weights_path, c
   Arena arena;
   Tape<float> tape(arena);
   const LossOutput<float> loss = model.loss(tape, step.batch());
-  tape.backward(loss.total);
+  const Gradients<float> gradients = tape.backward(loss.total);
 
   SafetensorsWriter out;
   const int64_t b = step.batch().size(), d = config.item_id_embedding_dim;
@@ -73,12 +73,12 @@ void run_step(const std::string& config_path, const std::string& weights_path, c
   for (const Parameter<float>* p : model.parameters().all()) {
     std::vector<int64_t> dims;
     for (int i = 0; i < p->value.shape().rank(); ++i) dims.push_back(p->value.shape()[i]);
-    Tensor<float> grad = p->grad;
+    const Gradient<float> gradient = gradients.of(*p);
+    Tensor<float> grad = gradient.dense;
     if (!grad) {
       grad = tape.make(p->value.shape());
       grad.fill(0);
-      for (int64_t r = 0; r < p->row_grad.count(); ++r)
-        std::copy_n(p->row_grad.values.row(r), grad.cols(), grad.row(p->row_grad.rows[r]));
+      add_rows(gradient.rows, grad);
     }
     out.add("grad." + p->name, grad.data(), dims);
   }

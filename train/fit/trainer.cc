@@ -186,12 +186,13 @@ double Training::run_epoch(int64_t epoch) {
   const int64_t batches = loader_->batches_per_epoch(), total = batches * config_.train.epochs;
   const bool alignment_on = epoch >= config_.train.alignment_start_epoch;
   if (config_.model.alignment != "none" && alignment_on && !model_.has_anchor()) model_.set_anchor();
+  const Schedule schedule{config_.train.learning_rate, config_.train.warmup_steps, config_.train.decay};
   losses_ = {};
   loader_->start_epoch(epoch);
   const auto begin = Clock::now();
   int64_t batch_number = 0, examples = 0;
   while (const Batch<float>* batch = loader_->next()) {
-    const double rate = learning_rate(config_.train, step_->optimizer().steps() + 1, total);
+    const double rate = schedule.at(step_->optimizer().steps() + 1, total);
     add_losses(losses_, step_->run(*batch, rate, alignment_on));
     examples += batch->size();
     ++batch_number;
@@ -264,7 +265,7 @@ bool Training::finish_epoch(int64_t epoch) {
 void Training::save_state(int64_t epoch) const {
   save_model(out_ + "/last.safetensors", model_);
   SafetensorsWriter writer;
-  step_->optimizer().add_state(writer);
+  step_->optimizer().add_state(writer, model_.parameters().all());
   if (step_->average()) step_->average()->add_state(writer);
   const int64_t counters[] = {epoch + 1, summary_.best_epoch, waited_};
   writer.add("trainer.counters", counters, {3});
@@ -280,7 +281,7 @@ bool Training::resume() {
   check_same(out_, config_);
   load_model(out_ + "/last.safetensors", model_);
   const SafetensorsFile state = SafetensorsFile::open(out_ + "/state.safetensors");
-  step_->optimizer().load_state(state);
+  step_->optimizer().load_state(state, model_.parameters().all());
   if (step_->average()) step_->average()->load_state(state);
   const int64_t* counters = state.data<int64_t>("trainer.counters", {3});
   first_epoch_ = counters[0], summary_.best_epoch = counters[1], waited_ = counters[2];

@@ -1,13 +1,26 @@
 #include <twotower/train/fit/training_step.h>
+#include <twotower/train/optim/adagrad.h>
+#include <twotower/train/optim/adam.h>
 
 #include <cmath>
 
 namespace tt {
 
+namespace {
+
+std::unique_ptr<Optimizer<float>> make_optimizer(const TrainConfig& c) {
+  if (c.optimizer == "adagrad")
+    return std::make_unique<Adagrad<float>>(AdagradOptions{c.learning_rate, c.epsilon, c.weight_decay});
+  return std::make_unique<Adam<float>>(AdamOptions{c.learning_rate, c.beta1, c.beta2, c.epsilon, c.weight_decay});
+}
+
+}  // namespace
+
 TrainingStep::TrainingStep(TwoTower<float>& model, const TrainConfig& config)
-    : model_(model), optimizer_(model.parameters(), config), tape_(arena_) {
-  model.parameters().find("user_id_embedding_arch.weight")->learning_rate_scale = config.user_table_rate;
-  if (config.ema > 0) average_.emplace(model.parameters(), config.ema);
+    : model_(model), clip_norm_(config.clip_norm), optimizer_(make_optimizer(config)), tape_(arena_) {
+  for (const auto& [parameter, scale] : model.rate_scales()) optimizer_->set_rate_scale(*parameter, scale);
+  optimizer_->set_rate_scale(*model.parameters().find("user_id_embedding_arch.weight"), config.user_table_rate);
+  if (config.ema > 0) average_.emplace(model.parameters().all(), config.ema);
 }
 
 StepLosses TrainingStep::run(const Batch<float>& batch, double learning_rate, bool alignment_on) {
@@ -19,15 +32,21 @@ StepLosses TrainingStep::run(const Batch<float>& batch, double learning_rate, bo
   const auto value = [](Variable<float> part) { return part ? static_cast<double>(part.item()) : 0.0; };
   const StepLosses losses{value(loss.total),        value(loss.retrieval), value(loss.debias),   value(loss.ranker),
                           value(loss.distillation), value(loss.proxy),     value(loss.alignment)};
-  check(std::isfinite(losses.total), "train", "the loss of step ", optimizer_.steps() + 1, " is ", losses.total,
+  check(std::isfinite(losses.total), "train", "the loss of step ", optimizer_->steps() + 1, " is ", losses.total,
         "; lower learning_rate, or set clip_norm = 1");
   if (watch_ && model_.alignment())
     expected_value_ = static_cast<double>(
         model_.alignment()->expected_value(tape_, loss.u.value(), loss.v.value(), model_.temperature()));
-  tape_.backward(loss.total);
+  const Gradients<float> gradients = tape_.backward(loss.total);
   if (model_.config().negative_queue > 0) remember_items(loss.v.value());
-  if (average_) average_->before_step(optimizer_.steps());
-  optimizer_.step(learning_rate);
+  if (average_) average_->before_step(optimizer_->steps(), gradients);
+  double scale = 1;
+  if (clip_norm_ > 0) {
+    const double norm = gradients.norm();
+    if (norm > clip_norm_) scale = clip_norm_ / norm;
+  }
+  optimizer_->set_learning_rate(learning_rate);
+  optimizer_->step(model_.parameters().all(), gradients, scale);
   return losses;
 }
 

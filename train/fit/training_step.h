@@ -3,9 +3,11 @@
 // state, the queue of earlier item vectors), so a steady run of steps allocates nothing.
 
 #include <twotower/models/two_tower.h>
+#include <twotower/train/fit/config.h>
 #include <twotower/train/optim/optimizer.h>
 #include <twotower/train/optim/weight_average.h>
 
+#include <memory>
 #include <optional>
 
 namespace tt {
@@ -26,7 +28,7 @@ class TrainingStep {
   double expected_value() const { return expected_value_; }
   void watch_expected_value(bool watch) { watch_ = watch; }
 
-  Optimizer& optimizer() { return optimizer_; }
+  Optimizer<float>& optimizer() { return *optimizer_; }
   WeightAverage* average() { return average_ ? &*average_ : nullptr; }  // null with ema = 0
   const Tape<float>& tape() const { return tape_; }
 
@@ -34,7 +36,8 @@ class TrainingStep {
   void remember_items(const Tensor<float>& v);
 
   TwoTower<float>& model_;
-  Optimizer optimizer_;
+  double clip_norm_;
+  std::unique_ptr<Optimizer<float>> optimizer_;
   std::optional<WeightAverage> average_;
   Arena arena_;
   Tape<float> tape_;

@@ -1,87 +1,74 @@
-#include <twotower/tensor/kernels/optimizer/optimizer.h>
+#include <twotower/tensor/error.h>
 #include <twotower/train/optim/optimizer.h>
 
-#include <cmath>
+#include <algorithm>
 
 namespace tt {
 
-Optimizer::Optimizer(const ParameterSet<float>& parameters, const TrainConfig& config) : config_(config) {
-  for (Parameter<float>* p : parameters.all()) {
-    if (!p->trainable) continue;
-    const int64_t n = p->value.numel();
-    states_.push_back({p, pool_.allocate<float>(n), config.optimizer == "adam" ? pool_.allocate<float>(n) : nullptr});
-  }
+template <class T>
+Optimizer<T>::Optimizer(double learning_rate, std::vector<std::string> state_names)
+    : learning_rate_(learning_rate), state_names_(std::move(state_names)) {}
+
+// A parameter's number is where its state stands, unless parameters of several sets are trained together.
+template <class T>
+auto Optimizer<T>::state_of(const Parameter<T>& parameter) -> State& {
+  const auto number = static_cast<std::size_t>(parameter.number);
+  if (number < states_.size() && states_[number].parameter == &parameter) return states_[number];
+  for (State& s : states_)
+    if (s.parameter == &parameter) return s;
+  states_.push_back({});
+  states_.back().parameter = &parameter;
+  return states_.back();
 }
 
-double Optimizer::gradient_norm() const {
-  double total = 0;
-  const auto add = [&](const Tensor<float>& g) {
-    for (const float x : g) total += static_cast<double>(x) * x;
-  };
-  for (const State& s : states_) {
-    add(s.parameter->grad);
-    add(s.parameter->row_grad.values);
-  }
-  return std::sqrt(total);
+template <class T>
+void Optimizer<T>::make_tensors(State& state) {
+  for (std::size_t i = 0; i < state_names_.size(); ++i)
+    if (!state.tensors[i]) state.tensors[i] = pool_.allocate<T>(state.parameter->value.numel());
 }
 
-double Optimizer::step(double learning_rate) {
+template <class T>
+void Optimizer<T>::step(const std::vector<Parameter<T>*>& parameters, const Gradients<T>& gradients,
+                        double grad_scale) {
   ++steps_;
-  double norm = 0;
-  float grad_scale = 1;
-  if (config_.clip_norm > 0) {
-    norm = gradient_norm();
-    if (norm > config_.clip_norm) grad_scale = static_cast<float>(config_.clip_norm / norm);
+  for (Parameter<T>* p : parameters) {
+    const Gradient<T> gradient = gradients.of(*p);
+    if (!gradient) continue;
+    State& state = state_of(*p);
+    make_tensors(state);
+    Update u{p->value.data(), {}, learning_rate_ * state.rate_scale, grad_scale, steps_};
+    std::copy(std::begin(state.tensors), std::end(state.tensors), u.state);
+    if (gradient.dense)
+      update(u, gradient.dense.data(), p->value.numel());
+    else
+      update_rows(u, p->value.cols(), gradient.rows.rows.data(), gradient.rows.values.data(), gradient.rows.count());
   }
-  kernels::AdamStep adam;
-  adam.lr = static_cast<float>(learning_rate);
-  adam.beta1 = static_cast<float>(config_.beta1), adam.beta2 = static_cast<float>(config_.beta2);
-  adam.eps = static_cast<float>(config_.epsilon);
-  adam.weight_decay = static_cast<float>(config_.weight_decay), adam.grad_scale = grad_scale;
-  adam.t = steps_;
-  kernels::AdagradStep adagrad;
-  adagrad.lr = adam.lr, adagrad.eps = adam.eps, adagrad.weight_decay = adam.weight_decay;
-  adagrad.grad_scale = grad_scale;
-
-  for (const State& s : states_) {
-    const Parameter<float>& p = *s.parameter;
-    adam.lr = adagrad.lr = static_cast<float>(learning_rate * p.learning_rate_scale);
-    const int64_t* rows = p.row_grad.rows.data();
-    const int64_t touched = p.row_grad.count(), d = p.value.cols();
-    if (touched > 0) {
-      if (s.second)
-        kernels::adam_rows(adam, p.value.data(), s.first, s.second, d, rows, p.row_grad.values.data(), touched);
-      else
-        kernels::adagrad_rows(adagrad, p.value.data(), s.first, d, rows, p.row_grad.values.data(), touched);
-    }
-    if (p.grad) {
-      if (s.second)
-        kernels::adam(adam, p.value.data(), s.first, s.second, p.grad.data(), p.value.numel());
-      else
-        kernels::adagrad(adagrad, p.value.data(), s.first, p.grad.data(), p.value.numel());
-    }
-  }
-  return norm;
 }
 
-void Optimizer::add_state(SafetensorsWriter& writer) const {
+template <class T>
+void Optimizer<T>::add_state(SafetensorsWriter& writer, const std::vector<Parameter<T>*>& parameters) {
   writer.add("step", &steps_, {1});
-  for (const State& s : states_) {
-    writer.add(s.parameter->name + ".moment1", s.first, {s.parameter->value.numel()});
-    if (s.second) writer.add(s.parameter->name + ".moment2", s.second, {s.parameter->value.numel()});
+  for (const Parameter<T>* p : parameters) {
+    State& state = state_of(*p);
+    make_tensors(state);
+    for (std::size_t i = 0; i < state_names_.size(); ++i)
+      writer.add(p->name + "." + state_names_[i], state.tensors[i], {p->value.numel()});
   }
 }
 
-void Optimizer::load_state(const SafetensorsFile& file) {
+template <class T>
+void Optimizer<T>::load_state(const SafetensorsFile& file, const std::vector<Parameter<T>*>& parameters) {
   steps_ = *file.data<int64_t>("step", {1});
-  for (State& s : states_) {
-    const int64_t n = s.parameter->value.numel();
-    const float* first = file.data<float>(s.parameter->name + ".moment1", {n});
-    std::copy_n(first, n, s.first);
-    if (!s.second) continue;
-    const float* second = file.data<float>(s.parameter->name + ".moment2", {n});
-    std::copy_n(second, n, s.second);
+  for (const Parameter<T>* p : parameters) {
+    State& state = state_of(*p);
+    make_tensors(state);
+    const int64_t n = p->value.numel();
+    for (std::size_t i = 0; i < state_names_.size(); ++i)
+      std::copy_n(file.data<T>(p->name + "." + state_names_[i], {n}), n, state.tensors[i]);
   }
 }
+
+template class Optimizer<float>;
+template class Optimizer<double>;
 
 }  // namespace tt

@@ -6,10 +6,9 @@
 
 namespace tt {
 
-WeightAverage::WeightAverage(const ParameterSet<float>& parameters, double decay) : decay_(decay) {
-  for (Parameter<float>* p : parameters.all()) {
-    if (!p->trainable) continue;
-    const int64_t n = p->value.numel(), units = p->is_table ? p->value.rows() : 1;
+WeightAverage::WeightAverage(const std::vector<Parameter<float>*>& parameters, double decay) : decay_(decay) {
+  for (Parameter<float>* p : parameters) {
+    const int64_t n = p->value.numel(), units = std::max<int64_t>(p->value.rows(), 1);
     states_.push_back(
         {p, pool_.allocate<float>(n), pool_.allocate<float>(n), pool_.allocate<int64_t>(units), units, n / units});
   }
@@ -20,22 +19,20 @@ void WeightAverage::count(const State& s, int64_t unit, int64_t done) const {
   const int64_t steps = done - s.counted[unit];
   if (steps <= 0) return;
   s.counted[unit] = done;
-  const double fade = std::pow(decay_, static_cast<double>(steps));
+  const double fade = steps == 1 ? decay_ : std::pow(decay_, static_cast<double>(steps));
   const auto keep = static_cast<float>(fade), gain = static_cast<float>(1 - fade);
   const float* w = s.parameter->value.data() + unit * s.width;
   float* sum = s.sum + unit * s.width;
   for (int64_t i = 0; i < s.width; ++i) sum[i] = keep * sum[i] + gain * w[i];
 }
 
-void WeightAverage::before_step(int64_t done) {
+void WeightAverage::before_step(int64_t done, const Gradients<float>& gradients) {
   for (const State& s : states_) {
-    if (!s.parameter->is_table) {
-      count(s, 0, done);
-      continue;
-    }
-    const int64_t* rows = s.parameter->row_grad.rows.data();
-    parallel_for(0, s.parameter->row_grad.count(), 512, [&](int64_t lo, int64_t hi) {
-      for (int64_t i = lo; i < hi; ++i) count(s, rows[i], done);
+    const Gradient<float> gradient = gradients.of(*s.parameter);
+    const int64_t* rows = gradient.rows.rows.data();
+    const int64_t units = gradient.dense ? s.units : gradient.rows.count();
+    parallel_for(0, units, std::max<int64_t>(1, 32768 / std::max<int64_t>(s.width, 1)), [&](int64_t lo, int64_t hi) {
+      for (int64_t i = lo; i < hi; ++i) count(s, gradient.dense ? i : rows[i], done);
     });
   }
 }

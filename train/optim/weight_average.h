@@ -7,13 +7,12 @@
 // of the weights w_s that step s left, without the initial ones. What is evaluated and saved is the average,
 // while training goes on from the weights themselves.
 //
-// A table's row that k steps did not touch stood still in them, and what they add to its sum is (1 - decay^k)
+// A row that k steps did not touch stood still in them, and what they add to its sum is (1 - decay^k)
 // w in one go: so the average is exact, and a step costs what the rows it touches cost, never the table.
 
-#include <twotower/layers/parameter_set.h>
+#include <twotower/autograd/gradients.h>
 #include <twotower/tensor/memory.h>
 #include <twotower/tensor/safetensors.h>
-#include <twotower/train/fit/config.h>
 
 #include <vector>
 
@@ -21,12 +20,12 @@ namespace tt {
 
 class WeightAverage {
  public:
-  // Averages the trainable parameters; the set must outlive it. decay: in (0, 1).
-  WeightAverage(const ParameterSet<float>& parameters, double decay);
+  // Averages these parameters, which must outlive it. decay: in (0, 1).
+  WeightAverage(const std::vector<Parameter<float>*>& parameters, double decay);
 
-  // Before the optimizer changes what the last backward pass gave a gradient: counts the weights as they are
-  // for all steps since they last changed. `done`: steps that the optimizer has made so far.
-  void before_step(int64_t done);
+  // Before the optimizer changes what these gradients name: counts the weights as they are for all steps since
+  // they last changed. `done`: steps that the optimizer has made so far.
+  void before_step(int64_t done, const Gradients<float>& gradients);
 
   // Puts the averages after `done` >= 1 steps in the place of the weights, and takes them back, bit by bit.
   void apply(int64_t done);
@@ -40,8 +39,8 @@ class WeightAverage {
   struct State {
     Parameter<float>* parameter;
     float *sum, *kept;     // the weighted sum, and the weights while the average stands in their place
-    int64_t* counted;      // [rows] of a table, [1] of others: the sum has the weights of steps up to this
-    int64_t units, width;  // rows and their length; 1 and the whole for what is no table
+    int64_t* counted;      // [units] the sum has the weights of steps up to this
+    int64_t units, width;  // rows and their length; one unit for what is no matrix
   };
   void count(const State& state, int64_t unit, int64_t done) const;
 

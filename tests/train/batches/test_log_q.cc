@@ -61,8 +61,8 @@ class World {
   World() : q_(kItems, 0.0) {
     const Philox random(17);
     uint64_t next = 0;
-    users_ = parameters_.add_table("users", {kUsers, kWidth}, Initializer::constant(0));
-    items_ = parameters_.add_table("items", {kItems, kWidth}, Initializer::constant(0));
+    users_ = parameters_.add("users", {kUsers, kWidth}, Initializer::constant(0));
+    items_ = parameters_.add("items", {kItems, kWidth}, Initializer::constant(0));
     for (double& x : users_->value) x = random.normal(next++);
     for (double& x : items_->value) x = random.normal(next++);
     for (int64_t user = 0; user < kUsers; ++user) {
@@ -93,13 +93,12 @@ class World {
 
   template <class Loss>
   void add(std::vector<double>& sum, const Setup& setup, Loss loss) {
-    arena_.reset();
     tape_.reset();
-    tape_.backward(loss());
+    const Gradients<double> gradients = tape_.backward(loss());
     size_t at = 0;
     for (const Parameter<double>* p : {users_, items_}) {
       if (p == items_ && setup.queue > 0) continue;
-      const std::vector<double> g = dense_gradient(*p);
+      const std::vector<double> g = dense_gradient(gradients, *p);
       sum.resize(std::max(sum.size(), at + g.size()));
       for (const double x : g) sum[at++] += x;
     }
@@ -250,10 +249,10 @@ TEST_CASE("log Q: a loader's batches, as a model is trained by default, converge
       while (const Batch<float>* batch = loader.next()) {
         Arena arena;
         Tape<float> tape(arena);
-        tape.backward(model.loss(tape, *batch).total);
+        const Gradients<float> gradients = tape.backward(model.loss(tape, *batch).total);
         size_t at = 0;
         for (const Parameter<float>* p : model.parameters().all()) {
-          const std::vector<double> g = dense_gradient(*p);
+          const std::vector<double> g = dense_gradient(gradients, *p);
           sum.resize(std::max(sum.size(), at + g.size()));
           for (const double x : g) sum[at++] += x / static_cast<double>(epochs);
         }

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/safetensors.h>
 #include <twotower/train/fit/checkpoint.h>
 
 #include <cstring>

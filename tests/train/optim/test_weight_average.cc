@@ -2,6 +2,10 @@
 // the way of training, and the same after a resumed run.
 
 #include <doctest/doctest.h>
+#include <twotower/autograd/ops/arithmetic.h>
+#include <twotower/autograd/ops/embedding.h>
+#include <twotower/autograd/ops/reduce.h>
+#include <twotower/layers/parameter_set.h>
 #include <twotower/train/optim/weight_average.h>
 
 #include <cmath>
@@ -17,13 +21,16 @@ namespace {
 // A table of 5 rows of which each step changes some, and a dense parameter.
 struct Model {
   Model() {
-    table = set.add_table("table", {5, 3}, Initializer::normal(1));
+    table = set.add("table", {5, 3}, Initializer::normal(1));
     dense = set.add("dense", {4}, Initializer::normal(1));
   }
-  // What a step with gradients in these rows does; the rows are remembered as the backward pass would.
-  void touch(const std::vector<int64_t>& which) {
+  // Counts a step whose gradients are in these rows of the table, and in the whole of the dense parameter.
+  void before_step(WeightAverage& average, const std::vector<int64_t>& which, int64_t done) {
     rows = which;
-    table->row_grad.rows = {rows.data(), {static_cast<int64_t>(rows.size())}};
+    Tape<float> tape(arena);
+    const Variable<float> found = embedding(tape.parameter(*table), {rows.data(), {static_cast<int64_t>(rows.size())}});
+    average.before_step(done, tape.backward(sum(found) + sum(tape.parameter(*dense))));
+    tape.reset();
   }
   void change(double by) {
     for (const int64_t r : rows)
@@ -38,6 +45,7 @@ struct Model {
   ParameterSet<float> set{3};
   Parameter<float>*table, *dense;
   std::vector<int64_t> rows;
+  Arena arena;
 };
 
 const std::vector<std::vector<int64_t>> kTouched = {{0, 2}, {2}, {1, 2, 4}, {0}, {2, 4}, {0, 1}, {4}};  // row 3: never
@@ -47,11 +55,10 @@ const std::vector<std::vector<int64_t>> kTouched = {{0, 2}, {2}, {1, 2, 4}, {0},
 TEST_CASE("weight average: the average of the definition, rows untouched for long included") {
   const double decay = 0.8;
   Model model;
-  WeightAverage average(model.set, decay);
+  WeightAverage average(model.set.all(), decay);
   std::vector<double> sum(model.all().size(), 0);
   for (size_t t = 0; t < kTouched.size(); ++t) {
-    model.touch(kTouched[t]);
-    average.before_step(static_cast<int64_t>(t));
+    model.before_step(average, kTouched[t], static_cast<int64_t>(t));
     model.change(0.1 * static_cast<double>(t + 1));
     const std::vector<double> now = model.all();
     for (size_t i = 0; i < sum.size(); ++i) sum[i] = decay * sum[i] + (1 - decay) * now[i];
@@ -71,17 +78,16 @@ TEST_CASE("weight average: goes on from its saved state") {
   const TempFolder folder;
   const auto run = [&](size_t stop) {
     Model model;
-    std::optional<WeightAverage> average(std::in_place, model.set, 0.9);
+    std::optional<WeightAverage> average(std::in_place, model.set.all(), 0.9);
     for (size_t t = 0; t < kTouched.size(); ++t) {
       if (t == stop) {
         SafetensorsWriter writer;
         average->add_state(writer);
         writer.write(folder.path() + "/state.safetensors");
-        average.emplace(model.set, 0.9);
+        average.emplace(model.set.all(), 0.9);
         average->load_state(SafetensorsFile::open(folder.path() + "/state.safetensors"));
       }
-      model.touch(kTouched[t]);
-      average->before_step(static_cast<int64_t>(t));
+      model.before_step(*average, kTouched[t], static_cast<int64_t>(t));
       model.change(0.3);
     }
     average->apply(static_cast<int64_t>(kTouched.size()));

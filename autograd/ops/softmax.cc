@@ -1,0 +1,62 @@
+#include <twotower/autograd/ops/dot.h>
+#include <twotower/autograd/ops/row_loop.h>
+#include <twotower/autograd/ops/softmax.h>
+
+#include <cmath>
+
+namespace tt {
+namespace {
+
+const Op kSoftmax("softmax_rows"), kLogSoftmax("log_softmax_rows");
+
+}  // namespace
+
+template <class T>
+Variable<T> softmax_rows(Variable<T> x) {
+  Tape<T>& tape = x.tape();
+  const int64_t m = x.rows(), n = x.cols();
+  const Tensor<T> xv = x.value(), y = tape.make(x.shape());
+  for_each_row(m, n, [&](int64_t i) {
+    const T *from = xv.row(i), top = *std::max_element(from, from + n);
+    T *to = y.row(i), total = 0;
+    for (int64_t j = 0; j < n; ++j) total += to[j] = std::exp(from[j] - top);
+    for (int64_t j = 0; j < n; ++j) to[j] /= total;
+  });
+  return tape.record(kSoftmax, y, {x}, [=](const Tensor<T>& dout) {  // dx = y * (dout - <dout, y>)
+    add_each_row(x.accumulator(), m, n, [&](int64_t i, T* dx) {
+      const T *g = dout.row(i), *p = y.row(i), inner = dot(g, p, n);
+      for (int64_t j = 0; j < n; ++j) dx[j] += p[j] * (g[j] - inner);
+    });
+  });
+}
+
+template <class T>
+Variable<T> log_softmax_rows(Variable<T> x) {
+  Tape<T>& tape = x.tape();
+  const int64_t m = x.rows(), n = x.cols();
+  const Tensor<T> xv = x.value(), y = tape.make(x.shape());
+  for_each_row(m, n, [&](int64_t i) {
+    const T *from = xv.row(i), top = *std::max_element(from, from + n);
+    T total = 0;
+    for (int64_t j = 0; j < n; ++j) total += std::exp(from[j] - top);
+    const T norm = top + std::log(total);
+    for (int64_t j = 0; j < n; ++j) y.row(i)[j] = from[j] - norm;
+  });
+  return tape.record(kLogSoftmax, y, {x}, [=](const Tensor<T>& dout) {  // dx = dout - softmax(x) * sum(dout)
+    add_each_row(x.accumulator(), m, n, [&](int64_t i, T* dx) {
+      const T* g = dout.row(i);
+      T total = 0;
+      for (int64_t j = 0; j < n; ++j) total += g[j];
+      for (int64_t j = 0; j < n; ++j) dx[j] += g[j] - std::exp(y.row(i)[j]) * total;
+    });
+  });
+}
+
+#define TT_INSTANTIATE(T)                         \
+  template Variable<T> softmax_rows(Variable<T>); \
+  template Variable<T> log_softmax_rows(Variable<T>);
+TT_INSTANTIATE(float)
+TT_INSTANTIATE(double)
+#undef TT_INSTANTIATE
+
+}  // namespace tt
