@@ -1,5 +1,6 @@
 #include <twotower/models/config.h>
 #include <twotower/models/toml_fields.h>
+#include <twotower/tensor/text.h>
 
 #include <algorithm>
 #include <numeric>

@@ -4,6 +4,7 @@
 
 #include <toml++/toml.h>
 #include <twotower/tensor/error.h>
+#include <twotower/tensor/text.h>
 
 #include <charconv>
 #include <cmath>

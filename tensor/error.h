@@ -32,20 +32,4 @@ void check(bool ok, std::string_view where, const Parts&... parts) {
     fail(where, parts...);
 }
 
-// The known name closest to `word` by edit distance, or "" when none is near: for "did you mean ...?".
-template <class Names>
-std::string nearest_name(std::string_view word, const Names& names);
-int edit_distance(std::string_view a, std::string_view b);
-
-template <class Names>
-std::string nearest_name(std::string_view word, const Names& names) {
-  std::string best;
-  int best_distance = static_cast<int>(word.size()) / 2 + 2;
-  for (const auto& name : names) {
-    const int d = edit_distance(word, name);
-    if (d < best_distance) best_distance = d, best = std::string(name);
-  }
-  return best;
-}
-
 }  // namespace tt

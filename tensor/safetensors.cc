@@ -4,6 +4,7 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/memory.h>
 #include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/text.h>
 #include <unistd.h>
 
 #include <algorithm>

@@ -2,6 +2,7 @@
 // Exit status: 0 done, 2 the user's mistake (one line on standard error), 1 ours.
 
 #include <twotower/tensor/error.h>
+#include <twotower/tensor/text.h>
 #include <twotower/train/commands/commands.h>
 
 #include <CLI/CLI.hpp>

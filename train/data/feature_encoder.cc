@@ -1,6 +1,6 @@
 #include <twotower/tensor/error.h>
+#include <twotower/tensor/text.h>
 #include <twotower/train/data/feature_encoder.h>
-#include <twotower/train/import/delimited.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>

@@ -1,5 +1,6 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
+#include <twotower/tensor/text.h>
 #include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/evaluate/rankings.h>
 #include <twotower/train/evaluate/user_measures.h>

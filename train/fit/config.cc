@@ -1,4 +1,5 @@
 #include <twotower/models/toml_fields.h>
+#include <twotower/tensor/text.h>
 #include <twotower/train/fit/config.h>
 
 #include <algorithm>

@@ -1,4 +1,5 @@
 #include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/text.h>
 #include <twotower/train/batches/loader.h>
 #include <twotower/train/fit/checkpoint.h>
 #include <twotower/train/fit/overoptimization.h>

@@ -1,11 +1,9 @@
 #include <csv.h>
 #include <twotower/tensor/error.h>
+#include <twotower/tensor/text.h>
 #include <twotower/train/import/delimited.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <charconv>
-#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -139,29 +137,6 @@ std::string column_list(const std::vector<HeaderColumn>& header) {
   std::string text;
   for (const HeaderColumn& column : header) text += (text.empty() ? "" : ", ") + column.name;
   return text;
-}
-
-std::string_view trim(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
-}
-
-std::vector<std::string_view> pieces(std::string_view text, char separator) {
-  std::vector<std::string_view> out;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(separator, begin), text.size());
-    if (const std::string_view piece = trim(text.substr(begin, end - begin)); !piece.empty()) out.push_back(piece);
-    begin = end + 1;
-  }
-  return out;
-}
-
-bool parse_number(std::string_view text, double& value) {
-  text = trim(text);
-  if (!text.empty() && text[0] == '+') text.remove_prefix(1);
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
 }
 
 double read_number(const std::string& path, int64_t line, const std::string& column, std::string_view text) {

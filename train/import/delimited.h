@@ -36,13 +36,7 @@ std::string at_line(const std::string& path, int64_t line);
 void check_text(const std::string& path, int64_t line, std::string_view text);
 std::string column_list(const std::vector<HeaderColumn>& header);
 
-// The whole text as a finite number, or false.
-bool parse_number(std::string_view text, double& value);
-// Error with file, line, column and text when it is not one.
+// The text as a finite number; Error with file, line, column and text when it is not one.
 double read_number(const std::string& path, int64_t line, const std::string& column, std::string_view text);
-
-std::string_view trim(std::string_view text);
-// What stands between separators, trimmed, without what is empty. Views into `text`.
-std::vector<std::string_view> pieces(std::string_view text, char separator);
 
 }  // namespace tt

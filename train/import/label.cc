@@ -1,5 +1,5 @@
 #include <twotower/tensor/error.h>
-#include <twotower/train/import/delimited.h>
+#include <twotower/tensor/text.h>
 #include <twotower/train/import/label.h>
 
 namespace tt {

@@ -1,4 +1,5 @@
 #include <twotower/tensor/error.h>
+#include <twotower/tensor/text.h>
 #include <twotower/train/data/feature_encoder.h>
 #include <twotower/train/import/delimited.h>
 #include <twotower/train/import/newcomers.h>

@@ -1,5 +1,6 @@
 // A line a user, its items in time order: the place in the line is the time.
 #include <twotower/tensor/error.h>
+#include <twotower/tensor/text.h>
 #include <twotower/train/import/lists.h>
 #include <twotower/train/import/split.h>
 

@@ -1,4 +1,5 @@
 #include <twotower/tensor/error.h>
+#include <twotower/tensor/text.h>
 #include <twotower/train/import/interactions.h>
 #include <twotower/train/import/side_table.h>
 

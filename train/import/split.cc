@@ -1,6 +1,6 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/random.h>
-#include <twotower/train/import/delimited.h>
+#include <twotower/tensor/text.h>
 #include <twotower/train/import/split.h>
 
 #include <algorithm>
