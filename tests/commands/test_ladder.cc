@@ -86,5 +86,36 @@ TEST_CASE("program: demo compares the rungs asked for") {
   INFO(o.err);
   REQUIRE(o.status == 0);
   CHECK(o.err.empty());
-  CHECK(o.json().size() == 4);  // and two baselines
+  CHECK(o.json().size() == 5);  // and three baselines
+}
+
+TEST_CASE("program: --set has the last word in a demo") {
+  const TempFolder folder;
+  const auto config = [&](const Arguments& more) {
+    Arguments a = {"demo",    "--out", "demo",          "--models", "base",     "--users", "60",
+                   "--items", "40",    "--impressions", "1500",     "--epochs", "1",       "--quiet"};
+    a.insert(a.end(), more.begin(), more.end());
+    const Outcome o = run_program(folder.path(), a);
+    INFO(o.err);
+    REQUIRE(o.status == 0);
+    return read_whole_file(folder.path() + "/demo/base/config.toml");
+  };
+  const std::string own = config({});
+  CHECK(own.find("\nepochs = 1\n") == std::string::npos);  // few impressions have value, so there are more epochs
+  CHECK(own.find("monitor = \"agreement@20\"") != std::string::npos);
+  const std::string set = config({"--set", "epochs=1", "--set", "train.monitor=recall@10"});
+  CHECK(set.find("\nepochs = 1\n") != std::string::npos);
+  CHECK(set.find("monitor = \"recall@10\"") != std::string::npos);
+}
+
+TEST_CASE("program: a training that cannot stop early says so") {
+  const TempFolder folder;
+  folder.file("log.csv", "user,item,time\na,x,1\na,y,1\nb,x,1\nb,y,2\n");
+  Outcome o = run_program(folder.path(), {"import", "csv", "--train", "log.csv", "--out", "D"});
+  REQUIRE(o.status == 0);
+  CHECK(o.err.find("note: the valid split is empty: training will not stop early") != std::string::npos);
+  o = run_program(folder.path(), {"train", "--data", "D", "--out", "R", "--set", "epochs=3"});
+  REQUIRE(o.status == 0);
+  CHECK(o.err.find("the data has no validation split: no early stopping, all 3 epochs are trained") !=
+        std::string::npos);
 }

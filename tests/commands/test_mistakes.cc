@@ -108,6 +108,8 @@ const Mistake kMistakes[] = {
     {"step --config binary --weights R/model.safetensors --batch binary --out X", "[config binary:1]"},
     {"demo --out empty", "the folder cannot be made"},
     {"demo --out X --models bsae", "choose one of base, history"},
+    {"demo --out X --set epohcs=3", "did you mean \"train.epochs\"?"},
+    {"demo --out X --users 0", "[simulate] --users is 0, outside"},
     // other people's files
     {"import excel --train r.csv --out X", "choose recbole, csv, lists or sequences"},
     {"import csv --train nowhere --out X", "[import nowhere] cannot be opened"},

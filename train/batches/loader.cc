@@ -3,6 +3,7 @@
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
 #include <twotower/train/batches/loader.h>
+#include <twotower/train/data/positives.h>
 
 #include <algorithm>
 #include <cmath>
@@ -96,12 +97,8 @@ Loader::Loader(const Dataset& data, const ModelConfig& model, const TrainConfig&
   const Impressions& log = data.split(Split::train);
   const int64_t tasks = data.num_tasks();
   const bool all = train.rows == "auto" ? learns_from_all_rows(model) : train.rows == "all";
-  for (int64_t i = 0; i < log.size; ++i) {
-    double value = 0;
-    for (int64_t t = 0; t < tasks; ++t)
-      value += model.user_value_weights[static_cast<size_t>(t)] * static_cast<double>(log.labels[i * tasks + t]);
-    if (all || value > 0) rows_.push_back(i);
-  }
+  for (int64_t i = 0; i < log.size; ++i)
+    if (all || has_value(log.labels + i * tasks, model.user_value_weights)) rows_.push_back(i);
   check(!rows_.empty(), "dataset " + data.dir(),
         "no training impression has a label above 0; there is nothing to learn from");
   if (train.rows == "users") {

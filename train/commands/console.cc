@@ -18,20 +18,18 @@ ProgressLine::ProgressLine(bool quiet) : quiet_(quiet), terminal_(isatty(STDERR_
 void ProgressLine::show(const TrainProgress& p) {
   if (quiet_) return;
   const double t = now();
+  const double done = static_cast<double>(p.epoch - 1) + static_cast<double>(p.batch) / static_cast<double>(p.batches);
+  const double left = time_left_(t, done, static_cast<double>(p.epochs));
   const bool due = t - last_ >= (terminal_ ? 0.1 : 15);
   if (last_ == 0 && !terminal_) last_ = t;
   if (!due) return;
   last_ = t;
-  const double done = static_cast<double>(p.epoch - 1) + static_cast<double>(p.batch) / static_cast<double>(p.batches);
-  const double left_epochs = static_cast<double>(p.epochs) - done;
   char line[200];
   const int n = std::snprintf(line, sizeof line, "epoch %ld/%ld  batch %ld/%ld  loss %.4f  %.0f examples/s",
                               static_cast<long>(p.epoch), static_cast<long>(p.epochs), static_cast<long>(p.batch),
                               static_cast<long>(p.batches), p.loss, p.examples_per_second);
   std::string text(line, static_cast<size_t>(std::max(n, 0)));
-  static const double start = t;
-  if (done > 0.05 && t > start) {
-    const double left = (t - start) / done * left_epochs;
+  if (!std::isnan(left)) {
     std::snprintf(line, sizeof line, "  at most %.0f s left", std::ceil(left));
     text += line;
   }

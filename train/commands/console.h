@@ -1,6 +1,7 @@
 #pragma once
 // What the commands share in talking to a person while they work.
 
+#include <twotower/train/commands/time_left.h>
 #include <twotower/train/fit/trainer.h>
 
 #include <string>
@@ -17,6 +18,7 @@ class ProgressLine {
 
  private:
   bool quiet_, terminal_;
+  TimeLeft time_left_;
   double last_ = 0;
   size_t drawn_ = 0;
 };

@@ -51,18 +51,27 @@ struct Rung {
   int64_t best_epoch = 0;  // 0 for a baseline
 };
 
-Rung climb(const DemoArguments& a, const Dataset& data, const std::string& name, ProgressLine& line) {
+// The demo's own settings of a rung, and on top of them what --set says.
+RunConfig rung_config(const DemoArguments& a, const std::string& name, int64_t epochs) {
   RunConfig config;
   apply_rung(config.model, name);
   config.rung = name;
-  config.data = data.dir();
-  config.train.epochs = a.epochs;
-  config.train.monitor = "agreement@20";  // with the main ranker, on the validation split
+  config.train.epochs = epochs;
+  config.train.monitor = "agreement@20";  // with the main ranker, for users who are not measured afterwards
   config.train.seed = static_cast<int64_t>(a.world.seed);
   for (const std::string& assignment : a.set) set_config_key(config, assignment);
+  config.train.validate();
+  return config;
+}
+
+Rung climb(const DemoArguments& a, const Dataset& data, const std::string& name, ProgressLine& line) {
+  RunConfig config = rung_config(a, name, a.epochs);
   fit_config_to_data(config.model, data);
   // As many examples for the rungs that learn from impressions with value only.
-  config.train.epochs = a.epochs * data.split(Split::train).size / Loader(data, config.model, config.train).rows();
+  const int64_t rows = Loader(data, config.model, config.train).rows();
+  config = rung_config(a, name, a.epochs * data.split(Split::train).size / rows);
+  fit_config_to_data(config.model, data);
+  config.data = data.dir();
   TrainOptions options;
   options.progress = [&](const TrainProgress& p) { line.show(p); };
   line.message("training " + name);
@@ -109,10 +118,8 @@ void print_recommendations(const std::string& run_dir, const std::string& rung) 
 }
 
 void run_demo(const DemoArguments& a) {
-  for (const std::string& rung : a.rungs) {  // a mistake shows before anything is written
-    ModelConfig model;
-    apply_rung(model, rung);
-  }
+  for (const std::string& rung : a.rungs) rung_config(a, rung, a.epochs);  // a mistake shows before anything is written
+  check_options(a.world);
   if (a.threads > 0) set_num_threads(a.threads);
   ProgressLine line(a.quiet);
   std::error_code error;
@@ -149,8 +156,8 @@ void run_demo(const DemoArguments& a) {
   }
   std::cout << "The ladder on simulated data: " << data.num_users() << " users, " << data.num_items() << " items, "
             << data.split(Split::train).size << " training impressions.\n"
-            << "recall@20: clicks held out; true: against what users really like; agreement: with the main ranker,\n"
-            << "which also picks each model's best epoch, on the validation split.\n\n";
+            << "recall@20: clicks held out; true: against what users really like; agreement: with the main ranker.\n"
+            << "Measured on half of the users; the other half picks each model's best epoch, by agreement.\n\n";
   print_ladder(ladder);
   print_recommendations(a.out + "/" + a.rungs.back(), a.rungs.back());
 }

@@ -2,6 +2,7 @@
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/data_summary.h>
 #include <twotower/train/commands/options.h>
+#include <twotower/train/data/dataset_writer.h>
 #include <twotower/train/import/import.h>
 
 #include <CLI/CLI.hpp>
@@ -64,6 +65,8 @@ void register_import(CLI::App& app) {
   command->add_option("--ranker", o.ranker, "TASK=COLUMN with the main ranker's probability; one for each task")
       ->allow_extra_args(false);
   command->add_option("--columns", o.columns, "Roles of columns: user=userId,item=movieId,time=ts,position=slot");
+  command->add_option("--first-position", o.first_position, "What the log calls its first slot (default: 0)")
+      ->check(whole_number(0, 1000000));
   command->add_option("--delimiter", a->delimiter, "One character, or tab (csv)")->capture_default_str();
   command->add_option("--split", o.split,
                       "given | time:F | random:F | leave-last-out (default: given where --valid or --test is, else "

@@ -1,6 +1,7 @@
 #include <twotower/tensor/atomic_file.h>
 #include <twotower/tensor/error.h>
 #include <twotower/train/data/dataset.h>
+#include <twotower/train/data/positives.h>
 
 #include <algorithm>
 #include <cmath>
@@ -110,6 +111,7 @@ void Dataset::read_info() {
     value_weights_ = info.at("value_weights").get<std::vector<float>>();
     has_positions_ = info.at("positions").get<bool>();
     has_ranker_scores_ = info.at("ranker_scores").get<bool>();
+    if (info.contains("times")) has_times_ = info["times"].get<bool>();
     user_columns_ = info.at("user_features").at("columns").get<std::vector<std::string>>();
     item_columns_ = info.at("item_features").at("columns").get<std::vector<std::string>>();
     for (const std::string_view s : kSplitNames) info.at("impressions").at(std::string(s)).get<int64_t>();
@@ -120,6 +122,9 @@ void Dataset::read_info() {
         num_items_, " items and ", tasks_.size(), " tasks; an empty dataset cannot train anything");
   check(value_weights_.size() == tasks_.size(), "dataset " + path, "has ", value_weights_.size(), " value_weights for ",
         tasks_.size(), " tasks; give one each");
+  for (const float weight : value_weights_)
+    check(weight >= 0 && std::isfinite(weight), "dataset " + path, "has the value weight ", weight,
+          "; give finite numbers, none below 0");
   info_ = std::make_shared<const json>(std::move(info));
 }
 
@@ -185,6 +190,8 @@ void Dataset::read_split(Split s) {
           rows.history_end[i], " is out of range, user row ", rows.user[i], " has ", actions, " actions");
     check(rows.position[i] >= -1, where, "row ", i, ": position ", rows.position[i],
           " is out of range; give 0 for the first slot, -1 where it is not known");
+    check(std::isfinite(rows.time[i]), where, "row ", i, ": time is ", rows.time[i],
+          "; every impression needs a finite one");
   }
   check_unit(where, "label", rows.labels, n, tasks_);
   if (rows.ranker_scores) check_unit(where, "ranker score", rows.ranker_scores, n, tasks_);
@@ -197,6 +204,12 @@ std::span<const int32_t> Dataset::user_actions(int64_t user) const {
         num_users_, " users");
   return {history_items_ + history_offsets_[user],
           static_cast<size_t>(history_offsets_[user + 1] - history_offsets_[user])};
+}
+
+bool Dataset::later_than_train(Split s) const {
+  const Impressions &train = split(Split::train), &rows = split(s);
+  if (!has_times_ || rows.size == 0) return false;
+  return *std::min_element(rows.time, rows.time + rows.size) >= *std::max_element(train.time, train.time + train.size);
 }
 
 bool Dataset::has_truth() const {
@@ -236,8 +249,7 @@ UserItems Dataset::positives(Split s) const {
   const int64_t t = num_tasks();
   std::vector<std::pair<int32_t, int32_t>> pairs;
   for (int64_t i = 0; i < rows.size; ++i)
-    if (std::any_of(rows.labels + i * t, rows.labels + (i + 1) * t, [](float x) { return x > 0; }))
-      pairs.emplace_back(rows.user[i], rows.item[i]);
+    if (acted_on(rows.labels + i * t, t)) pairs.emplace_back(rows.user[i], rows.item[i]);
   return group(std::move(pairs), num_users_);
 }
 

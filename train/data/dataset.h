@@ -88,6 +88,9 @@ class Dataset {
   const Impressions& split(Split s) const { return splits_[static_cast<size_t>(s)]; }  // size 0 when not there
   bool has_positions() const { return has_positions_; }
   bool has_ranker_scores() const { return has_ranker_scores_; }  // in the train split
+  // Whether by the source's own times no row of the split is earlier than one of train; false where the source has
+  // none.
+  bool later_than_train(Split s) const;
 
   // A user's actions, oldest first: rows offsets[u] .. offsets[u+1]. An impression's history is the first
   // history_end of them, read from the back for newest first.
@@ -97,7 +100,7 @@ class Dataset {
   const double* history_times() const { return history_times_; }       // [N_actions]
   std::span<const int32_t> user_actions(int64_t user) const;           // all of them, oldest first
 
-  // How often each item has an impression with any label > 0 in train ("positives"), and how often at all.
+  // How often each item was acted on in train (positives.h), and how often it was shown at all.
   const int64_t* train_positives() const { return train_positives_; }  // [C]
   const int64_t* train_counts() const { return train_counts_; }        // [C]
 
@@ -107,7 +110,7 @@ class Dataset {
   // Items each user was shown in the splits before `s` (train for valid; train and valid for test): the
   // "seen" items.
   UserItems seen_before(Split s) const;
-  // Items each user has any label > 0 on in split `s`: the ground truth of the ranking measures.
+  // Items each user acted on (positives.h) in split `s`: the ground truth of the ranking measures.
   UserItems positives(Split s) const;
 
   const nlohmann::json& info() const { return *info_; }  // dataset.json
@@ -131,7 +134,7 @@ class Dataset {
   const int32_t* history_items_ = nullptr;
   const uint8_t* history_actions_ = nullptr;
   const double* history_times_ = nullptr;
-  bool has_positions_ = false, has_ranker_scores_ = false;
+  bool has_positions_ = false, has_ranker_scores_ = false, has_times_ = false;
   IdTable user_ids_, item_ids_;
   std::shared_ptr<const nlohmann::json> info_;
 };

@@ -3,6 +3,7 @@
 #include <twotower/tensor/safetensors.h>
 #include <twotower/train/data/dataset_writer.h>
 #include <twotower/train/data/history.h>
+#include <twotower/train/data/positives.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -65,6 +66,8 @@ void check_split(const std::string& where, const char* split, const DatasetConte
           " is out of range, there are ", items, " items");
     check(std::isfinite(rows.time[i]), where, split, " row ", i, ": time is ", rows.time[i],
           "; every interaction needs one");
+    check(rows.position.empty() || rows.position[i] >= -1, where, split, " row ", i, ": position is ", rows.position[i],
+          "; give 0 for the first slot, -1 where it is not known");
   }
   check_unit(where, split, "label", rows.labels, content.tasks);
   check_unit(where, split, "ranker score", rows.ranker_scores, content.tasks);
@@ -155,10 +158,13 @@ Counts count_items(const DatasetContent& content) {
   for (size_t i = 0; i < content.train.item.size(); ++i) {
     const auto item = static_cast<size_t>(content.train.item[i]);
     ++counts.shown[item];
-    const float* labels = content.train.labels.data() + i * tasks;
-    counts.positive[item] += std::any_of(labels, labels + tasks, [](float x) { return x > 0; });
+    counts.positive[item] += acted_on(content.train.labels.data() + i * tasks, static_cast<int64_t>(tasks));
   }
   return counts;
+}
+
+bool known_positions(const InteractionColumns& rows) {
+  return std::any_of(rows.position.begin(), rows.position.end(), [](int32_t position) { return position >= 0; });
 }
 
 std::string without_slash(std::string dir) {
@@ -170,7 +176,20 @@ bool is_dataset(const std::string& dir) {
   std::error_code ignored;
   if (!fs::is_regular_file(dir + "/dataset.json", ignored)) return false;
   const auto info = nlohmann::json::parse(read_whole_file(dir + "/dataset.json"), nullptr, false);
-  return info.is_object() && info.value("format", "") == "twotower dataset";
+  return info.is_object() && info.value("format", nlohmann::json()) == "twotower dataset";
+}
+
+// What lies in the folder beside a dataset's own files, or "".
+std::string stranger_in(const std::string& dir) {
+  constexpr std::string_view own[] = {"dataset.json",        "users.safetensors", "items.safetensors",
+                                      "history.safetensors", "train.safetensors", "valid.safetensors",
+                                      "test.safetensors",    "truth.safetensors"};
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(dir, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (std::find(std::begin(own), std::end(own), name) == std::end(own)) return name;
+  }
+  return "";
 }
 
 void write_files(const std::string& dir, const DatasetContent& content) {
@@ -200,7 +219,8 @@ void write_files(const std::string& dir, const DatasetContent& content) {
       {"impressions",
        {{"train", content.train.size()}, {"valid", content.valid.size()}, {"test", content.test.size()}}},
       {"history_actions", history.items.size()},
-      {"positions", !content.train.position.empty()},
+      {"times", content.has_times},
+      {"positions", known_positions(content.train)},
       {"ranker_scores", !content.train.ranker_scores.empty()},
       {"user_features", describe(users)},
       {"item_features", describe(items)}};
@@ -219,6 +239,9 @@ void check_dataset_target(const std::string& given) {
   check(fs::is_directory(dir, ignored), where, "exists and is not a folder; choose another --out");
   check(fs::is_empty(dir, ignored) || is_dataset(dir), where,
         "exists and is not a dataset, so it is not replaced; choose another --out or remove it first");
+  const std::string stranger = stranger_in(dir);
+  check(stranger.empty(), where, "is a dataset that would be replaced, but its folder holds \"", stranger,
+        "\", too, which would be lost; move that away, or choose another --out");
 }
 
 void write_dataset(const std::string& given, const DatasetContent& content) {
@@ -227,6 +250,9 @@ void write_dataset(const std::string& given, const DatasetContent& content) {
   check(!content.tasks.empty(), where, "has no task; give at least one label");
   check(content.value_weights.empty() || content.value_weights.size() == content.tasks.size(), where, "has ",
         content.value_weights.size(), " value weights for ", content.tasks.size(), " tasks");
+  for (const float weight : content.value_weights)
+    check(weight >= 0 && std::isfinite(weight), where, "has the value weight ", weight,
+          "; give finite numbers, none below 0");
   check_ids(where, "user", content.user_ids);
   check_ids(where, "item", content.item_ids);
   check(content.train.size() > 0, where, "has no train interactions; an empty dataset cannot train anything");

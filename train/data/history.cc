@@ -1,4 +1,5 @@
 #include <twotower/train/data/history.h>
+#include <twotower/train/data/positives.h>
 
 #include <algorithm>
 
@@ -6,13 +7,11 @@ namespace tt {
 
 namespace {
 
-// Rows of one split with any label > 0, by user and then by time; equal times keep the order of the file.
+// Rows of one split that were acted on, by user and then by time; equal times keep the order of the file.
 std::vector<int64_t> action_rows(const InteractionColumns& rows, size_t tasks) {
   std::vector<int64_t> order;
-  for (size_t i = 0; i < rows.user.size(); ++i) {
-    const float* labels = rows.labels.data() + i * tasks;
-    if (std::any_of(labels, labels + tasks, [](float x) { return x > 0; })) order.push_back(static_cast<int64_t>(i));
-  }
+  for (size_t i = 0; i < rows.user.size(); ++i)
+    if (acted_on(rows.labels.data() + i * tasks, static_cast<int64_t>(tasks))) order.push_back(static_cast<int64_t>(i));
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
     const auto x = static_cast<size_t>(a), y = static_cast<size_t>(b);
     return rows.user[x] != rows.user[y] ? rows.user[x] < rows.user[y] : rows.time[x] < rows.time[y];

@@ -2,7 +2,7 @@
 // Each user's actions in time order, and how far into them each impression may see (dataset_writer.h has the
 // rule).
 
-#include <twotower/train/data/dataset_writer.h>
+#include <twotower/train/data/dataset_content.h>
 
 #include <cstdint>
 #include <vector>

@@ -14,6 +14,7 @@ namespace tt {
 namespace {
 
 constexpr int64_t kTile = 1024;  // users at a time
+constexpr double kRecent = 0.1;  // of the time that train spans
 constexpr const char* kLogged[] = {"logged_kendall", "logged_pairs"};
 constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
 
@@ -306,6 +307,10 @@ EvaluationResult Evaluator::run(Retriever& retriever) const {
   if (s.options.baselines) {
     PopularityRanking popularity(s.data);
     result.baselines.emplace_back("popularity", s.measure(popularity, nullptr));
+    if (s.data.later_than_train(s.options.split)) {  // what was liked lately may be what is liked next
+      PopularityRanking recent(s.data, kRecent);
+      result.baselines.emplace_back("popularity_recent", s.measure(recent, nullptr));
+    }
     RandomRanking random(s.facts.items, s.options.seed);
     result.baselines.emplace_back("random", s.measure(random, nullptr));
   }

@@ -61,7 +61,8 @@ struct EvaluateOptions {
   Split split = Split::test;
   std::vector<int64_t> ks = {10, 20, 100};  // none above the size of the corpus
   bool include_seen = false;                // true: items of the splits before may be returned, and are expected
-  bool baselines = true;                    // popularity and random beside the model
+  bool baselines = true;                    // popularity and random beside the model; where the split is later than
+                                            // train, also popularity_recent, of the last tenth of train's time
   bool truth = true;       // measures against the truth and the main ranker, where the dataset has them
   bool intervals = false;  // 95 % bootstrap intervals over users
   int64_t resamples = 1000;
@@ -74,7 +75,7 @@ struct EvaluationResult {
   int64_t users = 0;
   Measures measures;
   std::vector<Interval> intervals;
-  std::vector<std::pair<std::string, Measures>> baselines;  // "popularity", "random"
+  std::vector<std::pair<std::string, Measures>> baselines;  // "popularity", "popularity_recent", "random"
   // The values behind the averages: [users, per_user_names.size()], NaN where a measure has none for a user.
   std::vector<std::string> per_user_names;
   std::vector<float> per_user;

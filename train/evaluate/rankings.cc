@@ -1,5 +1,6 @@
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
+#include <twotower/train/data/positives.h>
 #include <twotower/train/evaluate/rankings.h>
 
 #include <algorithm>
@@ -54,10 +55,22 @@ bool ModelRanking::score(const UserMoment& user, std::span<const int64_t> items,
   return true;
 }
 
-PopularityRanking::PopularityRanking(const Dataset& data)
-    : order_(static_cast<size_t>(data.num_items())), place_(order_.size()), positives_(data.train_positives()) {
+PopularityRanking::PopularityRanking(const Dataset& data, double share)
+    : order_(static_cast<size_t>(data.num_items())), place_(order_.size()) {
+  const int64_t* ever = data.train_positives();
+  positives_.assign(ever, ever + data.num_items());
+  if (share < 1) {
+    const Impressions& log = data.split(Split::train);
+    const auto [first, last] = std::minmax_element(log.time, log.time + log.size);
+    const double since = *last - share * (*last - *first);
+    std::fill(positives_.begin(), positives_.end(), 0);
+    for (int64_t i = 0, tasks = data.num_tasks(); i < log.size; ++i)
+      if (log.time[i] >= since && acted_on(log.labels + i * tasks, tasks))
+        ++positives_[static_cast<size_t>(log.item[i])];
+  }
   std::iota(order_.begin(), order_.end(), 0);
-  std::stable_sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) { return positives_[a] > positives_[b]; });
+  const auto key = [&](int32_t item) { return std::pair(positives_[static_cast<size_t>(item)], ever[item]); };
+  std::stable_sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) { return key(a) > key(b); });
   for (size_t p = 0; p < order_.size(); ++p) place_[static_cast<size_t>(order_[p])] = static_cast<int32_t>(p);
 }
 
@@ -69,7 +82,7 @@ void PopularityRanking::top(std::span<const UserMoment> users, int64_t k, const 
       fill_row(out, q, seen_by(users[static_cast<size_t>(q)], seen), [&]() -> std::pair<int64_t, float> {
         if (at == order_.size()) return {-1, 0};
         const int32_t item = order_[at++];
-        return {item, static_cast<float>(positives_[item])};
+        return {item, static_cast<float>(positives_[static_cast<size_t>(item)])};
       });
     }
   });

@@ -30,17 +30,18 @@ class ModelRanking : public Ranking {
   Retriever& retriever_;
 };
 
-// Everyone gets the items with the most training positives, ties by smaller row.
+// Everyone gets the items with the most training positives in the last `share` of the time that train spans, ties by
+// those of all time and then by smaller row. A share of 1 is all of train.
 class PopularityRanking : public Ranking {
  public:
-  explicit PopularityRanking(const Dataset& data);
+  explicit PopularityRanking(const Dataset& data, double share = 1);
   void top(std::span<const UserMoment> users, int64_t k, const UserItems* seen, TopItems& out) override;
   void first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen,
                    const std::vector<int64_t>& after, int64_t* ranks) override;
 
  private:
   std::vector<int32_t> order_, place_;  // [C] best first; each item's place in it
-  const int64_t* positives_;
+  std::vector<int64_t> positives_;      // [C] of the time that counts
 };
 
 // A random order a user, the same for the same seed.

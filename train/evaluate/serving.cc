@@ -2,6 +2,7 @@
 #include <twotower/tensor/gemm.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/batches/loader.h>
+#include <twotower/train/data/positives.h>
 #include <twotower/train/evaluate/serving.h>
 
 #include <algorithm>
@@ -70,8 +71,7 @@ void Retriever::find_learnt() {
   const bool all_items = config.full_softmax || config.mixed_negatives > 0;  // every item is a column now and then
   learnt_items_.assign(static_cast<size_t>(data_.num_items()), all_items);
   for (int64_t i = 0; i < log.size; ++i) {
-    const float* labels = log.labels + i * data_.num_tasks();
-    if (!all_rows && *std::max_element(labels, labels + data_.num_tasks()) <= 0) continue;
+    if (!all_rows && !has_value(log.labels + i * data_.num_tasks(), config.user_value_weights)) continue;
     learnt_users_[static_cast<size_t>(log.user[i])] = 1;
     learnt_items_[static_cast<size_t>(log.item[i])] = 1;
   }

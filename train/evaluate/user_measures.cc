@@ -1,4 +1,5 @@
 #include <twotower/tensor/kernels/topk/topk.h>
+#include <twotower/train/data/positives.h>
 #include <twotower/train/evaluate/statistics.h>
 #include <twotower/train/evaluate/user_measures.h>
 
@@ -46,9 +47,8 @@ CorpusFacts::CorpusFacts(const Dataset& data, bool with_truth)
 
   const Impressions& train = data.split(Split::train);
   for (int64_t i = 0, tasks = data.num_tasks(); i < train.size; ++i)
-    if (std::any_of(train.labels + i * tasks, train.labels + (i + 1) * tasks, [](float y) { return y > 0; }))
-      warm_user[static_cast<size_t>(train.user[i])] = 1;
-  if (with_truth && data.has_truth()) truth.emplace(Truth::load(data.dir()));
+    if (acted_on(train.labels + i * tasks, tasks)) warm_user[static_cast<size_t>(train.user[i])] = 1;
+  if (with_truth && data.has_truth()) truth.emplace(Truth::load(data));
 }
 
 std::vector<std::string> accuracy_names(const std::vector<int64_t>& ks) {

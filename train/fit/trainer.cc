@@ -155,6 +155,9 @@ TrainSummary Training::run() {
            nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?");
     }
     evaluator_ = std::make_unique<Evaluator>(data_, options);
+  } else {
+    say("the data has no validation split: no early stopping, all " + std::to_string(train.epochs) +
+        " epochs are trained and the last one is kept");
   }
   lower_ = lower_is_better(train.monitor);
   summary_.monitor = train.monitor;

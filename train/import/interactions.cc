@@ -1,9 +1,9 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/text.h>
+#include <twotower/train/data/positives.h>
 #include <twotower/train/import/interactions.h>
 
 #include <algorithm>
-#include <numeric>
 #include <tuple>
 
 namespace tt {
@@ -14,42 +14,44 @@ std::vector<std::string> aliases(const std::string& role) {
   if (role == "user") return {"user_id", "userId", "user", "uid", "UserID"};
   if (role == "item") return {"item_id", "itemId", "item", "movieId", "iid", "ItemID"};
   if (role == "time") return {"timestamp", "time", "ts", "Timestamp"};
-  return {"position", "slot", "rank"};
+  return {"position"};  // a "rank" may be anything
 }
 
-// Rows equal in everything are one row written twice.
-int64_t drop_repeated(InteractionColumns& rows, size_t tasks) {
-  std::vector<size_t> order(rows.user.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  const auto key = [&](size_t i) {
-    return std::tuple(rows.user[i], rows.item[i], rows.time[i], rows.position.empty() ? -1 : rows.position[i]);
+// Leaves out what is written twice: a row that was acted on and equals an earlier one in user, item, time (where there
+// is one), position, labels and scores. Rows without an action stay: within a day, or a second, an item may be shown
+// twice and be passed over twice, and that is two impressions.
+int64_t drop_repeated(InteractionColumns& rows, int64_t tasks, bool has_time) {
+  std::vector<int64_t> order;
+  for (int64_t i = 0; i < rows.size(); ++i)
+    if (acted_on(rows.labels.data() + i * tasks, tasks)) order.push_back(i);
+  const auto key = [&](int64_t row) {
+    const auto i = static_cast<size_t>(row);
+    return std::tuple(rows.user[i], rows.item[i], has_time ? rows.time[i] : 0.0,
+                      rows.position.empty() ? -1 : rows.position[i]);
   };
-  const auto labels = [&](size_t i) { return rows.labels.begin() + static_cast<std::ptrdiff_t>(i * tasks); };
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return key(a) != key(b) ? key(a) < key(b) : a < b; });
-  std::vector<bool> keep(order.size(), true);
-  const auto n = static_cast<std::ptrdiff_t>(tasks);
-  for (size_t k = 1, kept = 0; k < order.size(); ++k) {
-    if (key(order[kept]) == key(order[k]) && std::equal(labels(order[kept]), labels(order[kept]) + n, labels(order[k])))
-      keep[order[k]] = false;
-    else
-      kept = k;
-  }
-  size_t out = 0;
-  for (size_t i = 0; i < keep.size(); ++i) {
-    if (!keep[i]) continue;
-    rows.user[out] = rows.user[i], rows.item[out] = rows.item[i], rows.time[out] = rows.time[i];
-    if (!rows.position.empty()) rows.position[out] = rows.position[i];
-    for (size_t t = 0; t < tasks; ++t) {
-      rows.labels[out * tasks + t] = rows.labels[i * tasks + t];
-      if (!rows.ranker_scores.empty()) rows.ranker_scores[out * tasks + t] = rows.ranker_scores[i * tasks + t];
+  // As of two texts: below, at or above 0.
+  const auto compare_values = [&](const std::vector<float>& values, int64_t a, int64_t b) {
+    for (int64_t t = 0; !values.empty() && t < tasks; ++t) {
+      const float x = values[static_cast<size_t>(a * tasks + t)], y = values[static_cast<size_t>(b * tasks + t)];
+      if (x != y) return x < y ? -1 : 1;
     }
-    ++out;
-  }
-  rows.user.resize(out), rows.item.resize(out), rows.time.resize(out);
-  if (!rows.position.empty()) rows.position.resize(out);
-  rows.labels.resize(out * tasks);
-  if (!rows.ranker_scores.empty()) rows.ranker_scores.resize(out * tasks);
-  return static_cast<int64_t>(keep.size() - out);
+    return 0;
+  };
+  const auto compare = [&](int64_t a, int64_t b) {
+    if (key(a) != key(b)) return key(a) < key(b) ? -1 : 1;
+    const int labels = compare_values(rows.labels, a, b);
+    return labels != 0 ? labels : compare_values(rows.ranker_scores, a, b);
+  };
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return compare(a, b) < 0; });
+  std::vector<bool> repeated(static_cast<size_t>(rows.size()), false);
+  for (size_t k = 1; k < order.size(); ++k)
+    repeated[static_cast<size_t>(order[k])] = compare(order[k - 1], order[k]) == 0;
+  std::vector<int64_t> kept;
+  for (int64_t i = 0; i < rows.size(); ++i)
+    if (!repeated[static_cast<size_t>(i)]) kept.push_back(i);
+  const int64_t dropped = rows.size() - static_cast<int64_t>(kept.size());
+  if (dropped > 0) rows = select_rows(rows, kept, tasks);
+  return dropped;
 }
 
 float read_unit(const std::string& path, int64_t line, const std::string& column, std::string_view text,
@@ -76,6 +78,8 @@ ColumnRoles parse_roles(const std::string& columns) {
                         : role == "position" ? &roles.position
                                              : nullptr;
     check(slot, "import --columns", "\"", role, "\" is not a role; choose user, item, time or position");
+    check(slot->empty(), "import --columns", "the role \"", role, "\" is given twice, as ", *slot, " and as ", name,
+          "; keep one");
     *slot = name;
     begin = comma + 1;
   }
@@ -110,6 +114,8 @@ InteractionReader::Result InteractionReader::read(const std::string& path) {
     item = find_column(path, header, "item", roles.item, true);
     time = find_column(path, header, "time", roles.time, false);
     position = find_column(path, header, "position", roles.position, false);
+    check(user != item, at_line(path, 1), "the column \"", names[static_cast<size_t>(user)],
+          "\" is both the user and the item; name two with --columns");
     for (const LabelRule& rule : labels) label_columns.push_back(column_of(header, rule.column, "label"));
     for (const std::string& name : ranker) ranker_columns.push_back(column_of(header, name, "ranker score"));
   };
@@ -132,7 +138,11 @@ InteractionReader::Result InteractionReader::read(const std::string& path) {
       check(slot >= -1 && slot < 1e9 && slot == static_cast<double>(static_cast<int32_t>(slot)), at_line(path, line),
             "column \"", names[static_cast<size_t>(position)], "\": ", slot,
             " is not a position; give 0 for the first slot, -1 where it is not known");
-      rows.position.push_back(static_cast<int32_t>(slot));
+      const bool known = slot != -1;
+      check(!known || slot >= static_cast<double>(first_position), at_line(path, line), "column \"",
+            names[static_cast<size_t>(position)], "\": ", slot, " comes before --first-position ", first_position,
+            "; give what the log calls its first slot");
+      rows.position.push_back(known ? static_cast<int32_t>(slot) - static_cast<int32_t>(first_position) : -1);
     }
     if (labels.empty()) rows.labels.push_back(1);
     for (size_t t = 0; t < labels.size(); ++t) {
@@ -151,10 +161,8 @@ InteractionReader::Result InteractionReader::read(const std::string& path) {
   };
   read_table(path, dialect, on_header, on_row);
   result.has_time = time >= 0;
-  if (result.has_time) {
-    const int64_t repeated = drop_repeated(rows, std::max<size_t>(1, labels.size()));
-    if (repeated) notes.push_back(path + ": left out " + std::to_string(repeated) + " rows that repeat another");
-  }
+  const int64_t repeated = drop_repeated(rows, std::max<int64_t>(1, static_cast<int64_t>(labels.size())), time >= 0);
+  if (repeated) notes.push_back(path + ": left out " + std::to_string(repeated) + " rows that repeat another");
   return result;
 }
 

@@ -12,7 +12,7 @@
 namespace tt {
 
 // Which column plays which role, by name; "" takes the first known alias that is there (user_id, userId,
-// ...).
+// ...; a position only from a column of that name).
 struct ColumnRoles {
   std::string user, item, time, position;
 };
@@ -27,6 +27,7 @@ struct InteractionReader {
   ColumnRoles roles;
   std::vector<LabelRule> labels;    // empty: "action" is always 1
   std::vector<std::string> ranker;  // a column for each task, or empty
+  int64_t first_position = 0;       // what the log calls its first slot; -1 stays -1, unknown
   IdMap &users, &items;
   std::vector<std::string>& notes;
 

@@ -1,6 +1,7 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/random.h>
 #include <twotower/tensor/text.h>
+#include <twotower/train/data/positives.h>
 #include <twotower/train/import/split.h>
 
 #include <algorithm>
@@ -18,38 +19,34 @@ constexpr uint64_t kSplitStream = 0x5b17;
 enum Part : uint8_t { kTrain, kValid, kTest };
 
 InteractionColumns take(const InteractionColumns& log, const std::vector<uint8_t>& parts, Part part, size_t tasks) {
-  InteractionColumns out;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    if (parts[i] != part) continue;
-    const auto at = static_cast<std::ptrdiff_t>(i * tasks), n = static_cast<std::ptrdiff_t>(tasks);
-    out.user.push_back(log.user[i]);
-    out.item.push_back(log.item[i]);
-    out.time.push_back(log.time[i]);
-    out.labels.insert(out.labels.end(), log.labels.begin() + at, log.labels.begin() + at + n);
-    if (!log.position.empty()) out.position.push_back(log.position[i]);
-    if (!log.ranker_scores.empty())
-      out.ranker_scores.insert(out.ranker_scores.end(), log.ranker_scores.begin() + at,
-                               log.ranker_scores.begin() + at + n);
-  }
-  return out;
+  std::vector<int64_t> rows;
+  for (size_t i = 0; i < parts.size(); ++i)
+    if (parts[i] == part) rows.push_back(static_cast<int64_t>(i));
+  return select_rows(log, rows, static_cast<int64_t>(tasks));
 }
 
 std::vector<uint8_t> by_time(const InteractionColumns& log, const SplitRule& rule, const std::string& source) {
   std::vector<double> times = log.time;
   std::sort(times.begin(), times.end());
-  // The time at which a share of the log has passed; never the very first moment, so that something is left
-  // to train.
-  const auto cut = [&](double share) {
-    const auto index = static_cast<size_t>(share * static_cast<double>(times.size()));
-    const double at = times[std::min(index, times.size() - 1)];
-    return at > times.front() ? at : *std::upper_bound(times.begin(), times.end(), at);
-  };
   check(times.front() < times.back(), "import " + source,
         "has the same time in every row, so it cannot be split by time; use --split random:0.8");
-  const double test = cut(rule.fraction), valid = rule.hold_out > 0 ? cut(rule.fraction * (1 - rule.hold_out)) : test;
+  std::vector<size_t> starts;  // where a new time begins, the first one apart: the cuts there can be
+  for (size_t i = 1; i < times.size(); ++i)
+    if (times[i - 1] < times[i]) starts.push_back(i);
+  // The last cut within a share of the log, as rows of one time stay together in the later part; but `least` or a later
+  // one, so that the parts before it have rows.
+  const auto cut = [&](double share, size_t least) {
+    const auto wanted = static_cast<size_t>(share * static_cast<double>(times.size()));
+    const auto after = std::upper_bound(starts.begin(), starts.end(), wanted) - starts.begin();
+    return std::max(static_cast<size_t>(after), least + 1) - 1;
+  };
+  const bool validates = rule.hold_out > 0 && starts.size() > 1;
+  const size_t test = cut(rule.fraction, validates ? 1 : 0);
+  const size_t valid = validates ? std::min(cut(rule.fraction * (1 - rule.hold_out), 0), test - 1) : test;
+  const double test_time = times[starts[test]], valid_time = times[starts[valid]];
   std::vector<uint8_t> parts(log.time.size());
   for (size_t i = 0; i < parts.size(); ++i)
-    parts[i] = log.time[i] >= test ? kTest : log.time[i] >= valid ? kValid : kTrain;
+    parts[i] = log.time[i] >= test_time ? kTest : log.time[i] >= valid_time ? kValid : kTrain;
   return parts;
 }
 
@@ -76,8 +73,7 @@ std::vector<uint8_t> last_out(const InteractionColumns& log, size_t tasks) {
   for (size_t begin = 0, end = 0; begin < order.size(); begin = end) {
     std::vector<size_t> actions;  // places in `order`
     for (end = begin; end < order.size() && log.user[order[end]] == log.user[order[begin]]; ++end) {
-      const float* labels = log.labels.data() + order[end] * tasks;
-      if (std::any_of(labels, labels + tasks, [](float x) { return x > 0; })) actions.push_back(end);
+      if (acted_on(log.labels.data() + order[end] * tasks, static_cast<int64_t>(tasks))) actions.push_back(end);
     }
     if (actions.size() < 3) continue;
     for (size_t k = actions[actions.size() - 2]; k < end; ++k) parts[order[k]] = k >= actions.back() ? kTest : kValid;

@@ -1,7 +1,7 @@
 #pragma once
 // Cuts a log into train, valid and test.
 
-#include <twotower/train/data/dataset_writer.h>
+#include <twotower/train/data/dataset_content.h>
 
 #include <cstdint>
 #include <optional>
@@ -11,12 +11,11 @@ namespace tt {
 
 // given             the files say
 // time:F            the first F of the log by time is for training, the rest is test. Rows of equal time stay
-// together, in
-//                   the later part
+//                   together, in the later part, unless that would leave a part without rows: then the cut is the next
+//                   one that does not. With three different times every part has rows, with two valid has none
 // random:F          the same shares, drawn at random from the seed
-// leave-last-out    by user: what starts with the last action (a row with any label > 0) is test, what starts
-// with the
-//                   one before it valid; a user with fewer than three actions is all train
+// leave-last-out    by user: what starts with the last action (positives.h) is test, what starts with the one before
+//                   it valid; a user with fewer than three actions is all train
 struct SplitRule {
   enum class Kind { given, time, random, leave_last_out };
   Kind kind = Kind::given;

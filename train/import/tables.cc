@@ -55,9 +55,14 @@ Imported import_tables(const std::string& format, const Dialect& dialect, const 
   parse_split(o.split.empty() ? "given" : o.split, o.hold_out);  // before the long work
 
   IdMap users, items;
-  InteractionReader reader{dialect, roles, labels, ranker_columns(o.ranker, content.tasks), users, items, out.notes};
+  InteractionReader reader{
+      dialect, roles, labels,   ranker_columns(o.ranker, content.tasks), o.first_position.value_or(0),
+      users,   items, out.notes};
   auto train = reader.read(o.train);
   content.train = std::move(train.rows);
+  content.has_times = train.has_time;
+  check(!o.first_position || !content.train.position.empty(), "import " + o.train,
+        "has no position column for --first-position; name it with --columns position=NAME");
   const auto read_other = [&](const std::string& path, InteractionColumns& rows) {
     if (path.empty()) return;
     auto other = reader.read(path);

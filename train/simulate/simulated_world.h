@@ -4,7 +4,7 @@
 
 #include <twotower/train/data/features.h>
 #include <twotower/train/simulate/latent_scorer.h>
-#include <twotower/train/simulate/simulator.h>
+#include <twotower/train/simulate/options.h>
 
 #include <string>
 #include <vector>

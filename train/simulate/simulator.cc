@@ -16,28 +16,6 @@ constexpr int64_t kDraws = 64;                         // candidates that the po
 constexpr double kExplore = 0.25;                      // share of them drawn uniformly
 constexpr double kStart = 1.7e9, kBetweenVisits = 60;  // seconds
 
-void check_options(const SimulatorOptions& o) {
-  const auto range = [](const char* name, double value, double low, double high) {
-    check(value >= low && value <= high, "simulate", "--", name, " is ", value, ", outside [", low, ", ", high, "]");
-  };
-  range("users", static_cast<double>(o.users), 2, 1e9);
-  range("items", static_cast<double>(o.items), 2, 1e9);
-  range("impressions", static_cast<double>(o.impressions), 10, 1e10);
-  range("tasks", static_cast<double>(o.tasks), 1, 16);
-  range("positions", static_cast<double>(o.positions), 1, 1000);
-  range("latent", static_cast<double>(o.latent), 1, 256);
-  range("features", static_cast<double>(o.features), 0, 4096);
-  range("feature-noise", o.feature_noise, 0, 100);
-  range("zipf", o.zipf, 0, 4);
-  range("policy-relevance", o.policy_relevance, 0, 100);
-  range("policy-order", o.policy_order, 0, 100);
-  range("examination-decay", o.examination_decay, 0, 10);
-  range("propensity-spread", o.propensity_spread, 0, 4);
-  range("ranker-noise", o.ranker_noise, 0, 10);
-  check(o.positions <= o.items, "simulate", "a slate of ", o.positions, " positions needs as many items, there are ",
-        o.items, "; raise --items or lower --positions");
-}
-
 int64_t draw(const std::vector<double>& cdf, double u) {
   return std::min<int64_t>(std::upper_bound(cdf.begin(), cdf.end(), u) - cdf.begin(),
                            static_cast<int64_t>(cdf.size()) - 1);
@@ -138,19 +116,19 @@ InteractionColumns make_log(const SimulatedWorld& world, const SimulatorOptions&
   return log;
 }
 
-// Rows [begin, end) as columns of their own.
-InteractionColumns part(const InteractionColumns& log, int64_t begin, int64_t end, int64_t tasks) {
-  InteractionColumns out;
-  const auto cut = [](const auto& from, auto& to, int64_t lo, int64_t hi) {
-    to.assign(from.begin() + lo, from.begin() + hi);
-  };
-  cut(log.user, out.user, begin, end);
-  cut(log.item, out.item, begin, end);
-  cut(log.position, out.position, begin, end);
-  cut(log.time, out.time, begin, end);
-  cut(log.labels, out.labels, begin * tasks, end * tasks);
-  cut(log.ranker_scores, out.ranker_scores, begin * tasks, end * tasks);
-  return out;
+// The first 80% of the visits are train. Later ones are valid or test by who comes: simulator.h says why.
+void split_visits(const InteractionColumns& log, const SimulatorOptions& o, DatasetContent& content) {
+  const int64_t visits = (o.impressions + o.positions - 1) / o.positions;
+  const int64_t train = std::min(o.impressions, std::max<int64_t>(1, visits * 8 / 10) * o.positions);
+  std::vector<int64_t> rows[3];
+  for (int64_t i = 0; i < o.impressions; ++i)
+    rows[i < train ? 0 : 1 + log.user[static_cast<size_t>(i)] % 2].push_back(i);
+  content.train = select_rows(log, rows[0], o.tasks);
+  content.valid = select_rows(log, rows[1], o.tasks);
+  content.test = select_rows(log, rows[2], o.tasks);
+  content.protocol =
+      "by time and user: the first 80% of the visits are train; of the later ones, those of users with an even number, "
+      "who choose epochs and settings, are valid, and those of the others, who judge, test";
 }
 
 std::string task_name(int64_t t) {
@@ -160,6 +138,28 @@ std::string task_name(int64_t t) {
 
 }  // namespace
 
+void check_options(const SimulatorOptions& o) {
+  const auto range = [](const char* name, double value, double low, double high) {
+    check(value >= low && value <= high, "simulate", "--", name, " is ", value, ", outside [", low, ", ", high, "]");
+  };
+  range("users", static_cast<double>(o.users), 2, 1e9);
+  range("items", static_cast<double>(o.items), 2, 1e9);
+  range("impressions", static_cast<double>(o.impressions), 10, 1e10);
+  range("tasks", static_cast<double>(o.tasks), 1, 16);
+  range("positions", static_cast<double>(o.positions), 1, 1000);
+  range("latent", static_cast<double>(o.latent), 1, 256);
+  range("features", static_cast<double>(o.features), 0, 4096);
+  range("feature-noise", o.feature_noise, 0, 100);
+  range("zipf", o.zipf, 0, 4);
+  range("policy-relevance", o.policy_relevance, 0, 100);
+  range("policy-order", o.policy_order, 0, 100);
+  range("examination-decay", o.examination_decay, 0, 10);
+  range("propensity-spread", o.propensity_spread, 0, 4);
+  range("ranker-noise", o.ranker_noise, 0, 10);
+  check(o.positions <= o.items, "simulate", "a slate of ", o.positions, " positions needs as many items, there are ",
+        o.items, "; raise --items or lower --positions");
+}
+
 void simulate(const std::string& dir, const SimulatorOptions& o) {
   check_options(o);
   check_dataset_target(dir);
@@ -168,20 +168,13 @@ void simulate(const std::string& dir, const SimulatorOptions& o) {
 
   DatasetContent content;
   content.source = "simulated with seed " + std::to_string(o.seed);
-  content.protocol = "by time: the first 80% of the visits are train, the next 10% valid, the last 10% test";
   content.value_weights = world.value_weights;
   for (int64_t t = 0; t < o.tasks; ++t) content.tasks.push_back(task_name(t));
   for (int64_t u = 0; u < o.users; ++u) content.user_ids.push_back("u" + std::to_string(u));
   for (int64_t i = 0; i < o.items; ++i) content.item_ids.push_back("i" + std::to_string(i));
   content.user_features = world.user_features;
   content.item_features = world.item_features;
-  const int64_t visits = (o.impressions + o.positions - 1) / o.positions;
-  const int64_t train = std::max<int64_t>(1, visits * 8 / 10) * o.positions;
-  const int64_t valid = std::max(train, visits * 9 / 10 * o.positions);
-  const auto capped = [&](int64_t row) { return std::min(row, o.impressions); };
-  content.train = part(log, 0, capped(train), o.tasks);
-  content.valid = part(log, capped(train), capped(valid), o.tasks);
-  content.test = part(log, capped(valid), o.impressions, o.tasks);
+  split_visits(log, o, content);
   content.also_write = [&](const std::string& folder) { write_truth(folder + "/truth.safetensors", world, o); };
   write_dataset(dir, content);
 }

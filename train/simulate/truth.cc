@@ -2,28 +2,29 @@
 #include <twotower/train/simulate/truth.h>
 
 #include <algorithm>
-#include <filesystem>
 
 namespace tt {
 
-Truth Truth::load(const std::string& dataset_dir) {
-  const std::string path = dataset_dir + "/truth.safetensors";
-  std::error_code ignored;
-  check(std::filesystem::exists(path, ignored), "dataset " + dataset_dir,
+Truth Truth::load(const Dataset& data) {
+  const std::string path = data.dir() + "/truth.safetensors", where = "dataset " + path;
+  check(data.has_truth(), "dataset " + data.dir(),
         "has no truth.safetensors; only a dataset made by `twotower simulate` knows the truth");
   Truth truth;
   truth.file_ = SafetensorsFile::open(path);
   const auto rows = [&](const char* name) {
     const auto& shape = truth.file_.entry(name).shape;
-    check(!shape.empty(), "safetensors " + path, "tensor \"", name, "\" has no size; the file is damaged");
+    check(!shape.empty() && shape[0] > 0, where, "tensor \"", name, "\" is empty; simulate the dataset again");
     return shape[0];
   };
   truth.users_ = rows("propensity");
   truth.items_ = rows("popularity");
   truth.tasks_ = rows("value_weights");
   truth.positions_ = rows("examination");
-  check(truth.users_ > 0 && truth.items_ > 0 && truth.tasks_ > 0 && truth.positions_ > 0, "safetensors " + path,
-        "is empty; simulate the dataset again");
+  check(truth.users_ == data.num_users() && truth.items_ == data.num_items() && truth.tasks_ == data.num_tasks(), where,
+        "knows ", truth.users_, " users, ", truth.items_, " items and ", truth.tasks_, " labels, the dataset has ",
+        data.num_users(), ", ", data.num_items(), " and ", data.num_tasks(),
+        "; it belongs to another dataset: remove it, or simulate again");
+  rows("truth.user");
   truth.latent_ = truth.file_.entry("truth.user").shape.back();
   truth.truth_ = truth.read_scorer("truth");
   truth.ranker_ = truth.read_scorer("ranker");

@@ -4,6 +4,7 @@
 // item, task)).
 
 #include <twotower/tensor/safetensors.h>
+#include <twotower/train/data/dataset.h>
 #include <twotower/train/simulate/latent_scorer.h>
 
 #include <cstdint>
@@ -14,7 +15,8 @@ namespace tt {
 
 class Truth {
  public:
-  static Truth load(const std::string& dataset_dir);  // Error when the dataset was not made by `simulate`
+  // Error when the dataset was not made by `simulate`, or the truth beside it is another dataset's.
+  static Truth load(const Dataset& data);
 
   int64_t num_users() const { return users_; }
   int64_t num_items() const { return items_; }

@@ -143,6 +143,13 @@ TEST_CASE("dataset: what cannot be a dataset is refused before anything is writt
   content.valid.time[0] = NAN;
   CHECK(writing_says(content) == "[dataset FILE] valid row 0: time is nan; every interaction needs one");
   content = tiny_content();
+  content.train.position[3] = -2;
+  CHECK(writing_says(content) ==
+        "[dataset FILE] train row 3: position is -2; give 0 for the first slot, -1 where it is not known");
+  content = tiny_content();
+  content.value_weights = {1, -1};
+  CHECK(writing_says(content) == "[dataset FILE] has the value weight -1; give finite numbers, none below 0");
+  content = tiny_content();
   content.also_write = [](const std::string&) { fail("disk", "full"); };
   CHECK(writing_says(content) == "[disk] full");
 }
@@ -187,6 +194,47 @@ TEST_CASE("dataset: an older dataset is replaced, anything else is left alone") 
         "[dataset FILE] exists and is not a folder; choose another --out");
 }
 
+TEST_CASE("dataset: what lies beside an older dataset's files is not lost with it") {
+  TempFolder folder;
+  const std::string dir = folder.path() + "/d";
+  write_dataset(dir, tiny_content());
+  fs::create_directory(dir + "/run");  // twotower train --data d --out d/run
+  write_file_atomically(dir + "/run/config.toml", "");
+  const auto message = error_of([&] { write_dataset(dir, tiny_content()); }, dir);
+  CHECK(message ==
+        "[dataset FILE] is a dataset that would be replaced, but its folder holds \"run\", too, which would be lost; "
+        "move that away, or choose another --out");
+  CHECK(fs::exists(dir + "/run/config.toml"));
+  CHECK(Dataset::open(dir).num_users() == 4);
+}
+
+TEST_CASE("dataset: a folder with another dataset.json is no dataset") {
+  TempFolder folder;
+  const std::string path = folder.path();
+  write_file_atomically(path + "/dataset.json", R"({"format": 3})");
+  CHECK(error_of([&] { write_dataset(path, tiny_content()); }, path) ==
+        "[dataset FILE] exists and is not a dataset, so it is not replaced; choose another --out or remove it first");
+}
+
+TEST_CASE("dataset: later than train, by real times only") {
+  TempFolder folder;
+  DatasetContent content = tiny_content();
+  const auto later = [&](Split s) {
+    write_dataset(folder.path() + "/d", content);
+    return Dataset::open(folder.path() + "/d").later_than_train(s);
+  };
+  CHECK(later(Split::valid));
+  CHECK(later(Split::test));
+  CHECK_FALSE(later(Split::train));
+  content.valid.time[1] = 6.5;  // train ends at 7
+  CHECK_FALSE(later(Split::valid));
+  content.has_times = false;
+  CHECK_FALSE(later(Split::test));
+  content = tiny_content();
+  content.test = {};
+  CHECK_FALSE(later(Split::test));
+}
+
 TEST_CASE("dataset: without features there is one constant column") {
   TempFolder folder;
   DatasetContent content = tiny_content();
@@ -222,6 +270,8 @@ TEST_CASE("dataset: opening refuses damaged columns and says which row") {
         "[dataset FILE/valid.safetensors] row 0: label \"like\" is -0.5, outside [0, 1]; scale it when the "
         "data is "
         "made");
+  CHECK(opening_says<double>("train.safetensors", "time", set(1, std::nan(""))) ==
+        "[dataset FILE/train.safetensors] row 1: time is nan; every impression needs a finite one");
   CHECK(opening_says<float>("items.safetensors", "features", set(4, NAN)) ==
         "[dataset FILE/items.safetensors] row 1: feature \"b\" is nan; every feature must be a finite number");
   CHECK(opening_says<int64_t>("history.safetensors", "offsets", set(1, int64_t{99})) ==

@@ -221,7 +221,7 @@ TEST_CASE("metrics: agreement with the simulator's ranker and truth, by plain co
   simulated.users = 60, simulated.items = 80, simulated.impressions = 6000;
   simulate(folder.path() + "/data", simulated);
   const Dataset data = Dataset::open(folder.path() + "/data");
-  const Truth truth = Truth::load(data.dir());
+  const Truth truth = Truth::load(data);
   const TwoTower<float> model(small_config(data));
   Retriever retriever(model, data);
   EvaluateOptions options;
@@ -285,6 +285,37 @@ TEST_CASE("metrics: agreement with the simulator's ranker and truth, by plain co
   CHECK(result.measures["true_recall@20"] == doctest::Approx(recall / n).epsilon(1e-4));
   CHECK(result.measures["value_lost@20"] == doctest::Approx(value_lost / n).epsilon(1e-3));
   CHECK(result.measures["true_ndcg@20"] < 1);
+}
+
+TEST_CASE("metrics: popularity of late stands beside that of all time where the split is later than train") {
+  const TempFolder folder;
+  DatasetContent content = tiny_content();  // train spans the times 1 to 7; acted on since 6.4: item 1, by user 3
+  const auto order = [](PopularityRanking& ranking) {
+    TopItems top;
+    const UserMoment nobody{-1, 0};
+    ranking.top({&nobody, 1}, 5, nullptr, top);
+    return std::vector<int64_t>(top.items(0).begin(), top.items(0).end());
+  };
+  {
+    const Dataset data = open_written(folder, content);
+    PopularityRanking ever(data), recent(data, 0.1), half(data, 0.5);
+    CHECK(order(ever) == std::vector<int64_t>{0, 1, 3, 4, 2});
+    CHECK(order(recent) == std::vector<int64_t>{1, 0, 3, 4, 2});  // the rest as of all time
+    CHECK(order(half) == std::vector<int64_t>{0, 1, 3, 4, 2});    // since 4: 0, 1, 3 and 4 once
+  }
+  const auto names = [&] {
+    const Dataset data = open_written(folder, content);
+    const TwoTower<float> model(small_config(data));
+    Retriever retriever(model, data);
+    EvaluateOptions options;
+    options.ks = {2};
+    std::vector<std::string> out;
+    for (const auto& [name, measures] : evaluate(retriever, data, options).baselines) out.push_back(name);
+    return out;
+  };
+  CHECK(names() == std::vector<std::string>{"popularity", "popularity_recent", "random"});
+  content.test.time.assign(2, 3.0);  // a random split
+  CHECK(names() == std::vector<std::string>{"popularity", "random"});
 }
 
 TEST_CASE("metrics: what cannot be measured is refused") {

@@ -33,7 +33,7 @@ struct Fixture {
     options.item = folder.file("items.csv", kItems), options.user = folder.file("users.csv", kUsers);
     options.columns = "user=user,item=item,time=time";
     options.split = "given", options.max_categories = 3;  // leaves the titles out
-    data = open_written(folder, import_csv(options).content);
+    data = open_written(folder, import_data("csv", options).content);
   }
   std::string items_error(const std::string& text) const {
     const std::string path = folder.file("new.csv", text);

@@ -129,3 +129,25 @@ TEST_CASE("label: bad labels") {
           parse_labels({"a=x>1", "a=x>2"});
         }) == "[label a=x>2] names the task \"a\" again; give each label a name of its own");
 }
+
+TEST_CASE("split: by time, a tie at the border leaves no part without rows") {
+  const auto sizes = [](const std::vector<std::pair<double, int>>& days, const char* split) {
+    DatasetContent content;
+    content.tasks = {"action"};
+    for (const auto& [day, rows] : days)
+      for (int i = 0; i < rows; ++i) {
+        content.train.user.push_back(i);
+        content.train.item.push_back(i);
+        content.train.time.push_back(day);
+        content.train.labels.push_back(1);
+      }
+    split_log(content, parse_split(split), true, 1, "x");
+    return std::vector<int64_t>{content.train.size(), content.valid.size(), content.test.size()};
+  };
+  using Sizes = std::vector<int64_t>;
+  CHECK(sizes({{1, 85}, {2, 10}, {3, 5}}, "time:0.8") == Sizes{85, 10, 5});             // both cuts fall into day 1
+  CHECK(sizes({{1, 50}, {2, 45}, {3, 5}}, "time:0.8") == Sizes{50, 45, 5});             // both into day 2
+  CHECK(sizes({{1, 10}, {2, 5}, {3, 85}}, "time:0.8") == Sizes{10, 5, 85});             // both into the last day
+  CHECK(sizes({{1, 40}, {2, 35}, {3, 10}, {4, 15}}, "time:0.8") == Sizes{40, 35, 25});  // no tie, nothing changes
+  CHECK(sizes({{1, 60}, {2, 40}}, "time:0.8") == Sizes{60, 0, 40});                     // two times are two parts
+}

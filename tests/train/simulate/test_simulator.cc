@@ -5,8 +5,12 @@
 #include <twotower/train/simulate/simulator.h>
 #include <twotower/train/simulate/truth.h>
 
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <iterator>
 #include <numeric>
+#include <set>
 
 #include "tests/train/fixtures.h"
 
@@ -39,7 +43,7 @@ TEST_CASE("simulator: the log has the shape that was asked for") {
   const std::string dir = folder.path() + "/d";
   simulate(dir, small());
   const Dataset data = Dataset::open(dir);
-  const Truth truth = Truth::load(dir);
+  const Truth truth = Truth::load(Dataset::open(dir));
   CHECK(data.has_truth());
   CHECK(data.num_users() == 300);
   CHECK(data.num_items() == 200);
@@ -74,7 +78,7 @@ TEST_CASE("simulator: labels follow examination x propensity x relevance") {
   const std::string dir = folder.path() + "/d";
   simulate(dir, small());
   const Dataset data = Dataset::open(dir);
-  const Truth truth = Truth::load(dir);
+  const Truth truth = Truth::load(Dataset::open(dir));
   const Impressions& log = data.split(Split::train);
   std::vector<double> expected(30), found(30), shown(30);  // task x position
   double rate[3] = {};
@@ -99,7 +103,7 @@ TEST_CASE("simulator: the policy is biased towards popular items, and shows them
   const std::string dir = folder.path() + "/d";
   simulate(dir, small());
   const Dataset data = Dataset::open(dir);
-  const Truth truth = Truth::load(dir);
+  const Truth truth = Truth::load(Dataset::open(dir));
   const Impressions& log = data.split(Split::train);
   std::vector<double> popularity, count(200), top(10);
   for (int64_t i = 0; i < 200; ++i) popularity.push_back(truth.popularity()[i]);
@@ -117,7 +121,7 @@ TEST_CASE("simulator: the main ranker is noisy, good and calibrated") {
   TempFolder folder;
   const std::string dir = folder.path() + "/d";
   simulate(dir, small());
-  const Truth truth = Truth::load(dir);
+  const Truth truth = Truth::load(Dataset::open(dir));
   std::vector<float> real(200), guess(200);
   std::vector<double> values, guesses;
   std::vector<double> bin_true(10), bin_guess(10), bin_count(10);
@@ -149,7 +153,7 @@ TEST_CASE("simulator: features are noisy views of the preferences") {
   o.feature_noise = 0.1;
   simulate(folder.path() + "/d", o);
   const Dataset data = Dataset::open(folder.path() + "/d");
-  const Truth truth = Truth::load(folder.path() + "/d");
+  const Truth truth = Truth::load(data);
   std::vector<double> alike, same_taste;
   std::vector<float> first(200), other(200);
   truth.true_values(0, first.data());
@@ -193,8 +197,54 @@ TEST_CASE("simulator: options out of range are refused") {
   CHECK(says([](auto& o) { o.items = 5; }) ==
         "[simulate] a slate of 10 positions needs as many items, there are 5; raise --items or lower "
         "--positions");
-  CHECK(error_of([&] { Truth::load(folder.path()); }, folder.path()) ==
+  write_dataset(folder.path() + "/d", tiny_content());
+  const Dataset data = Dataset::open(folder.path() + "/d");
+  CHECK(error_of([&] { Truth::load(data); }, data.dir()) ==
         "[dataset FILE] has no truth.safetensors; only a dataset made by `twotower simulate` knows the truth");
+}
+
+TEST_CASE("simulator: who chooses does not judge") {
+  TempFolder folder;
+  simulate(folder.path() + "/d", small());
+  const Dataset data = Dataset::open(folder.path() + "/d");
+  const Impressions &train = data.split(Split::train), &valid = data.split(Split::valid),
+                    &test = data.split(Split::test);
+  const std::set<int32_t> choosing(valid.user, valid.user + valid.size), judging(test.user, test.user + test.size);
+  std::vector<int32_t> both;
+  std::set_intersection(choosing.begin(), choosing.end(), judging.begin(), judging.end(), std::back_inserter(both));
+  CHECK(both.empty());
+  CHECK(choosing.size() > 130);  // nearly all of the 150 of each
+  CHECK(judging.size() > 130);
+  // Of the same time, later than train, and with the train actions of their users as histories.
+  CHECK(data.later_than_train(Split::valid));
+  CHECK(data.later_than_train(Split::test));
+  CHECK(std::abs(valid.time[0] - test.time[0]) < 600);
+  CHECK(std::set<int32_t>(train.user, train.user + train.size).size() > 290);
+  double histories = 0;
+  for (int64_t i = 0; i < test.size; ++i) histories += test.history_end[i];
+  CHECK(histories / static_cast<double>(test.size) > 10);
+}
+
+TEST_CASE("simulator: the truth of another dataset is refused") {
+  TempFolder folder;
+  const std::string dir = folder.path() + "/d";
+  simulate(dir, small());
+  const auto says = [&](auto&& change) {
+    SimulatorOptions o = small();
+    o.impressions = 1000;
+    change(o);
+    simulate(folder.path() + "/other", o);
+    std::filesystem::copy_file(folder.path() + "/other/truth.safetensors", dir + "/truth.safetensors",
+                               std::filesystem::copy_options::overwrite_existing);
+    const Dataset data = Dataset::open(dir);
+    return error_of([&] { Truth::load(data); }, dir);
+  };
+  CHECK(says([](auto& o) { o.items = 250; }) ==
+        "[dataset FILE/truth.safetensors] knows 300 users, 250 items and 3 labels, the dataset has 300, 200 and 3; it "
+        "belongs to another dataset: remove it, or simulate again");
+  CHECK(says([](auto& o) { o.users = 301; }).find("knows 301 users") != std::string::npos);
+  CHECK(says([](auto& o) { o.tasks = 2; }).find("2 labels") != std::string::npos);
+  CHECK(says([](auto&) {}).empty());
 }
 
 TEST_CASE("simulator: tiny worlds work too") {
