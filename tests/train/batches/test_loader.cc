@@ -222,7 +222,7 @@ TEST_CASE("loader: what a user was shown and let pass stays a negative of the us
   ModelConfig model = small_config(data);
   model.debias = "position";  // trains on all rows
   TrainConfig train;
-  train.prefetch = false;
+  train.prefetch = false, train.user_id_dropout = 0;
   Loader loader(data, model, train);
   loader.start_epoch(0);
   const Batch<float>* b = loader.next();
