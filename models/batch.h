@@ -25,24 +25,38 @@ struct ItemInputs {
   Tensor<const T> features;  // [C, II]
 };
 
+// Items of earlier batches with their vectors as of then, which are constants.
+template <class T>
+struct QueuedItems {
+  Tensor<const int64_t> id;  // [Q]
+  Tensor<const T> vectors;   // [Q, DI]
+};
+
 template <class T>
 struct Batch {
   UserInputs<T> user;
   ItemInputs<T> item;              // the items shown
-  Tensor<const int32_t> position;  // [B]; may be empty if nothing debiases by position
-  Tensor<const T> labels;          // [B, T]
-  Tensor<const T> ranker_scores;   // [B, T] or empty
+  Tensor<const int32_t> position;  // [B], -1 where unknown; may be empty if nothing debiases by position
+  Tensor<const T> labels;         // [B, T]; may be empty if the rows have values of their own and no part learns labels
+  Tensor<const T> value;          // [B] what each row is worth, or empty: the sum over labels of weight x label
+  Tensor<const T> ranker_scores;  // [B, T] or empty
 
   ItemInputs<T> negatives;   // further columns of the softmax: N' of mixed sampling, or the whole corpus
-  Tensor<const T> queue;     // [Q, DI] item vectors of earlier batches, further columns still; constants
+  QueuedItems<T> queue;      // further columns still
   Candidates<T> candidates;  // log Q, masks and, with the whole corpus as columns, each row's target
 
   int64_t size() const { return user.id.numel(); }
 };
 
+// Whether the user acted on the item of each row of labels [B, T]: any label above 0, whatever it is worth. [B]
+template <class T>
+Tensor<const uint8_t> acted_on(Tensor<const T> labels, Arena& arena);
+
 // The accidental hits of a batch: column j != i is left out of row i if it holds row i's own item or another item that
-// row i's user acted on in the batch. Columns beyond the batch (further_ids) are left out where they hold such an item.
-Exclusions accidental_hits(Tensor<const int64_t> user_ids, Tensor<const int64_t> item_ids,
+// row i's user acted on in the batch. What the user was shown and let pass stays: there are no better negatives.
+// Columns beyond the batch (further_ids) are left out where they hold such an item. acted: [B], 0 for a row whose user
+// did not act on its item; empty: all did.
+Exclusions accidental_hits(Tensor<const int64_t> user_ids, Tensor<const int64_t> item_ids, Tensor<const uint8_t> acted,
                            Tensor<const int64_t> further_ids, Arena& arena);
 
 }  // namespace tt

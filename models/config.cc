@@ -47,6 +47,7 @@ const std::vector<Field>& fields() {
       TT_FIELD(debias),
       TT_FIELD(debias_gradient),
       TT_FIELD(debias_reduction),
+      TT_FIELD(debias_cap),
       TT_FIELD(position_init),
       TT_FIELD(light_ranker),
       TT_FIELD(num_mips_items),
@@ -106,6 +107,7 @@ void ModelConfig::apply_compat() {
   mask_user_positives = false;
   debias_gradient = true;
   debias_reduction = "sum";
+  debias_cap = 0;
   position_init = "normal";
   ranker_value = "logit";
   ranker_examination = false;
@@ -163,6 +165,8 @@ void ModelConfig::validate() const {
   }
   check(!distill || light_ranker, "config",
         "model.distill needs the light ranker, whose logits it trains; set light_ranker = true");
+  check(debias_cap == 0 || debias_cap >= 1, "config", "model.debias_cap = ", debias_cap,
+        "; it must be at least 1 (times the median weight), or 0 for none");
   check(kd_weight >= 0, "config", "model.kd_weight = ", kd_weight, "; it must not be negative");
   check(alignment_weight >= 0, "config", "model.alignment_weight = ", alignment_weight, "; it must not be negative");
   check(alignment_temperature >= 0, "config", "model.alignment_temperature = ", alignment_temperature,

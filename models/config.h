@@ -55,6 +55,8 @@ struct ModelConfig {
   std::string debias = "none";            // "position" | "user" | "position+user"
   bool debias_gradient = false;           // [reference]: true, gradients flow through the debiased value
   std::string debias_reduction = "mean";  // "sum": [reference]
+  double debias_cap = 10;                 // no row weighs more than so many times its batch's median one with value;
+                                          // 0: uncapped, [reference]
   std::string position_init = "one";      // "normal": [reference]
 
   // Light ranker and distillation.

@@ -15,11 +15,31 @@ Variable<T> combine(Tape<T>& tape, const Blocks<T>& blocks, const std::optional<
   return sum;
 }
 
+template <class T>
+void check_features(const char* tower, Tensor<const T> features, int64_t rows, int64_t width) {
+  check(features.shape() == Shape{rows, width}, tower, "the features have shape ", features.shape(),
+        "; the model reads [", rows, ", ", width, "]");
+}
+
+// Offsets that lead outside the items would be followed.
+template <class T>
+void check_history(const UserInputs<T>& users) {
+  const Tensor<const int64_t> offsets = users.history_offsets;
+  const int64_t b = users.id.numel(), n = users.history_items.numel();
+  check(offsets.numel() == b + 1, "user tower", "history_offsets hold ", offsets.numel(), " numbers for ", b,
+        " users; there must be one more than users");
+  check(offsets[0] == 0 && offsets[b] == n, "user tower", "history_offsets run from ", offsets[0], " to ", offsets[b],
+        "; they must run from 0 to the number of history_items, ", n);
+  for (int64_t i = 0; i < b; ++i)
+    check(offsets[i] <= offsets[i + 1], "user tower", "history_offsets fall from ", offsets[i], " to ", offsets[i + 1],
+          " at user ", i, "; they must not fall");
+}
+
 }  // namespace
 
 template <class T>
 ItemTower<T>::ItemTower(ParameterSet<T>& parameters, const std::string& prefix, const ModelConfig& config)
-    : normalize_(config.normalize) {
+    : normalize_(config.normalize), features_width_(config.item_features_size) {
   const int64_t d = config.item_id_embedding_dim;
   table_ = parameters.add(prefix + "item_id_embedding_arch.weight", {config.item_id_hash_size, d},
                           Initializer::normal(config.embedding_init));
@@ -33,7 +53,10 @@ template <class T>
 Variable<T> ItemTower<T>::operator()(Tape<T>& tape, const ItemInputs<T>& items) const {
   Blocks<T> input;
   input.push_back(embedding(tape.parameter(*table_), items.id));
-  if (features_) input.push_back((*features_)(tape, tape.constant(items.features)));
+  if (features_) {
+    check_features("item tower", items.features, items.id.numel(), features_width_);
+    input.push_back((*features_)(tape, tape.constant(items.features)));
+  }
   const Variable<T> v = combine(tape, input, head_);
   return normalize_ ? l2_normalize(v) : v;
 }
@@ -41,7 +64,7 @@ Variable<T> ItemTower<T>::operator()(Tape<T>& tape, const ItemInputs<T>& items) 
 template <class T>
 UserTower<T>::UserTower(ParameterSet<T>& parameters, const std::string& prefix, const ModelConfig& config,
                         Parameter<T>* item_table)
-    : normalize_(config.normalize) {
+    : normalize_(config.normalize), features_width_(config.user_features_size) {
   const int64_t d = config.user_id_embedding_dim;
   table_ = parameters.add(prefix + "user_id_embedding_arch.weight", {config.user_id_hash_size, d},
                           Initializer::normal(config.embedding_init));
@@ -65,8 +88,12 @@ Blocks<T> UserTower<T>::input(Tape<T>& tape, const UserInputs<T>& users) const {
   Variable<T> id = embedding(tape.parameter(*table_), users.id);
   if (users.id_dropout.numel() > 0) id = multiply(id, tape.constant(users.id_dropout));
   blocks.push_back(id);
-  if (features_) blocks.push_back((*features_)(tape, tape.constant(users.features)));
+  if (features_) {
+    check_features("user tower", users.features, users.id.numel(), features_width_);
+    blocks.push_back((*features_)(tape, tape.constant(users.features)));
+  }
   if (history_) {
+    check_history(users);
     const auto [attended, mean] = (*history_)(tape, users);
     blocks.push_back(attended);
     blocks.push_back(mean);

@@ -24,6 +24,7 @@ class ItemTower {
 
  private:
   bool normalize_;
+  int64_t features_width_;
   Parameter<T>* table_;  // E_item [rows, DI]
   std::optional<Mlp<T>> features_;
   std::optional<Linear<T>> head_;  // absent: the blocks are added up
@@ -43,7 +44,7 @@ class UserTower {
 
  private:
   bool normalize_;
-  int64_t input_width_;
+  int64_t features_width_, input_width_;
   Parameter<T>* table_;  // E_user [rows, DU]
   std::optional<Mlp<T>> features_;
   std::optional<HistoryEncoder<T>> history_;

@@ -17,6 +17,21 @@ ModelConfig checked(const ModelConfig& config) {
   return config;
 }
 
+// The exclusions among the first m columns.
+Exclusions within(const Exclusions& exclude, int64_t m, Arena& arena) {
+  const int64_t b = exclude.offsets.numel() - 1;
+  if (b < 0) return exclude;
+  const Tensor<int64_t> offsets = make_tensor<int64_t>(arena, {b + 1});
+  const Tensor<int32_t> columns = make_tensor<int32_t>(arena, {exclude.offsets[b]});
+  int64_t n = offsets[0] = 0;
+  for (int64_t i = 0; i < b; ++i) {
+    for (int64_t k = exclude.offsets[i]; k < exclude.offsets[i + 1]; ++k)
+      if (exclude.columns[k] < m) columns[n++] = exclude.columns[k];
+    offsets[i + 1] = n;
+  }
+  return {offsets, {columns.data(), {n}}};
+}
+
 }  // namespace
 
 template <class T>
@@ -52,12 +67,32 @@ T TwoTower<T>::temperature() const {
 
 template <class T>
 void TwoTower<T>::check_batch(const Batch<T>& batch) const {
-  const int64_t b = batch.size();
+  const int64_t b = batch.size(), tasks = config_.num_tasks();
+  const bool several = batch.candidates.positives.offsets.numel() > 0;
   check(b > 0, "model", "the batch is empty");
-  check(batch.candidates.positives.offsets.numel() > 0 || batch.item.id.numel() == b, "model", "item_id has ",
-        batch.item.id.numel(), " rows, user_id has ", b);
-  check(batch.labels.shape() == Shape{b, config_.num_tasks()}, "model", "labels have shape ", batch.labels.shape(),
-        "; user_value_weights ask for [", b, ", ", config_.num_tasks(), "]");
+  check(several || batch.item.id.numel() == b, "model", "item_id has ", batch.item.id.numel(), " rows, user_id has ",
+        b);
+  check(!several || !(debias_ || light_ranker_ || alignment_), "model",
+        "rows with several positives are no single impressions, which debias, light_ranker and alignment learn from");
+  const bool valued = batch.value.numel() > 0;
+  check(!valued || batch.value.numel() == b, "model", "value has ", batch.value.numel(), " rows, user_id has ", b);
+  if (!valued || light_ranker_ || alignment_)
+    check(batch.labels.shape() == Shape{b, tasks}, "model", "labels have shape ", batch.labels.shape(),
+          "; user_value_weights ask for [", b, ", ", tasks, "]");
+  check(!batch.ranker_scores || batch.ranker_scores.shape() == Shape{b, tasks}, "model", "ranker_scores have shape ",
+        batch.ranker_scores.shape(), "; user_value_weights ask for [", b, ", ", tasks, "]");
+  const Tensor<const int64_t> target = batch.candidates.target;
+  if (config_.full_softmax) {
+    check(several || target.numel() == b, "model", "target has ", target.numel(), " rows, user_id has ", b,
+          "; full_softmax needs each row's positive among all items");
+    for (int64_t i = 0; i < target.numel(); ++i)
+      check(target[i] >= 0 && target[i] < batch.negatives.id.numel(), "model", "target ", target[i], " in row ", i,
+            "; the columns are 0 to ", batch.negatives.id.numel() - 1);
+  }
+  const QueuedItems<T>& queue = batch.queue;
+  const int64_t queued = queue.id.numel(), d = config_.item_id_embedding_dim;
+  check(queue.vectors.numel() == queued * d && (queued == 0 || queue.vectors.shape() == Shape{queued, d}), "model",
+        "the queue has vectors of shape ", queue.vectors.shape(), " for ", queued, " items of width ", d);
 }
 
 // Debiased net user value, floored at 1e-6 and divided by its largest in the batch: [B].
@@ -66,7 +101,8 @@ Variable<T> TwoTower<T>::weights(Tape<T>& tape, const Batch<T>& batch, Variable<
   const int64_t b = batch.size(), tasks = config_.num_tasks();
   const Tensor<T> value = tape.make({b});
   for (int64_t i = 0; i < b; ++i) {
-    value[i] = 0;
+    value[i] = batch.value.numel() > 0 ? batch.value[i] : 0;
+    if (batch.value.numel() > 0) continue;
     for (int64_t t = 0; t < tasks; ++t)
       value[i] += static_cast<T>(config_.user_value_weights[static_cast<size_t>(t)]) * batch.labels.row(i)[t];
   }
@@ -86,14 +122,16 @@ LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool align
   LossOutput<T> out;
   const Blocks<T> user_input = user_tower_.input(tape, batch.user);
   out.u = user_tower_.vectors(tape, user_input);
-  Variable<T> columns;  // [M, DI]: all item vectors of the softmax
+  // The item vectors of the softmax [M, DI]; without the queue's, which are constants of earlier steps: alignment moves
+  // the items that it compares, and a frozen tower has vectors of its own.
+  Variable<T> columns, live;
   if (config_.full_softmax) {
-    columns = item_tower_(tape, batch.negatives);
+    columns = live = item_tower_(tape, batch.negatives);
     out.v = batch.candidates.target ? embedding(columns, batch.candidates.target) : columns;
   } else {
-    columns = out.v = item_tower_(tape, batch.item);
-    if (batch.negatives.id.numel() > 0) columns = concat_rows(columns, item_tower_(tape, batch.negatives));
-    if (batch.queue.numel() > 0) columns = concat_rows(columns, tape.constant(batch.queue));
+    live = out.v = item_tower_(tape, batch.item);
+    if (batch.negatives.id.numel() > 0) live = concat_rows(live, item_tower_(tape, batch.negatives));
+    columns = batch.queue.id.numel() > 0 ? concat_rows(live, tape.constant(batch.queue.vectors)) : live;
   }
   const int64_t log_q = batch.candidates.log_q.numel();
   check(log_q == 0 || log_q == columns.rows(), "model", "log_q has ", log_q, " entries for ", columns.rows(),
@@ -119,20 +157,21 @@ LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool align
   if (alignment_) {
     add_part(out.proxy = alignment_->fit_loss(tape, out.u, out.v, batch, examination));
     if (alignment_on && config_.alignment_weight > 0) {
-      Anchor<T> anchor{out.u.value(), columns.value(), temperature_variable.item()};
+      Anchor<T> anchor{out.u.value(), live.value(), temperature_variable.item()};
       if (anchor_ && alignment_->needs_anchor()) {
         const NoGrad frozen(tape);
         anchor.u = anchor_->user_tower.vectors(tape, anchor_->user_tower.input(tape, batch.user)).value();
         Variable<T> v0 = anchor_->item_tower(tape, config_.full_softmax ? batch.negatives : batch.item);
         if (!config_.full_softmax && batch.negatives.id.numel() > 0)
           v0 = concat_rows(v0, anchor_->item_tower(tape, batch.negatives));
-        if (batch.queue.numel() > 0) v0 = concat_rows(v0, tape.constant(batch.queue));
         anchor.v = v0.value();
         if (anchor_->log_temperature) anchor.tau = std::exp(anchor_->log_temperature->value[0]);
       }
-      out.alignment =
-          scale(alignment_->align_loss(tape, out.u, columns, temperature_variable, batch.candidates.exclude, &anchor),
-                static_cast<T>(config_.alignment_weight));
+      const Exclusions exclude = batch.queue.id.numel() > 0
+                                     ? within(batch.candidates.exclude, live.rows(), tape.arena())
+                                     : batch.candidates.exclude;
+      out.alignment = scale(alignment_->align_loss(tape, out.u, live, temperature_variable, exclude, &anchor),
+                            static_cast<T>(config_.alignment_weight));
       add_part(out.alignment);
     }
   }
@@ -171,6 +210,7 @@ void TwoTower<T>::rank(Tape<T>& tape, const T* ranker, const T* u, Tensor<const 
 
 template <class T>
 void TwoTower<T>::set_anchor() {
+  if (!alignment_ || !alignment_->needs_anchor()) return;
   if (!anchor_) anchor_ = std::make_unique<AnchorTowers>(config_);
   for (Parameter<T>* frozen : anchor_->parameters.all()) {
     const Parameter<T>* live = parameters_->find(frozen->name.substr(std::string("anchor.").size()));

@@ -45,8 +45,8 @@ class TwoTower {
   // The light ranker's values of one user's candidates. ranker: [NU * DI], u: [DI], items: [C, DI]; values: [C].
   void rank(Tape<T>& tape, const T* ranker, const T* u, Tensor<const T> items, T* values) const;
 
-  // Freezes a copy of the towers as they are, the policy that expected_reward and dpo stay near. Before the first call
-  // the model is its own anchor.
+  // Freezes a copy of the towers as they are, the policy that expected_reward and dpo stay near; nothing for a model
+  // that has no such alignment. Before the first call the model is its own anchor.
   void set_anchor();
   bool has_anchor() const { return anchor_ != nullptr; }
   ParameterSet<T>* anchor_parameters() const { return anchor_ ? &anchor_->parameters : nullptr; }

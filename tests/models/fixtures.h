@@ -63,8 +63,9 @@ class TinyBatch {
           ids(mixed + queued, [&](int64_t i) { return (i * 5 + 1) % config.item_id_hash_size; });
       b.negatives.id = {further.data(), {mixed}};
       b.negatives.features = normals(mixed, config.item_features_size);
-      if (queued > 0) b.queue = normals(queued, config.item_id_embedding_dim);
-      if (config.mask_accidental_hits) b.candidates.exclude = accidental_hits(b.user.id, b.item.id, further, arena_);
+      if (queued > 0) b.queue = {{further.data() + mixed, {queued}}, normals(queued, config.item_id_embedding_dim)};
+      if (config.mask_accidental_hits)
+        b.candidates.exclude = accidental_hits(b.user.id, b.item.id, acted_on(b.labels, arena_), further, arena_);
       columns += mixed + queued;
       if (config.log_q != "none") {
         const Tensor<T> log_q = make_tensor<T>(pool_, {columns});
@@ -75,6 +76,8 @@ class TinyBatch {
     b.candidates.positive_uncorrected = !config.log_q_correct_positive;
     b.candidates.hard_negatives = config.hard_negatives;
   }
+
+  void forget_position(int64_t row) { positions_[static_cast<size_t>(row)] = -1; }
 
   Batch<T> batch;
 

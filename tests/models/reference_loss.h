@@ -49,7 +49,7 @@ inline Forward forward(const TwoTower<double>& model, const Batch<double>& batch
   if (batch.candidates.target)
     for (size_t i = 0; i < f.v.size(); ++i)
       f.v[i] = f.columns[static_cast<size_t>(batch.candidates.target[static_cast<int64_t>(i)])];
-  append(f.columns, to_matrix(batch.queue));
+  append(f.columns, to_matrix(batch.queue.vectors));
   f.tau = model.temperature();
   return f;
 }
@@ -126,29 +126,51 @@ inline double retrieval_loss(const Batch<double>& batch, const Forward& f, const
   return total / static_cast<double>(f.u.size());
 }
 
+// P of row i's slot, or where it is unknown the mean of `frozen`'s over the batch's other rows.
+inline double position_estimate(const TwoTower<double>& model, const TwoTower<double>& frozen,
+                                const Batch<double>& batch, int64_t i) {
+  const auto p = [&](const TwoTower<double>& of, int64_t row) {
+    return of.parameters()
+        .find("position_bias_net_user_value.weight")
+        ->value[std::min<int64_t>(batch.position[row], 99)];
+  };
+  if (batch.position[i] >= 0) return p(model, i);
+  double sum = 0, known = 0;
+  for (int64_t row = 0; row < batch.size(); ++row)
+    if (batch.position[row] >= 0) sum += p(frozen, row), ++known;
+  return known > 0 ? sum / known : frozen.parameters().find("position_bias_net_user_value.weight")->value[0];
+}
+
 // One row's estimate of its value, as `estimate`, and the debias loss's terms.
 struct Estimate {
-  double estimate = 0, error = 0;
+  double estimate = 0, position_error = 0, user_error = 0;
 };
 
-inline Estimate estimate_of(const TwoTower<double>& model, const Batch<double>& batch, int64_t i,
-                            const std::vector<double>& u, double value) {
+inline Estimate estimate_of(const TwoTower<double>& model, const TwoTower<double>& frozen, const Batch<double>& batch,
+                            int64_t i, const std::vector<double>& u, double value) {
   Estimate e;
   double ep = 0;
   const ModelConfig& config = model.config();
   if (config.debias_position()) {
-    ep =
-        model.parameters().find("position_bias_net_user_value.weight")->value[std::min<int64_t>(batch.position[i], 99)];
-    e = {ep, (ep - value) * (ep - value)};
+    e.estimate = ep = position_estimate(model, frozen, batch, i);
+    if (batch.position[i] >= 0) e.position_error = (ep - value) * (ep - value);
   }
   if (config.debias_user()) {
     std::vector<double> x = u;
     if (config.debias_position()) x.push_back(ep);
     e.estimate = apply(model, "user_debias_net_user_value.0", x)[0];
     if (!config.debias_position()) e.estimate = std::max(e.estimate, 0.1);
-    e.error += (e.estimate - value) * (e.estimate - value);
+    e.user_error = (e.estimate - value) * (e.estimate - value);
   }
   return e;
+}
+
+// What no debiased value may exceed: the cap times the median of the positive ones.
+inline double most_weight(std::vector<double> debiased, double cap) {
+  std::erase_if(debiased, [](double x) { return !(x > 0); });
+  if (cap == 0 || debiased.empty()) return std::numeric_limits<double>::infinity();
+  std::sort(debiased.begin(), debiased.end());
+  return cap * debiased[(debiased.size() - 1) / 2];
 }
 
 // Cross-entropy of row i's label t with a ranker's logit: by its slot's examination, where the model knows one.
@@ -158,7 +180,7 @@ inline double label_loss(const TwoTower<double>& frozen, const Batch<double>& ba
   const ModelConfig& config = frozen.config();
   if (!config.debias_position() || !config.ranker_examination) return bce(logit, label);
   const Tensor<const double> p = frozen.parameters().find("position_bias_net_user_value.weight")->value;
-  const double ratio = p[std::min<int64_t>(batch.position[i], 99)] / std::max(p[0], 1e-3);
+  const double ratio = position_estimate(frozen, frozen, batch, i) / std::max(p[0], 1e-3);
   const double examination = std::clamp(ratio, 0.01, 1.0), sigmoid = 1 / (1 + std::exp(-logit));
   return -label * std::log(sigmoid) - (1 - label) * std::log(1 - examination * sigmoid);
 }
@@ -180,10 +202,10 @@ inline double alignment_loss(const TwoTower<double>& frozen, const Batch<double>
   const ModelConfig& config = frozen.config();
   double total = 0;
   for (size_t i = 0; i < f.u.size(); ++i) {
-    const size_t m = f.columns.size();
-    std::vector<double> value(m);
+    const size_t m = f.columns.size() - static_cast<size_t>(batch.queue.id.numel());  // queued items are not compared
+    std::vector<double> value(m), s = policy_scores(batch, f, i), s0 = policy_scores(batch, anchor, i);
+    s.resize(m), s0.resize(m);
     for (size_t j = 0; j < m; ++j) value[j] = excluded(batch, i, j) ? kOut : pair_value(frozen, f0.u[i], f0.columns[j]);
-    const std::vector<double> s = policy_scores(batch, f, i), s0 = policy_scores(batch, anchor, i);
     const std::vector<double> log_pi = log_softmax(s), log_pi0 = log_softmax(s0);
     const double beta = config.alignment_beta;
     if (config.alignment == "kl") {
@@ -246,22 +268,26 @@ inline ReferenceLoss reference_loss(const TwoTower<double>& model, const TwoTowe
   const size_t b = f.u.size();
   const auto tasks = static_cast<size_t>(config.num_tasks());
   ReferenceLoss out;
-  std::vector<double> weight;
+  std::vector<double> weight, frozen_weight;
+  const auto known = std::count_if(batch.position.begin(), batch.position.end(), [](int32_t p) { return p >= 0; });
   for (size_t i = 0; i < b; ++i) {
     const auto row = static_cast<int64_t>(i);
     double value = 0;
     for (size_t t = 0; t < tasks; ++t) value += config.user_value_weights[t] * batch.labels.row(row)[t];
-    double debiased = value;
-    if (config.debias != "none") {
-      const bool through = config.debias_gradient;
-      out.debias += estimate_of(model, batch, row, through ? f.u[i] : f0.u[i], value).error /
-                    (config.debias_reduction == "sum" ? 1.0 : static_cast<double>(b));
-      const double e = through ? estimate_of(model, batch, row, f.u[i], value).estimate
-                               : estimate_of(frozen, batch, row, f0.u[i], value).estimate;
-      debiased = value / std::max(e, config.debias_position() ? 1e-3 : 0.1);
-    }
-    weight.push_back(std::max(debiased, 1e-6));
+    weight.push_back(value), frozen_weight.push_back(value);
+    if (config.debias == "none") continue;
+    const bool through = config.debias_gradient, sum = config.debias_reduction == "sum";
+    const Estimate own = estimate_of(model, frozen, batch, row, through ? f.u[i] : f0.u[i], value),
+                   constant = estimate_of(frozen, frozen, batch, row, f0.u[i], value);
+    out.debias += own.position_error / (sum ? 1.0 : static_cast<double>(std::max<int64_t>(known, 1)));
+    out.debias += own.user_error / (sum ? 1.0 : static_cast<double>(b));
+    const double floor = config.debias_position() ? 1e-3 : 0.1;
+    weight.back() = value / std::max((through ? own : constant).estimate, floor);
+    frozen_weight.back() = value / std::max(constant.estimate, floor);
   }
+  const double most =
+      config.debias == "none" ? std::numeric_limits<double>::infinity() : most_weight(frozen_weight, config.debias_cap);
+  for (double& w : weight) w = std::max(std::min(w, most), 1e-6);
   const double largest = *std::max_element(weight.begin(), weight.end());
   for (double& w : weight) w /= largest;
   out.retrieval = retrieval_loss(batch, f, weight);

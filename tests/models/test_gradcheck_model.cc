@@ -29,8 +29,9 @@ double largest(const std::vector<double>& g) {
   return top;
 }
 
-// drift: how far the parameters have moved since the anchor was frozen; 0: no anchor was set.
-void check_model(const std::string& what, const ModelConfig& config, double drift = 0) {
+// drift: how far the parameters have moved since the anchor was frozen; 0: no anchor was set. unknown: rows from this
+// one on have no position.
+void check_model(const std::string& what, const ModelConfig& config, double drift = 0, int64_t unknown = 5) {
   INFO("model: ", what);
   TwoTower<double> model(config, 5), frozen(config, 5), anchor(config, 5);
   if (drift > 0) {
@@ -42,7 +43,8 @@ void check_model(const std::string& what, const ModelConfig& config, double drif
     }
     testing::copy_parameters(model.parameters(), frozen.parameters());
   }
-  const testing::TinyBatch<double> tiny(config);
+  testing::TinyBatch<double> tiny(config);
+  for (int64_t i = unknown; i < tiny.batch.size(); ++i) tiny.forget_position(i);
 
   Arena arena;
   Tape<double> tape(arena);
@@ -89,7 +91,8 @@ void check_model(const std::string& what, const ModelConfig& config, double drif
     // does not see that.
     const bool flat = steepest < 1e-8;
     if (flat)
-      CHECK((p->name == "item_tower_arch.bias" || p->name == "item_features_arch.2.bias"));
+      CHECK((p->name == "item_tower_arch.bias" || p->name == "item_features_arch.2.bias" ||
+             (unknown == 0 && p->name == "position_bias_net_user_value.weight")));
     else
       CHECK(largest(analytic) > 0);
   }
@@ -186,6 +189,27 @@ TEST_CASE("gradcheck of debiasing: what is constant, and how errors are put toge
             std::string(kind) + ", gradient " + std::to_string(gradient) + ", " + reduction, with([&](ModelConfig& c) {
               c.debias = kind, c.debias_gradient = gradient, c.debias_reduction = reduction, c.position_init = "normal";
             }));
+}
+
+TEST_CASE("gradcheck of debiasing: rows without a position, some or all") {
+  for (const int64_t unknown : {0, 2, 4})
+    for (const char* kind : {"position", "position+user"})
+      for (const char* compat : {"default", "reference"})
+        check_model(std::string(kind) + ", unknown from row " + std::to_string(unknown), with([&](ModelConfig& c) {
+                      c.compat = compat;
+                      c.apply_compat();
+                      c.embedding_init = 0.7;
+                      c.debias = kind, c.light_ranker = true, c.position_init = "normal";
+                    }),
+                    0, unknown);
+}
+
+TEST_CASE("gradcheck of debiasing: weights at the cap") {
+  for (const char* kind : {"position", "position+user"})
+    for (const bool gradient : {false, true})
+      check_model(std::string(kind) + ", capped, gradient " + std::to_string(gradient), with([&](ModelConfig& c) {
+                    c.debias = kind, c.debias_gradient = gradient, c.position_init = "normal", c.debias_cap = 1.5;
+                  }));
 }
 
 TEST_CASE("gradcheck of the light ranker and distillation") {

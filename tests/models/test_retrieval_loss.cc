@@ -253,15 +253,19 @@ TEST_CASE("accidental hits: as a search through all pairs finds them") {
     const auto b = static_cast<int64_t>(1 + random.below(trial * 1000, 40)),
                further = static_cast<int64_t>(random.below(trial * 1000 + 1, 20));
     std::vector<int64_t> users, items;
+    std::vector<uint8_t> acted;  // in some trials everyone acted on everything, or nobody on anything
     for (int64_t i = 0; i < b + further; ++i) {
       const auto at = trial * 1000 + 2 * static_cast<uint64_t>(i) + 10;
-      if (i < b)
-        users.push_back(static_cast<int64_t>(random.below(at, 12)) - 1);    // -1: unknown, and never the same user
+      if (i < b) {
+        users.push_back(trial % 7 == 0 ? -1
+                                       : static_cast<int64_t>(random.below(at, 12)) - 1);  // -1: never the same user
+        acted.push_back(random.below(at + 500, 2) < trial % 3);
+      }
       items.push_back(static_cast<int64_t>(random.below(at + 1, 15)) - 1);  // -1: one more item
     }
     Arena arena;
-    const Exclusions found =
-        accidental_hits({users.data(), {b}}, {items.data(), {b}}, {items.data() + b, {further}}, arena);
+    const Exclusions found = accidental_hits({users.data(), {b}}, {items.data(), {b}}, {acted.data(), {b}},
+                                             {items.data() + b, {further}}, arena);
     REQUIRE(found.offsets.numel() == b + 1);
     for (int64_t i = 0; i < b; ++i) {
       std::multiset<int64_t> expected, got;
@@ -269,7 +273,7 @@ TEST_CASE("accidental hits: as a search through all pairs finds them") {
         bool hit = false;
         for (int64_t r = 0; r < b; ++r) {
           const auto row = static_cast<size_t>(r), self = static_cast<size_t>(i);
-          const bool same_user = r == i || (users[row] == users[self] && users[self] >= 0);
+          const bool same_user = r == i || (users[row] == users[self] && users[self] >= 0 && acted[row] != 0);
           hit |= same_user && items[row] == items[static_cast<size_t>(j)];
         }
         if (hit && j != i) expected.insert(j);
@@ -278,6 +282,28 @@ TEST_CASE("accidental hits: as a search through all pairs finds them") {
       CHECK(got == expected);  // each once
     }
   }
+}
+
+TEST_CASE("accidental hits: what a user was shown and let pass stays among the negatives") {
+  const int64_t users[] = {7, 7, 7}, items[] = {0, 1, 2}, further[] = {1, 2, 0};
+  const uint8_t acted[] = {1, 0, 1};
+  Arena arena;
+  const Exclusions found = accidental_hits({users, {3}}, {items, {3}}, {acted, {3}}, {further, {3}}, arena);
+  const auto row = [&](int64_t i) {
+    return std::set<int32_t>(found.columns.data() + found.offsets[i], found.columns.data() + found.offsets[i + 1]);
+  };
+  CHECK(row(0) == std::set<int32_t>{2, 4, 5});        // item 1, in columns 1 and 3, is what this user passed over
+  CHECK(row(1) == std::set<int32_t>{0, 2, 3, 4, 5});  // its own row leaves it out like any row its own item
+  CHECK(row(2) == std::set<int32_t>{0, 4, 5});
+}
+
+TEST_CASE("accidental hits: a batch of unknown users only") {
+  const std::vector<int64_t> users(200, -1);
+  std::vector<int64_t> items(200);
+  for (size_t i = 0; i < items.size(); ++i) items[i] = static_cast<int64_t>(i % 150);
+  Arena arena;
+  const Exclusions found = accidental_hits({users.data(), {200}}, {items.data(), {200}}, {}, {}, arena);
+  CHECK(found.offsets[200] == 100);  // items 0 to 49 come twice
 }
 
 TEST_CASE("alignment losses: as their definitions have them, in float and double") {

@@ -38,18 +38,22 @@ Tensor<float> dropout_factors(const Philox& random, double share, int64_t n, int
   return out;
 }
 
-// All positives of each row's user; a row's own item is among them, but a target is never left out.
-Exclusions user_positives(Tensor<const int64_t> users, const UserItems& positives, Arena& arena) {
+// All positives of each row's user but the row's own item, which is its target.
+Exclusions user_positives(Tensor<const int64_t> users, Tensor<const int64_t> targets, const UserItems& positives,
+                          Arena& arena) {
   const int64_t b = users.numel();
+  int64_t most = 0;
+  for (const int64_t user : users) most += static_cast<int64_t>(positives.of(user).size());
   const Tensor<int64_t> offsets = make_tensor<int64_t>(arena, {b + 1});
+  const Tensor<int32_t> columns = make_tensor<int32_t>(arena, {most});
+  int32_t* to = columns.data();
   offsets[0] = 0;
-  for (int64_t i = 0; i < b; ++i) offsets[i + 1] = offsets[i] + static_cast<int64_t>(positives.of(users[i]).size());
-  const Tensor<int32_t> columns = make_tensor<int32_t>(arena, {offsets[b]});
   for (int64_t i = 0; i < b; ++i) {
     const auto items = positives.of(users[i]);
-    std::copy(items.begin(), items.end(), columns.data() + offsets[i]);
+    to = std::remove_copy(items.begin(), items.end(), to, static_cast<int32_t>(targets[i]));
+    offsets[i + 1] = to - columns.data();
   }
-  return {offsets, columns};
+  return {offsets, {columns.data(), {offsets[b]}}};
 }
 
 }  // namespace
@@ -120,6 +124,9 @@ Loader::Loader(const Dataset& data, const ModelConfig& model, const TrainConfig&
     const int64_t slots = std::clamp<int64_t>(data.num_items(), 1 << 10, 1 << 22);
     estimator_ = std::make_unique<FrequencyEstimator>(slots, kFrequencyRate, static_cast<double>(data.num_items()));
   }
+  if (model.negative_queue > 0)
+    queue_ = std::make_unique<NegativeQueue>(model.negative_queue, model.item_id_embedding_dim,
+                                             std::min(train.batch_size, rows()));
   if (train.prefetch) thread_ = std::thread([this] { prefetch(); });
 }
 
@@ -146,6 +153,7 @@ void Loader::start_epoch(int64_t epoch) {
   epoch_ = epoch;
   next_ = 0;
   set_order(epoch);
+  if (queue_) queue_->drop_announced();
   for (Slot& slot : slots_) slot.index = -1;
 }
 
@@ -222,7 +230,7 @@ void Loader::fill(Slot& slot, int64_t index) {
     const int64_t r = rows[i];
     users[i] = log.user[r], items[i] = log.item[r];
     history_ends[i] = log.history_end[r];
-    positions[i] = std::max(log.position[r], 0);
+    positions[i] = log.position[r];
     std::copy_n(log.labels + r * tasks, tasks, labels.row(i));
     if (scores) std::copy_n(log.ranker_scores + r * tasks, tasks, scores.row(i));
   }
@@ -236,6 +244,7 @@ void Loader::fill(Slot& slot, int64_t index) {
   batch.user.id = users, batch.item.id = items;
   add_negatives(batch, index, arena);
   add_log_q(batch, items.data(), arena);
+  if (queue_) queue_->announce(items.data(), b);
 
   batch.user.id = drop(users, train_.user_id_dropout, kUserDropout, begin, arena);
   batch.item.id = drop(items, train_.item_id_dropout, kItemDropout, begin, arena);
@@ -279,34 +288,35 @@ void Loader::add_negatives(Batch<float>& batch, int64_t index, Arena& arena) {
     batch.negatives.id = {all_items_.data(), {corpus}};
     batch.negatives.features = {data_.item_features(), {corpus, width}};
     batch.candidates.target = batch.item.id;
-    if (model_.mask_user_positives) batch.candidates.exclude = user_positives(batch.user.id, positives_, arena);
+    if (model_.mask_user_positives)
+      batch.candidates.exclude = user_positives(batch.user.id, batch.item.id, positives_, arena);
     return;
   }
-  const int64_t mixed = model_.mixed_negatives, queued = static_cast<int64_t>(queue_.size());
+  if (queue_) batch.queue.id = queue_->ids(arena);
+  const int64_t mixed = model_.mixed_negatives, queued = batch.queue.id.numel();
   const Tensor<int64_t> further = make_tensor<int64_t>(arena, {mixed + queued});
   const Philox random = stream(train_, kNegatives, epoch_);
   for (int64_t i = 0; i < mixed; ++i)
     further[i] =
         static_cast<int64_t>(random.below(static_cast<uint64_t>(index * mixed + i), static_cast<uint64_t>(corpus)));
-  std::copy(queue_.begin(), queue_.end(), further.data() + mixed);
+  std::copy(batch.queue.id.begin(), batch.queue.id.end(), further.data() + mixed);
   batch.negatives.id = {further.data(), {mixed}};
   batch.negatives.features = gather_features(data_.item_features(), width, further.data(), mixed, arena);
   if (model_.mask_accidental_hits)
-    batch.candidates.exclude = accidental_hits(batch.user.id, batch.item.id, further, arena);
+    batch.candidates.exclude =
+        accidental_hits(batch.user.id, batch.item.id, acted_on(batch.labels, arena), further, arena);
 }
 
 // log Q of each column: how often its item is expected among a row's negatives, which come from the log (the batch's
 // other rows, the queue) and from uniform draws. sampling.h has the reasons.
 void Loader::add_log_q(Batch<float>& batch, const int64_t* items, Arena& arena) {
-  const int64_t b = batch.size(), mixed = batch.negatives.id.numel(), queued = static_cast<int64_t>(queue_.size());
+  const int64_t b = batch.size(), mixed = batch.negatives.id.numel(), queued = batch.queue.id.numel();
   if (estimator_) estimator_->observe(items, b);
   if (model_.log_q != "none" && !model_.full_softmax) {
     const Tensor<float> log_q = make_tensor<float>(arena, {b + mixed + queued});
     const auto logged = static_cast<double>(b - 1 + queued), uniform = static_cast<double>(mixed);
     for (int64_t j = 0; j < log_q.numel(); ++j) {
-      const int64_t item = j < b           ? items[j]
-                           : j < b + mixed ? batch.negatives.id[j - b]
-                                           : queue_[static_cast<size_t>(j - b - mixed)];
+      const int64_t item = j < b ? items[j] : j < b + mixed ? batch.negatives.id[j - b] : batch.queue.id[j - b - mixed];
       const double p = estimator_ ? estimator_->probability(item) : share_[static_cast<size_t>(item)];
       log_q[j] = static_cast<float>(log_expected_count(logged, p, uniform, static_cast<double>(data_.num_items())));
     }
@@ -314,11 +324,6 @@ void Loader::add_log_q(Batch<float>& batch, const int64_t* items, Arena& arena) 
     batch.candidates.positive_uncorrected = !model_.log_q_correct_positive;
   }
   batch.candidates.hard_negatives = model_.hard_negatives;
-  if (model_.negative_queue > 0) {
-    queue_.insert(queue_.end(), items, items + b);
-    const int64_t excess = static_cast<int64_t>(queue_.size()) - model_.negative_queue;
-    if (excess > 0) queue_.erase(queue_.begin(), queue_.begin() + excess);
-  }
 }
 
 }  // namespace tt

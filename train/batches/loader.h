@@ -1,9 +1,10 @@
 #pragma once
 // Makes batches out of a dataset's training impressions: shuffled anew each epoch, with histories, negatives, masks
 // and log Q. A thread prepares the next batch while the model trains on this one. The batches are a function of the
-// seed and the epoch alone.
+// seed and the epoch alone, but for the queue's items, which are those of the batches trained on before.
 
 #include <twotower/models/batch.h>
+#include <twotower/train/batches/negative_queue.h>
 #include <twotower/train/batches/sampling.h>
 #include <twotower/train/batches/user_rows.h>
 #include <twotower/train/data/dataset.h>
@@ -38,8 +39,11 @@ class Loader {
   int64_t rows() const { return static_cast<int64_t>(rows_.size()); }  // impressions trained on, or users
 
   void start_epoch(int64_t epoch);
-  // The next batch, or null at the end of the epoch. It is valid until the next call.
+  // The next batch, or null at the end of the epoch. It is valid until the next call. Of queued items it has the ids;
+  // the vectors are the training step's to add (queue()).
   const Batch<float>* next();
+
+  NegativeQueue* queue() { return queue_.get(); }  // null with negative_queue = 0
 
  private:
   struct Slot {
@@ -65,7 +69,7 @@ class Loader {
   UserItems positives_;                // of each user in training, for mask_user_positives
   std::vector<double> share_;          // of each item among the rows, for log_q = "counts"
   std::unique_ptr<FrequencyEstimator> estimator_;
-  std::vector<int64_t> queue_;  // items of the last batches, newest last
+  std::unique_ptr<NegativeQueue> queue_;
   int64_t epoch_ = 0, batches_ = 0, next_ = 0;
   int64_t observed_ = 0;  // epochs that the estimator has seen the start of
 

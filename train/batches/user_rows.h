@@ -21,14 +21,13 @@ class UserRows {
            const std::vector<int64_t>& impressions);
 
   const std::vector<int64_t>& users() const { return users_; }  // those with an impression among the given
-  // Positives and labels of a batch with these users; a user with n positives has value n^user_weight_power.
+  // Positives and values of a batch with these users; a user with n positives has value n^user_weight_power.
   void fill(Batch<float>& batch, const int64_t* users, int64_t n, Arena& arena) const;
 
  private:
   std::vector<int64_t> users_, offsets_;  // offsets_: [U + 1]
   std::vector<int32_t> items_;            // by user, ascending, none twice
-  std::vector<float> label_;              // [U] every label of the user's row
-  int64_t tasks_;
+  std::vector<float> value_;              // [U] what the user's row is worth
   bool compete_;
 };
 

@@ -1,6 +1,7 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/text.h>
+#include <twotower/train/evaluate/examination.h>
 #include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/evaluate/rankings.h>
 #include <twotower/train/evaluate/user_measures.h>
@@ -8,6 +9,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <optional>
 #include <sstream>
 
 namespace tt {
@@ -15,8 +18,7 @@ namespace {
 
 constexpr int64_t kTile = 1024;  // users at a time
 constexpr double kRecent = 0.1;  // of the time that train spans
-constexpr const char* kLogged[] = {"logged_kendall", "logged_pairs"};
-constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 bool in(std::span<const int32_t> sorted, int32_t item) {
   return std::binary_search(sorted.begin(), sorted.end(), item);
@@ -26,12 +28,32 @@ bool has_logged_scores(const Dataset& data, const EvaluateOptions& options) {
   return options.truth && data.split(options.split).ranker_scores != nullptr;
 }
 
-std::vector<std::string> value_names(const Dataset& data, const EvaluateOptions& options) {
-  std::vector<std::string> names = accuracy_names(options.ks);
-  if (options.truth && data.has_truth())
-    for (const std::string& name : truth_names(options.ks)) names.push_back(name);
-  if (has_logged_scores(data, options)) names.insert(names.end(), std::begin(kLogged), std::end(kLogged));
-  return names;
+bool has_truth(const Dataset& data, const EvaluateOptions& options) { return options.truth && data.has_truth(); }
+
+// What the measures over all users at once are made of, at one K.
+struct PoolAtK {
+  double hits = 0, expected = 0;          // over all users' test items
+  double weighted_hits = 0, weights = 0;  // the same, each counted by its weight
+  double covered = 0, items = 0;          // of the corpus
+};
+
+// Those measures, each with its name.
+struct PooledMeasure {
+  const char* name;
+  bool needs_positions;
+  double (*value)(const PoolAtK&);
+};
+constexpr PooledMeasure kPooled[] = {
+    {"accuracy@", false, [](const PoolAtK& p) { return p.hits / p.expected; }},
+    {"ips_recall@", true, [](const PoolAtK& p) { return p.weighted_hits / p.weights; }},
+    {"coverage@", false, [](const PoolAtK& p) { return p.covered / p.items; }},
+};
+
+template <class F>
+void for_each_pooled(const Dataset& data, const std::vector<int64_t>& ks, F f) {
+  for (const PooledMeasure& m : kPooled)
+    for (size_t j = 0; (!m.needs_positions || data.has_positions()) && j < ks.size(); ++j)
+      f(m.name + std::to_string(ks[j]), m, j);
 }
 
 }  // namespace
@@ -71,9 +93,10 @@ std::vector<int64_t> default_ks(int64_t items) {
 }
 
 std::vector<std::string> measure_names(const Dataset& data, const EvaluateOptions& options) {
-  std::vector<std::string> names = value_names(data, options);
-  for (const char* pooled : {"accuracy@", "coverage@"})
-    for (const int64_t k : options.ks) names.push_back(pooled + std::to_string(k));
+  const CorpusFacts facts(data, false);
+  std::vector<std::string> names =
+      UserMeasures(facts, options.ks, has_truth(data, options), has_logged_scores(data, options)).names();
+  for_each_pooled(data, options.ks, [&](const std::string& name, auto&, size_t) { names.push_back(name); });
   return names;
 }
 
@@ -82,20 +105,28 @@ struct Evaluator::State {
   State(const Dataset& dataset, const EvaluateOptions& opts)
       : data(dataset), options(opts), facts(dataset, opts.truth) {}
 
+  // What all users together got, by K.
+  struct Pool {
+    std::vector<PoolAtK> at;
+    std::vector<uint8_t> returned;  // [ks, C] 1: to anyone
+  };
+
   void choose_users();
+  void weigh_expected();
   void index_impressions();
   std::string protocol() const;
   Measures measure(Ranking& ranking, EvaluationResult* keep) const;
-  void measure_tile(Ranking& ranking, int64_t lo, int64_t n, float* values, std::vector<uint8_t>& returned) const;
-  void logged(Ranking& ranking, int64_t at, float* out) const;
+  void measure_tile(Ranking& ranking, int64_t lo, int64_t n, float* values, Pool& pool) const;
+  void logged(Ranking& ranking, int64_t at, UserResult& out) const;
 
   const Dataset& data;
   EvaluateOptions options;
   CorpusFacts facts;
   UserItems seen, expected;
+  std::vector<double> expected_weight;                   // of each of expected.items, for ips_recall@
   std::vector<UserMoment> users;                         // who is evaluated, as of when
   std::vector<int64_t> impression_offsets, impressions;  // rows of the split by user, if it has ranker scores
-  std::vector<std::string> names;
+  std::optional<UserMeasures> measures;
   int64_t deepest = 0;
 };
 
@@ -131,6 +162,22 @@ void Evaluator::State::choose_users() {
   }
 }
 
+// One over the examination of each slot in which the user acted on the item.
+void Evaluator::State::weigh_expected() {
+  expected_weight.assign(expected.items.size(), 0);
+  const ExaminationCurve examination = estimate_examination(data);
+  const Impressions& log = data.split(options.split);
+  const int64_t tasks = data.num_tasks();
+  for (int64_t i = 0; i < log.size; ++i) {
+    const float* labels = log.labels + i * tasks;
+    if (std::none_of(labels, labels + tasks, [](float label) { return label > 0; })) continue;
+    const auto list = expected.of(log.user[i]);
+    const auto at = std::lower_bound(list.begin(), list.end(), log.item[i]);
+    if (at == list.end() || *at != log.item[i]) continue;
+    expected_weight[static_cast<size_t>(&*at - expected.items.data())] += 1 / examination.of(log.position[i]);
+  }
+}
+
 void Evaluator::State::index_impressions() {
   if (!has_logged_scores(data, options)) return;
   const Impressions& log = data.split(options.split);
@@ -155,8 +202,9 @@ std::string Evaluator::State::protocol() const {
 }
 
 // Agreement with the logged scores of the main ranker on what the user was shown.
-void Evaluator::State::logged(Ranking& ranking, int64_t at, float* out) const {
-  out[0] = out[1] = kNone;
+void Evaluator::State::logged(Ranking& ranking, int64_t at, UserResult& out) const {
+  out.logged_kendall = out.logged_pairs = kNone;
+  if (impressions.empty()) return;
   const Impressions& log = data.split(options.split);
   const UserMoment& user = users[static_cast<size_t>(at)];
   const int64_t lo = impression_offsets[static_cast<size_t>(user.user)];
@@ -175,13 +223,12 @@ void Evaluator::State::logged(Ranking& ranking, int64_t at, float* out) const {
   if (!ranking.score(user, items, model.data())) return;
   const PairCounts pairs = count_pairs(model.data(), ranker.data(), n);
   const int64_t differ = pairs.concordant + pairs.discordant + pairs.tied_a;
-  out[0] = static_cast<float>(kendall_tau(model.data(), ranker.data(), n));
-  if (differ > 0) out[1] = static_cast<float>(static_cast<double>(pairs.concordant) / static_cast<double>(differ));
+  out.logged_kendall = kendall_tau(model.data(), ranker.data(), n);
+  if (differ > 0) out.logged_pairs = static_cast<double>(pairs.concordant) / static_cast<double>(differ);
 }
 
-// values: [n, names], a row a user. returned: [ks, C], set to 1 where an item was returned to anyone.
-void Evaluator::State::measure_tile(Ranking& ranking, int64_t lo, int64_t n, float* values,
-                                    std::vector<uint8_t>& returned) const {
+// values: [n, measures], a row a user.
+void Evaluator::State::measure_tile(Ranking& ranking, int64_t lo, int64_t n, float* values, Pool& pool) const {
   const std::span<const UserMoment> tile(users.data() + lo, static_cast<size_t>(n));
   const UserItems* leave_out = options.include_seen ? nullptr : &seen;
   TopItems top;
@@ -195,11 +242,21 @@ void Evaluator::State::measure_tile(Ranking& ranking, int64_t lo, int64_t n, flo
   for (int64_t i = 0; i < n; ++i) {
     const auto test_items = expected.of(tile[static_cast<size_t>(i)].user);
     const auto items = top.items(i);
-    for (size_t r = 0; r < items.size() && rank[static_cast<size_t>(i)] == 0; ++r)
-      if (in(test_items, static_cast<int32_t>(items[r]))) rank[static_cast<size_t>(i)] = static_cast<int64_t>(r) + 1;
-    for (size_t j = 0; j < options.ks.size(); ++j)
-      for (size_t r = 0; r < std::min(items.size(), static_cast<size_t>(options.ks[j])); ++r)
-        returned[j * static_cast<size_t>(facts.items) + static_cast<size_t>(items[r])] = 1;
+    const double* weight = expected_weight.data() + (test_items.data() - expected.items.data());
+    for (PoolAtK& p : pool.at) {
+      p.expected += static_cast<double>(test_items.size());
+      p.weights += std::accumulate(weight, weight + test_items.size(), 0.0);
+    }
+    for (size_t r = 0; r < items.size(); ++r) {
+      const auto at = std::lower_bound(test_items.begin(), test_items.end(), static_cast<int32_t>(items[r]));
+      const bool hit = at != test_items.end() && *at == items[r];
+      if (hit && rank[static_cast<size_t>(i)] == 0) rank[static_cast<size_t>(i)] = static_cast<int64_t>(r) + 1;
+      for (size_t j = 0; j < options.ks.size(); ++j) {
+        if (r >= static_cast<size_t>(options.ks[j])) continue;
+        pool.returned[j * static_cast<size_t>(facts.items) + static_cast<size_t>(items[r])] = 1;
+        if (hit) pool.at[j].hits += 1, pool.at[j].weighted_hits += weight[at - test_items.begin()];
+      }
+    }
     if (rank[static_cast<size_t>(i)] > 0) continue;
     missed.push_back(i);
     missed_users.push_back(tile[static_cast<size_t>(i)]);
@@ -213,62 +270,52 @@ void Evaluator::State::measure_tile(Ranking& ranking, int64_t lo, int64_t n, flo
     for (size_t i = 0; i < missed.size(); ++i) rank[static_cast<size_t>(missed[i])] = ranks[i];
   }
 
-  const auto width = static_cast<int64_t>(names.size());
-  const auto accuracy_width = static_cast<int64_t>(accuracy_names(options.ks).size());
+  std::vector<UserResult> results;
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t user = tile[static_cast<size_t>(i)].user;
+    results.push_back({user, top.items(i), expected.of(user),
+                       leave_out ? leave_out->of(user) : std::span<const int32_t>(), rank[static_cast<size_t>(i)],
+                       kNone, kNone});
+    logged(ranking, lo + i, results.back());
+  }
+  const auto width = static_cast<int64_t>(measures->names().size());
   parallel_for(0, n, 32, [&](int64_t begin, int64_t end) {
-    TruthScratch scratch;
-    std::vector<int64_t> test_items;
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t user = tile[static_cast<size_t>(i)].user;
-      const auto list = expected.of(user);
-      test_items.assign(list.begin(), list.end());
-      const UserResult result{user, top.items(i), test_items,
-                              leave_out ? leave_out->of(user) : std::span<const int32_t>(),
-                              rank[static_cast<size_t>(i)]};
-      accuracy_values(facts, options.ks, result, values + i * width);
-      if (facts.truth) truth_values(facts, options.ks, result, scratch, values + i * width + accuracy_width);
-    }
+    UserMeasures::Scratch scratch;
+    for (int64_t i = begin; i < end; ++i)
+      measures->values(results[static_cast<size_t>(i)], scratch, values + i * width);
   });
-  if (!impressions.empty())
-    for (int64_t i = 0; i < n; ++i) logged(ranking, lo + i, values + (i + 1) * width - 2);
 }
 
 Measures Evaluator::State::measure(Ranking& ranking, EvaluationResult* keep) const {
+  const std::vector<std::string>& names = measures->names();
   const size_t width = names.size();
-  std::vector<uint8_t> returned(options.ks.size() * static_cast<size_t>(facts.items), 0);
-  std::vector<double> sum(width, 0), hits(options.ks.size(), 0);
-  double test_items = 0;
+  Pool pool;
+  pool.at.resize(options.ks.size());
+  pool.returned.assign(options.ks.size() * static_cast<size_t>(facts.items), 0);
+  std::vector<double> sum(width, 0);
   std::vector<int64_t> count(width, 0);
   std::vector<float> values;
   const auto n = static_cast<int64_t>(users.size());
   if (keep) keep->per_user.reserve(users.size() * width);
   for (int64_t lo = 0; lo < n; lo += kTile) {
     const int64_t size = std::min(kTile, n - lo);
-    values.assign(static_cast<size_t>(size) * width, kNone);
-    measure_tile(ranking, lo, size, values.data(), returned);
+    values.resize(static_cast<size_t>(size) * width);
+    measure_tile(ranking, lo, size, values.data(), pool);
     for (size_t i = 0; i < values.size(); ++i)
-      if (!std::isnan(values[i])) sum[i % width] += values[i], ++count[i % width];
-    for (int64_t i = 0; i < size; ++i) {  // recall@K stands first
-      const auto own = static_cast<double>(expected.of(users[static_cast<size_t>(lo + i)].user).size());
-      test_items += own;
-      for (size_t j = 0; j < hits.size(); ++j)
-        hits[j] += own * static_cast<double>(values[static_cast<size_t>(i) * width + j]);
-    }
+      if (!std::isnan(values[i])) sum[i % width] += static_cast<double>(values[i]), ++count[i % width];
     if (keep) keep->per_user.insert(keep->per_user.end(), values.begin(), values.end());
   }
-  Measures out;
-  for (size_t c = 0; c < width; ++c) {
-    if (count[c] > 0) out.set(names[c], sum[c] / static_cast<double>(count[c]));
-    if (names[c] == "mrr") {
-      for (size_t j = 0; j < options.ks.size(); ++j)
-        out.set("accuracy@" + std::to_string(options.ks[j]), hits[j] / test_items);
-      for (size_t j = 0; j < options.ks.size(); ++j) {
-        const auto row = returned.begin() + static_cast<int64_t>(j) * facts.items;
-        out.set("coverage@" + std::to_string(options.ks[j]),
-                static_cast<double>(std::count(row, row + facts.items, 1)) / static_cast<double>(facts.items));
-      }
-    }
+  for (size_t j = 0; j < pool.at.size(); ++j) {
+    const auto row = pool.returned.begin() + static_cast<int64_t>(j) * facts.items;
+    pool.at[j].covered = static_cast<double>(std::count(row, row + facts.items, 1));
+    pool.at[j].items = static_cast<double>(facts.items);
   }
+  Measures out;
+  for (size_t c = 0; c < width; ++c)
+    if (count[c] > 0) out.set(names[c], sum[c] / static_cast<double>(count[c]));
+  for_each_pooled(data, options.ks, [&](const std::string& name, const PooledMeasure& m, size_t j) {
+    out.set(name, m.value(pool.at[j]));
+  });
   return out;
 }
 
@@ -284,8 +331,9 @@ Evaluator::Evaluator(const Dataset& data, const EvaluateOptions& options) {
   std::sort(ks.begin(), ks.end());
   ks.erase(std::unique(ks.begin(), ks.end()), ks.end());
   state_->deepest = ks.back();
-  state_->names = value_names(data, state_->options);
+  state_->measures.emplace(state_->facts, ks, has_truth(data, options), has_logged_scores(data, options));
   state_->choose_users();
+  state_->weigh_expected();
   state_->index_impressions();
 }
 
@@ -300,7 +348,7 @@ EvaluationResult Evaluator::run(Retriever& retriever) const {
                        std::to_string(std::max(s.deepest, retriever.model().config().num_mips_items)) +
                        " by inner product, and mrr is 0 beyond the first " + std::to_string(s.deepest);
   result.users = static_cast<int64_t>(s.users.size());
-  result.per_user_names = s.names;
+  result.per_user_names = s.measures->names();
   for (const UserMoment& user : s.users) result.user_rows.push_back(user.user);
   ModelRanking model(retriever);
   result.measures = s.measure(model, &result);
@@ -315,7 +363,7 @@ EvaluationResult Evaluator::run(Retriever& retriever) const {
     result.baselines.emplace_back("random", s.measure(random, nullptr));
   }
   if (s.options.intervals)
-    result.intervals = bootstrap_means(result.per_user, s.names, s.options.resamples, s.options.seed);
+    result.intervals = bootstrap_means(result.per_user, s.measures->names(), s.options.resamples, s.options.seed);
   return result;
 }
 

@@ -11,8 +11,11 @@
 //               of the training positives; cold: items without any; averaged over users who have such test items
 //   recall@K.cold_users: recall of the users without training positives
 //   accuracy@K  hits / number of test items, over all users' test items at once (TensorFlow Recommenders' "top-K
-//   accuracy"):
-//               users with many weigh more
+//               accuracy"): users with many weigh more
+//   ips_recall@K  the same with each test item weighed by 1 / examination of the slot in which the user acted on it, as
+//               estimated from the training split (examination.h): what accuracy@K would be had every slot been looked
+//               at alike. Inverse propensity scores (Schnabel et al. 2016, "Recommendations as treatments"),
+//               self-normalised (Swaminathan and Joachims 2015); an item acted on in several slots counts once for each
 //   coverage@K  share of the corpus that was returned to anyone
 //   lift@K      mean number of training positives of the returned items / the same mean over the training positives:
 //               1 is as popular as what users act on

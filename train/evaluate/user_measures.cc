@@ -11,14 +11,49 @@
 namespace tt {
 namespace {
 
-constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
-
-std::string at(const std::string& name, int64_t k) { return name + "@" + std::to_string(k); }
-std::string of(const std::string& name, int64_t n, int64_t k) { return at(name, n) + ":" + std::to_string(k); }
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 double discount(int64_t rank) { return 1 / std::log2(static_cast<double>(rank) + 1); }  // rank from 1
 
-float ratio(double part, double whole) { return whole > 0 ? static_cast<float>(part / whole) : kNone; }
+double ratio(double part, double whole) { return whole > 0 ? part / whole : kNone; }
+
+// Every measure: its name, what it needs, and its value. N is kFunnelN, or K where that is less.
+struct Definition {
+  enum Form { at_k, at_n_of_k, once };               // name@K, name@N:K, name
+  enum Needs { anything, larger_k, truth, logged };  // larger_k: the truth, and K > N
+  const char *name, *part;                           // part: after the K
+  Form form;
+  Needs needs;
+  double (*value)(const UserAtK&);
+};
+using U = UserAtK;
+double all(const double (&kinds)[3]) { return kinds[U::head] + kinds[U::tail] + kinds[U::cold]; }
+double recall(const U& u) { return ratio(all(u.hits), all(u.expected)); }
+
+constexpr Definition kDefinitions[] = {
+    {"recall", "", Definition::at_k, Definition::anything, recall},
+    {"ndcg", "", Definition::at_k, Definition::anything, [](const U& u) { return ratio(u.dcg, u.ideal); }},
+    {"hit", "", Definition::at_k, Definition::anything, [](const U& u) { return all(u.hits) > 0 ? 1.0 : 0.0; }},
+    {"mrr", "", Definition::once, Definition::anything, [](const U& u) { return u.reciprocal_rank; }},
+    {"lift", "", Definition::at_k, Definition::anything, [](const U& u) { return u.lift; }},
+    {"recall", ".head", Definition::at_k, Definition::anything,
+     [](const U& u) { return ratio(u.hits[U::head], u.expected[U::head]); }},
+    {"recall", ".tail", Definition::at_k, Definition::anything,
+     [](const U& u) { return ratio(u.hits[U::tail], u.expected[U::tail]); }},
+    {"recall", ".cold_items", Definition::at_k, Definition::anything,
+     [](const U& u) { return ratio(u.hits[U::cold], u.expected[U::cold]); }},
+    {"recall", ".cold_users", Definition::at_k, Definition::anything,
+     [](const U& u) { return u.warm_user ? kNone : recall(u); }},
+    {"agreement", "", Definition::at_k, Definition::truth, [](const U& u) { return u.agreement; }},
+    {"agreement", "", Definition::at_n_of_k, Definition::larger_k, [](const U& u) { return u.agreement_n; }},
+    {"ranker_value_lost", "", Definition::at_n_of_k, Definition::truth, [](const U& u) { return u.ranker_value_lost; }},
+    {"kendall", "", Definition::at_k, Definition::truth, [](const U& u) { return u.kendall; }},
+    {"true_recall", "", Definition::at_k, Definition::truth, [](const U& u) { return u.true_recall; }},
+    {"true_ndcg", "", Definition::at_k, Definition::truth, [](const U& u) { return u.true_ndcg; }},
+    {"value_lost", "", Definition::at_k, Definition::truth, [](const U& u) { return u.value_lost; }},
+    {"logged_kendall", "", Definition::once, Definition::logged, [](const U& u) { return u.logged_kendall; }},
+    {"logged_pairs", "", Definition::once, Definition::logged, [](const U& u) { return u.logged_pairs; }},
+};
 
 }  // namespace
 
@@ -51,125 +86,130 @@ CorpusFacts::CorpusFacts(const Dataset& data, bool with_truth)
   if (with_truth && data.has_truth()) truth.emplace(Truth::load(data));
 }
 
-std::vector<std::string> accuracy_names(const std::vector<int64_t>& ks) {
-  std::vector<std::string> names;
-  for (const char* name : {"recall", "ndcg", "hit"})
-    for (const int64_t k : ks) names.push_back(at(name, k));
-  names.push_back("mrr");
-  for (const int64_t k : ks) names.push_back(at("lift", k));
-  for (const char* part : {".head", ".tail", ".cold_items", ".cold_users"})
-    for (const int64_t k : ks) names.push_back(at("recall", k) + part);
-  return names;
+UserMeasures::UserMeasures(const CorpusFacts& facts, std::vector<int64_t> ks, bool truth, bool logged)
+    : facts_(facts), ks_(std::move(ks)), truth_(truth) {
+  for (const Definition& d : kDefinitions) {
+    if (d.needs == Definition::logged ? !logged : d.needs != Definition::anything && !truth) continue;
+    for (size_t j = 0; j < ks_.size(); ++j) {
+      const int64_t k = ks_[j];
+      if (d.needs == Definition::larger_k && k <= kFunnelN) continue;
+      if (d.form == Definition::once && j > 0) break;
+      std::string name = d.name;
+      if (d.form != Definition::once) name += "@";
+      if (d.form == Definition::at_n_of_k) name += std::to_string(std::min(kFunnelN, k)) + ":";
+      if (d.form != Definition::once) name += std::to_string(k) + d.part;
+      names_.push_back(name);
+      columns_.push_back({d.value, j});
+    }
+  }
 }
 
-void accuracy_values(const CorpusFacts& facts, const std::vector<int64_t>& ks, const UserResult& user, float* out) {
-  enum Kind { head, tail, cold };
-  const auto kind_of = [&](int64_t item) {
-    if (facts.head[static_cast<size_t>(item)]) return head;
-    return facts.positives[item] > 0 ? tail : cold;
-  };
-  double expected[3] = {};
-  for (const int64_t item : user.expected) expected[kind_of(item)] += 1;
-  const auto total = static_cast<double>(user.expected.size());
-  const size_t n = ks.size();
-  float *recall = out, *ndcg = out + n, *hit = out + 2 * n, *mrr = out + 3 * n, *lift = mrr + 1, *parts = lift + n;
+void UserMeasures::values(const UserResult& user, Scratch& scratch, float* out) const {
+  scratch.at.assign(ks_.size(), {});
+  look_at_accuracy(user, scratch.at);
+  if (truth_) look_at_ranker(user, scratch), look_at_truth(user, scratch);
+  for (size_t c = 0; c < columns_.size(); ++c)
+    out[c] = static_cast<float>(columns_[c].value(scratch.at[columns_[c].k]));
+}
 
-  for (size_t j = 0; j < n; ++j) {
-    const auto returned = std::min<int64_t>(ks[j], static_cast<int64_t>(user.returned.size()));
-    double hits[3] = {}, dcg = 0, ideal = 0, popularity = 0;
+void UserMeasures::look_at_accuracy(const UserResult& user, std::vector<UserAtK>& at) const {
+  const auto kind_of = [&](int64_t item) {
+    if (facts_.head[static_cast<size_t>(item)]) return U::head;
+    return facts_.positives[item] > 0 ? U::tail : U::cold;
+  };
+  for (size_t j = 0; j < ks_.size(); ++j) {
+    UserAtK& u = at[j];
+    for (const int64_t item : user.expected) u.expected[kind_of(item)] += 1;
+    const auto returned = std::min<int64_t>(ks_[j], static_cast<int64_t>(user.returned.size()));
+    double popularity = 0;
     for (int64_t r = 0; r < returned; ++r) {
       const int64_t item = user.returned[static_cast<size_t>(r)];
-      popularity += static_cast<double>(facts.positives[item]);
+      popularity += static_cast<double>(facts_.positives[item]);
       if (!std::binary_search(user.expected.begin(), user.expected.end(), item)) continue;
-      hits[kind_of(item)] += 1;
-      dcg += discount(r + 1);
+      u.hits[kind_of(item)] += 1;
+      u.dcg += discount(r + 1);
     }
-    for (int64_t r = 1; r <= std::min<int64_t>(ks[j], static_cast<int64_t>(total)); ++r) ideal += discount(r);
-    const double all = hits[head] + hits[tail] + hits[cold];
-    recall[j] = ratio(all, total);
-    ndcg[j] = ratio(dcg, ideal);
-    hit[j] = all > 0 ? 1 : 0;
-    lift[j] = returned > 0 ? ratio(popularity / static_cast<double>(returned), facts.lift_base) : kNone;
-    for (const Kind kind : {head, tail, cold})
-      parts[static_cast<size_t>(kind) * n + j] = ratio(hits[kind], expected[kind]);
-    parts[3 * n + j] = facts.warm_user[static_cast<size_t>(user.user)] ? kNone : recall[j];
+    for (int64_t r = 1; r <= std::min<int64_t>(ks_[j], static_cast<int64_t>(user.expected.size())); ++r)
+      u.ideal += discount(r);
+    u.lift = returned > 0 ? ratio(popularity / static_cast<double>(returned), facts_.lift_base) : kNone;
+    u.reciprocal_rank = user.first_rank > 0 ? 1.0 / static_cast<double>(user.first_rank) : 0;
+    u.warm_user = facts_.warm_user[static_cast<size_t>(user.user)] != 0;
+    u.logged_kendall = user.logged_kendall, u.logged_pairs = user.logged_pairs;
   }
-  *mrr = user.first_rank > 0 ? 1.0f / static_cast<float>(user.first_rank) : 0;
 }
 
-std::vector<std::string> truth_names(const std::vector<int64_t>& ks) {
-  std::vector<std::string> names;
-  for (const int64_t k : ks) {
-    names.push_back(at("agreement", k));
-    if (k > kFunnelN) names.push_back(of("agreement", kFunnelN, k));
-    names.push_back(of("ranker_value_lost", std::min(kFunnelN, k), k));
-    names.push_back(at("kendall", k));
-  }
-  for (const int64_t k : ks)
-    for (const char* name : {"true_recall", "true_ndcg", "value_lost"}) names.push_back(at(name, k));
-  return names;
+namespace {
+
+// The corpus less the seen items, by its values: best[r] is the r-th highest, place[item] its place there. Returns how
+// many places there are, at most `deepest`.
+int64_t order_corpus(const UserResult& user, int64_t deepest, UserMeasures::Scratch& s) {
+  for (const int32_t item : user.seen) s.values[static_cast<size_t>(item)] = std::numeric_limits<float>::quiet_NaN();
+  s.place.assign(s.values.size(), std::numeric_limits<int32_t>::max());
+  s.rows.resize(static_cast<size_t>(deepest));
+  s.best.resize(static_cast<size_t>(deepest));
+  const int64_t found = kernels::topk_scores(s.values.data(), static_cast<int64_t>(s.values.size()), deepest, 0,
+                                             s.rows.data(), s.best.data());
+  for (int64_t r = 0; r < found; ++r)
+    s.place[static_cast<size_t>(s.rows[static_cast<size_t>(r)])] = static_cast<int32_t>(r);
+  return found;
 }
 
-void truth_values(const CorpusFacts& facts, const std::vector<int64_t>& ks, const UserResult& user,
-                  TruthScratch& scratch, float* out) {
-  const int64_t deepest = std::max(*std::max_element(ks.begin(), ks.end()), kTrueRelevant);
-  scratch.values.resize(static_cast<size_t>(facts.items));
-  scratch.place.assign(static_cast<size_t>(facts.items), std::numeric_limits<int32_t>::max());
-  scratch.rows.resize(static_cast<size_t>(deepest));
-  scratch.best.resize(static_cast<size_t>(deepest));
-  // After this, best[r] is the r-th highest value of the corpus less the seen items, and place[item] its place there.
-  const auto order_corpus = [&] {
-    for (const int32_t item : user.seen) scratch.values[static_cast<size_t>(item)] = kNone;  // NaN: never in the top
-    const int64_t found =
-        kernels::topk_scores(scratch.values.data(), facts.items, deepest, 0, scratch.rows.data(), scratch.best.data());
-    for (int64_t r = 0; r < found; ++r)
-      scratch.place[static_cast<size_t>(scratch.rows[static_cast<size_t>(r)])] = static_cast<int32_t>(r);
-    return found;
-  };
-  const auto value = [&](int64_t r) {
-    return static_cast<double>(scratch.values[static_cast<size_t>(user.returned[static_cast<size_t>(r)])]);
-  };
-  const auto among_top = [&](int64_t returned, int64_t n) {
-    int64_t hits = 0;
-    for (int64_t r = 0; r < returned; ++r)
-      hits += scratch.place[static_cast<size_t>(user.returned[static_cast<size_t>(r)])] < n;
-    return static_cast<double>(hits);
-  };
+// Of the first `returned` items that the user got, those among the n best of the corpus.
+double among_best(const UserResult& user, int64_t returned, int64_t n, const UserMeasures::Scratch& s) {
+  double hits = 0;
+  for (int64_t r = 0; r < returned; ++r)
+    hits += s.place[static_cast<size_t>(user.returned[static_cast<size_t>(r)])] < n;
+  return hits;
+}
 
-  facts.truth->ranker_values(user.user, scratch.values.data());
-  int64_t left = order_corpus();
-  std::vector<float> retrieved, order;
-  for (const int64_t k : ks) {
+}  // namespace
+
+void UserMeasures::look_at_ranker(const UserResult& user, Scratch& s) const {
+  const int64_t deepest = std::max(*std::max_element(ks_.begin(), ks_.end()), kFunnelN);
+  s.values.resize(static_cast<size_t>(facts_.items));
+  facts_.truth->ranker_values(user.user, s.values.data());
+  const int64_t left = order_corpus(user, deepest, s);
+  for (size_t j = 0; j < ks_.size(); ++j) {
+    UserAtK& u = s.at[j];
+    const int64_t k = ks_[j], n = std::min(kFunnelN, k);
     const auto returned = std::min<int64_t>(k, static_cast<int64_t>(user.returned.size()));
-    const int64_t n = std::min(kFunnelN, k);
-    retrieved.clear(), order.clear();
-    for (int64_t r = 0; r < returned; ++r)
-      retrieved.push_back(static_cast<float>(value(r))), order.push_back(-static_cast<float>(r));
-    *out++ = ratio(among_top(returned, k), static_cast<double>(std::min(k, left)));
-    if (k > kFunnelN) *out++ = ratio(among_top(returned, kFunnelN), static_cast<double>(std::min(kFunnelN, left)));
-    const float tau = static_cast<float>(kendall_tau(order.data(), retrieved.data(), returned));
-    std::sort(retrieved.begin(), retrieved.end(), std::greater<>());
+    s.retrieved.clear(), s.order.clear();
+    for (int64_t r = 0; r < returned; ++r) {
+      s.retrieved.push_back(s.values[static_cast<size_t>(user.returned[static_cast<size_t>(r)])]);
+      s.order.push_back(-static_cast<float>(r));
+    }
+    u.agreement = ratio(among_best(user, returned, k, s), static_cast<double>(std::min(k, left)));
+    u.agreement_n = ratio(among_best(user, returned, n, s), static_cast<double>(std::min(n, left)));
+    u.kendall = kendall_tau(s.order.data(), s.retrieved.data(), returned);
+    std::sort(s.retrieved.begin(), s.retrieved.end(), std::greater<>());
     double kept = 0, whole = 0;
-    for (int64_t r = 0; r < std::min(n, returned); ++r) kept += retrieved[static_cast<size_t>(r)];
-    for (int64_t r = 0; r < std::min(n, left); ++r) whole += scratch.best[static_cast<size_t>(r)];
-    *out++ = 1 - ratio(kept, whole);
-    *out++ = tau;
+    for (int64_t r = 0; r < std::min(n, returned); ++r)
+      kept += static_cast<double>(s.retrieved[static_cast<size_t>(r)]);
+    for (int64_t r = 0; r < std::min(n, left); ++r) whole += static_cast<double>(s.best[static_cast<size_t>(r)]);
+    u.ranker_value_lost = 1 - ratio(kept, whole);
   }
+}
 
-  std::fill(scratch.place.begin(), scratch.place.end(), std::numeric_limits<int32_t>::max());
-  facts.truth->true_values(user.user, scratch.values.data());
-  left = order_corpus();
-  for (const int64_t k : ks) {
-    const auto returned = std::min<int64_t>(k, static_cast<int64_t>(user.returned.size()));
+void UserMeasures::look_at_truth(const UserResult& user, Scratch& s) const {
+  const int64_t deepest = std::max(*std::max_element(ks_.begin(), ks_.end()), kTrueRelevant);
+  s.values.resize(static_cast<size_t>(facts_.items));
+  facts_.truth->true_values(user.user, s.values.data());
+  const int64_t left = order_corpus(user, deepest, s);
+  for (size_t j = 0; j < ks_.size(); ++j) {
+    const auto returned = std::min<int64_t>(ks_[j], static_cast<int64_t>(user.returned.size()));
     double dcg = 0, ideal = 0, kept = 0, whole = 0;
-    for (int64_t r = 0; r < returned; ++r) kept += value(r), dcg += value(r) * discount(r + 1);
-    for (int64_t r = 0; r < std::min(k, left); ++r) {
-      const double best = scratch.best[static_cast<size_t>(r)];
+    for (int64_t r = 0; r < returned; ++r) {
+      const auto value = static_cast<double>(s.values[static_cast<size_t>(user.returned[static_cast<size_t>(r)])]);
+      kept += value, dcg += value * discount(r + 1);
+    }
+    for (int64_t r = 0; r < std::min(ks_[j], left); ++r) {
+      const auto best = static_cast<double>(s.best[static_cast<size_t>(r)]);
       whole += best, ideal += best * discount(r + 1);
     }
-    *out++ = ratio(among_top(returned, kTrueRelevant), static_cast<double>(std::min(kTrueRelevant, left)));
-    *out++ = ratio(dcg, ideal);
-    *out++ = 1 - ratio(kept, whole);
+    s.at[j].true_recall =
+        ratio(among_best(user, returned, kTrueRelevant, s), static_cast<double>(std::min(kTrueRelevant, left)));
+    s.at[j].true_ndcg = ratio(dcg, ideal);
+    s.at[j].value_lost = 1 - ratio(kept, whole);
   }
 }
 

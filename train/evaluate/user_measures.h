@@ -27,24 +27,56 @@ inline constexpr int64_t kTrueRelevant = 20;  // items of highest true value tha
 struct UserResult {
   int64_t user;
   std::span<const int64_t> returned;  // best first
-  std::span<const int64_t> expected;  // ascending, not empty
+  std::span<const int32_t> expected;  // ascending, not empty
   std::span<const int32_t> seen;      // left out of the corpus for this user
   int64_t first_rank;                 // of the first expected item in the whole order; 0: it has none
+  // Over the items that the user was shown in the split; NaN where they cannot be told.
+  double logged_kendall, logged_pairs;
 };
 
-// Accuracy, breakdown and lift; then, where there is a truth, funnel agreement and true measures. The names stand in
-// the order in which the values are written; NaN is written where a user has no such value.
-std::vector<std::string> accuracy_names(const std::vector<int64_t>& ks);
-void accuracy_values(const CorpusFacts& facts, const std::vector<int64_t>& ks, const UserResult& user, float* out);
-
-std::vector<std::string> truth_names(const std::vector<int64_t>& ks);
-// scratch: keeps its memory from user to user.
-struct TruthScratch {
-  std::vector<float> values, best;
-  std::vector<int64_t> rows;
-  std::vector<int32_t> place;  // [C]
+// What the measures of one user at one K are made of.
+struct UserAtK {
+  enum Kind { head, tail, cold };
+  double hits[3] = {}, expected[3] = {};  // by kind of item
+  double dcg = 0, ideal = 0, lift = 0, reciprocal_rank = 0;
+  bool warm_user = false;
+  // Against the main ranker's and the true values of the whole corpus.
+  double agreement = 0, agreement_n = 0, ranker_value_lost = 0, kendall = 0;
+  double true_recall = 0, true_ndcg = 0, value_lost = 0;
+  double logged_kendall = 0, logged_pairs = 0;
 };
-void truth_values(const CorpusFacts& facts, const std::vector<int64_t>& ks, const UserResult& user,
-                  TruthScratch& scratch, float* out);
+
+// The measures that are averaged over users, each with its name: a column a measure.
+class UserMeasures {
+ public:
+  // truth, logged: with those that need the truth, and the log's ranker scores.
+  UserMeasures(const CorpusFacts& facts, std::vector<int64_t> ks, bool truth, bool logged);
+
+  // Keeps its memory from user to user.
+  struct Scratch {
+    std::vector<float> values, best, retrieved, order;
+    std::vector<int64_t> rows;
+    std::vector<int32_t> place;  // [C]
+    std::vector<UserAtK> at;     // [ks]
+  };
+  const std::vector<std::string>& names() const { return names_; }
+  // out: [names().size()], NaN where the user has no such value.
+  void values(const UserResult& user, Scratch& scratch, float* out) const;
+
+ private:
+  void look_at_accuracy(const UserResult& user, std::vector<UserAtK>& at) const;
+  void look_at_ranker(const UserResult& user, Scratch& scratch) const;
+  void look_at_truth(const UserResult& user, Scratch& scratch) const;
+
+  struct Column {
+    double (*value)(const UserAtK&);
+    size_t k;  // of ks_
+  };
+  const CorpusFacts& facts_;
+  std::vector<int64_t> ks_;
+  bool truth_;
+  std::vector<std::string> names_;
+  std::vector<Column> columns_;
+};
 
 }  // namespace tt

@@ -17,6 +17,9 @@ StepBatch::StepBatch(const std::string& path, const ModelConfig& config) : file_
   for (const float label : batch_.labels)
     check(label >= 0 && label <= 1, "step " + path, "labels hold ", label, "; they must lie in [0, 1]");
   if (config.debias_position()) batch_.position = {file_.data<int32_t>("position", {b}), {b}};
+  for (const int32_t position : batch_.position)
+    check(position >= -1, "step " + path, "position holds ", position,
+          "; slots count from 0, and -1 is an unknown one");
   if (file_.has("ranker_scores")) batch_.ranker_scores = matrix("ranker_scores", b, tasks);
   check(!config.needs_ranker_scores() || batch_.ranker_scores, "step " + path,
         "the model learns from \"ranker_scores\", which the file does not hold");
@@ -27,7 +30,8 @@ StepBatch::StepBatch(const std::string& path, const ModelConfig& config) : file_
   batch_.candidates.hard_negatives = config.hard_negatives;
   if (config.history) read_history(b, config);
   if (config.mask_accidental_hits)
-    batch_.candidates.exclude = accidental_hits(batch_.user.id, batch_.item.id, {}, arena_);
+    batch_.candidates.exclude =
+        accidental_hits(batch_.user.id, batch_.item.id, acted_on(batch_.labels, arena_), {}, arena_);
 }
 
 Tensor<const float> StepBatch::corpus(int64_t width) const {

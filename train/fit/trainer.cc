@@ -162,8 +162,7 @@ TrainSummary Training::run() {
   lower_ = lower_is_better(train.monitor);
   summary_.monitor = train.monitor;
   loader_ = std::make_unique<Loader>(data_, config_.model, train);
-  step_ = std::make_unique<TrainingStep>(model_, train);
-  step_->watch_expected_value(config_.model.alignment != "none");
+  step_ = std::make_unique<TrainingStep>(model_, train, loader_->queue());
   prepare_folder();
   if (options_.resume && resume()) {
     begun_ = true;
@@ -188,13 +187,14 @@ TrainSummary Training::run() {
 double Training::run_epoch(int64_t epoch) {
   const int64_t batches = loader_->batches_per_epoch(), total = batches * config_.train.epochs;
   const bool alignment_on = epoch >= config_.train.alignment_start_epoch;
-  if (config_.model.alignment != "none" && alignment_on && !model_.has_anchor()) model_.set_anchor();
+  if (alignment_on && !model_.has_anchor()) model_.set_anchor();
   const Schedule schedule{config_.train.learning_rate, config_.train.warmup_steps, config_.train.decay};
   losses_ = {};
   loader_->start_epoch(epoch);
   const auto begin = Clock::now();
   int64_t batch_number = 0, examples = 0;
   while (const Batch<float>* batch = loader_->next()) {
+    step_->watch_expected_value(batch_number + 1 == batches);  // the one that an epoch's line shows
     const double rate = schedule.at(step_->optimizer().steps() + 1, total);
     add_losses(losses_, step_->run(*batch, rate, alignment_on));
     examples += batch->size();

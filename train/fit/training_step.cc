@@ -16,8 +16,8 @@ std::unique_ptr<Optimizer<float>> make_optimizer(const TrainConfig& c) {
 
 }  // namespace
 
-TrainingStep::TrainingStep(TwoTower<float>& model, const TrainConfig& config)
-    : model_(model), clip_norm_(config.clip_norm), optimizer_(make_optimizer(config)), tape_(arena_) {
+TrainingStep::TrainingStep(TwoTower<float>& model, const TrainConfig& config, NegativeQueue* queue)
+    : model_(model), queue_(queue), clip_norm_(config.clip_norm), optimizer_(make_optimizer(config)), tape_(arena_) {
   for (const auto& [parameter, scale] : model.rate_scales()) optimizer_->set_rate_scale(*parameter, scale);
   optimizer_->set_rate_scale(*model.parameters().find("user_id_embedding_arch.weight"), config.user_table_rate);
   if (config.ema > 0) average_.emplace(model.parameters().all(), config.ema);
@@ -25,9 +25,8 @@ TrainingStep::TrainingStep(TwoTower<float>& model, const TrainConfig& config)
 
 StepLosses TrainingStep::run(const Batch<float>& batch, double learning_rate, bool alignment_on) {
   tape_.reset();
-  const int64_t d = model_.config().item_id_embedding_dim;
   Batch<float> with_queue = batch;
-  with_queue.queue = {queue_.data(), {static_cast<int64_t>(queue_.size()) / d, d}};
+  if (queue_) with_queue.queue = queue_->with_vectors(batch.queue.id, arena_);
   const LossOutput<float> loss = model_.loss(tape_, with_queue, alignment_on);
   const auto value = [](Variable<float> part) { return part ? static_cast<double>(part.item()) : 0.0; };
   const StepLosses losses{value(loss.total),        value(loss.retrieval), value(loss.debias),   value(loss.ranker),
@@ -38,7 +37,7 @@ StepLosses TrainingStep::run(const Batch<float>& batch, double learning_rate, bo
     expected_value_ = static_cast<double>(
         model_.alignment()->expected_value(tape_, loss.u.value(), loss.v.value(), model_.temperature()));
   const Gradients<float> gradients = tape_.backward(loss.total);
-  if (model_.config().negative_queue > 0) remember_items(loss.v.value());
+  if (queue_) queue_->give(loss.v.value());
   if (average_) average_->before_step(optimizer_->steps(), gradients);
   double scale = 1;
   if (clip_norm_ > 0) {
@@ -48,13 +47,6 @@ StepLosses TrainingStep::run(const Batch<float>& batch, double learning_rate, bo
   optimizer_->set_learning_rate(learning_rate);
   optimizer_->step(model_.parameters().all(), gradients, scale);
   return losses;
-}
-
-void TrainingStep::remember_items(const Tensor<float>& v) {
-  const auto keep = static_cast<size_t>(model_.config().negative_queue * v.cols());
-  queue_.reserve(keep + static_cast<size_t>(v.numel()));
-  queue_.insert(queue_.end(), v.begin(), v.end());
-  if (queue_.size() > keep) queue_.erase(queue_.begin(), queue_.end() - static_cast<std::ptrdiff_t>(keep));
 }
 
 }  // namespace tt

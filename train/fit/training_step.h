@@ -1,8 +1,9 @@
 #pragma once
 // One step of training: forward, backward, update. It owns what a step needs beside the model (tape, memory, optimizer
-// state, the queue of earlier item vectors), so a steady run of steps allocates nothing.
+// state), so a steady run of steps allocates nothing.
 
 #include <twotower/models/two_tower.h>
+#include <twotower/train/batches/negative_queue.h>
 #include <twotower/train/fit/config.h>
 #include <twotower/train/optim/optimizer.h>
 #include <twotower/train/optim/weight_average.h>
@@ -19,12 +20,14 @@ struct StepLosses {
 
 class TrainingStep {
  public:
-  TrainingStep(TwoTower<float>& model, const TrainConfig& config);
+  // queue: the loader's, whose items get their vectors from here; null: batches have none, or bring the vectors along.
+  TrainingStep(TwoTower<float>& model, const TrainConfig& config, NegativeQueue* queue = nullptr);
 
   // Throws Error if the loss is not finite; the parameters are then still those of before the step.
   StepLosses run(const Batch<float>& batch, double learning_rate, bool alignment_on = true);
 
-  // mean_i sum_j pi_ij value_ij on the last batch: what the alignment's proxy ranker thinks of the policy.
+  // mean_i sum_j pi_ij value_ij on the last batch that was watched: what the alignment's proxy ranker thinks of the
+  // policy. A pass over all pairs of its own, so watch only the steps whose value is read.
   double expected_value() const { return expected_value_; }
   void watch_expected_value(bool watch) { watch_ = watch; }
 
@@ -33,15 +36,13 @@ class TrainingStep {
   const Tape<float>& tape() const { return tape_; }
 
  private:
-  void remember_items(const Tensor<float>& v);
-
   TwoTower<float>& model_;
+  NegativeQueue* queue_;
   double clip_norm_;
   std::unique_ptr<Optimizer<float>> optimizer_;
   std::optional<WeightAverage> average_;
   Arena arena_;
   Tape<float> tape_;
-  std::vector<float> queue_;  // [<= negative_queue, DI], oldest first
   double expected_value_ = 0;
   bool watch_ = false;
 };

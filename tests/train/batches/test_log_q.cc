@@ -151,7 +151,7 @@ class World {
     }
     c.positive_uncorrected = kind == Correction::default_pair || kind == Correction::turned;
     if (kind != Correction::both_corrected_unmasked)
-      c.exclude = accidental_hits({strangers_.data(), {batch}}, {item_ids_.data(), {batch}},
+      c.exclude = accidental_hits({strangers_.data(), {batch}}, {item_ids_.data(), {batch}}, {},
                                   {further_.data(), {m - batch}}, arena_);
     const Variable<double> u = embedding(tape_.parameter(*users_), {user_ids_.data(), {batch}});
     const Variable<double> v = embedding(tape_.parameter(*items_), {columns_.data(), {m}});

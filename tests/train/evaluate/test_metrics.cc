@@ -86,10 +86,13 @@ TEST_CASE("metrics: one user by hand") {
   CorpusFacts facts(data, false);
   CHECK(facts.head == std::vector<uint8_t>{1, 1, 0, 0, 0});
   CHECK(facts.lift_base == doctest::Approx((4 + 4 + 1 + 1) / 6.0));
-  const std::vector<int64_t> ks = {1, 3}, returned = {3, 0, 2, 4}, expected = {0, 1, 2};
-  const auto names = accuracy_names(ks);
+  const std::vector<int64_t> returned = {3, 0, 2, 4};
+  const std::vector<int32_t> expected = {0, 1, 2};
+  const UserMeasures measures(facts, {1, 3}, false, false);
+  const auto& names = measures.names();
   std::vector<float> values(names.size());
-  accuracy_values(facts, ks, {0, returned, expected, {}, 2}, values.data());
+  UserMeasures::Scratch scratch;
+  measures.values({0, returned, expected, {}, 2, 0, 0}, scratch, values.data());
   const auto value = [&](const std::string& name) { return value_of(names, values, name); };
   CHECK(value("recall@1") == 0);
   CHECK(value("recall@3") == doctest::Approx(2.0 / 3));

@@ -92,7 +92,7 @@ TEST_CASE("trainer: every rung trains, and says of each of its parts what it cos
     const TempFolder folder;
     RunConfig config = config_for(rung, 2);
     config.model.log_q = "counts";  // an estimate that is still finding its level would move the loss's
-    const TrainSummary summary = train(config, simulated(), folder.path() + "/run");
+    train(config, simulated(), folder.path() + "/run");
     const auto log = log_of(folder.path() + "/run");
     REQUIRE(log.size() == 2);
     CHECK(log[1]["loss"]["total"] < log[0]["loss"]["total"]);
@@ -100,7 +100,7 @@ TEST_CASE("trainer: every rung trains, and says of each of its parts what it cos
     CHECK(log[0]["loss"].contains("distillation") == config.model.distill);
     CHECK(log[0].contains("position_curve") == config.model.debias_position());
     CHECK(log[0].contains("proxy_value") == (rung == "reward"));
-    CHECK(open_run(folder.path() + "/run").model->has_anchor() == (rung == "reward" && summary.best_epoch == 2));
+    CHECK(!open_run(folder.path() + "/run").model->has_anchor());  // kl stays near no frozen copy of the towers
   }
 }
 

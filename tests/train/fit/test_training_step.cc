@@ -113,12 +113,16 @@ TEST_CASE("training step: a queue of item vectors fills up to its size and no fu
   ModelConfig config = testing::rung_config("base");
   config.log_q = "none", config.mask_accidental_hits = false;
   const testing::TinyBatch<float> tiny(config, 5);
-  ModelConfig queued = config;
-  queued.negative_queue = 8;
-  TwoTower<float> model(queued, 4);
-  TrainingStep step(model, {});
+  config.negative_queue = 8;
+  TwoTower<float> model(config, 4);
+  NegativeQueue queue(8, config.item_id_embedding_dim, 5);
+  TrainingStep step(model, {}, &queue);
+  Arena arena;
   for (const int64_t columns : {5, 10, 13, 13}) {
-    step.run(tiny.batch, 1e-3);
+    Batch<float> batch = tiny.batch;
+    batch.queue.id = queue.ids(arena);
+    queue.announce(batch.item.id.data(), 5);
+    step.run(batch, 1e-3);
     int64_t found = 0;  // columns that the softmax met: the second input of its node
     for (const Node<float>* node : step.tape().nodes())
       if (node->op && std::string(node->op->name) == "in_batch_softmax") found = node->inputs[1]->value.rows();
