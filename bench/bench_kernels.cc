@@ -238,8 +238,7 @@ void maps(const Bench& b) {
   const float* p = x.floats(big);
   float* q = x.floats(big);
   b.run("elementwise add_to 16M", 0, 12.0 * big, [&] { add_to(q, p, big); });
-  b.run("elementwise relu 16M", 0, 8.0 * big, [&] { relu(p, q, big); });
-  b.run("elementwise column_sums 262144x64", 0, 4.0 * big, [&] { column_sums_to(y, p, big / 64, 64); });
+  XX b.run("elementwise column_sums 262144x64", 0, 4.0 * big, [&] { column_sums_to(y, p, big / 64, 64); });
 }
 
 }  // namespace
