@@ -92,12 +92,12 @@ Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_i
         T *dqkv = dmix + g.rows * dim, *dy = dout.data() + g.row * dim;
         const T *in = xv.data() + g.row * dim, *mix = mixed.data() + g.row * dim;
         const T beta = i > lo ? T(1) : T(0);
-        add_column_sums(dy, g.rows, dim, db_out);
+        kernels::column_sums_to(db_out, dy, g.rows, dim);
         gemm<T>(true, false, dim, dim, g.rows, 1, dy, dim, mix, dim, beta, dw_out, dim);
         gemm<T>(false, false, g.rows, dim, dim, 1, dy, dim, wo.data(), dim, 0, dmix, dim);
         attention_backward(qkv.data() + g.row * wide, mix, stats.data() + g.row * 2 * heads, g.offsets, g.sequences,
                            dim, heads, dmix, dqkv);
-        add_column_sums(dqkv, g.rows, wide, db_in);
+        kernels::column_sums_to(db_in, dqkv, g.rows, wide);
         gemm<T>(true, false, wide, dim, g.rows, 1, dqkv, wide, in, dim, beta, dw_in, dim);
         if (dx)
           gemm<T>(false, false, g.rows, dim, wide, 1, dqkv, wide, wi.data(), dim, 1, dx.rows(g.row, g.row + g.rows),
@@ -208,7 +208,7 @@ Variable<T> newest_attention(Variable<T> query, Variable<T> x, Variable<T> w, Va
       gemm<T>(true, false, d, dim, sequences, 1, dout.data() + h * d, dim, pooled.data() + h * dim, wide, 1,
               dweight + 2 * dim * dim + block, dim);
     }
-    if (db) add_column_sums(dout.data(), sequences, dim, db.all() + 2 * dim);
+    if (db) kernels::column_sums_to(db.all() + 2 * dim, dout.data(), sequences, dim);
   });
 }
 
