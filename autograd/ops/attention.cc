@@ -1,15 +1,18 @@
 #include <twotower/autograd/ops/attention.h>
-#include <twotower/autograd/ops/attention_loops.h>
+#include <twotower/autograd/ops/dot.h>
 #include <twotower/autograd/ops/linear_blocks.h>
 #include <twotower/autograd/ops/offsets.h>
 #include <twotower/tensor/gemm.h>
+#include <twotower/tensor/kernels/attention/attention.h>
+#include <twotower/tensor/kernels/softmax/softmax.h>
+
+#include <algorithm>
+#include <cmath>
 
 namespace tt {
 namespace {
 
 const Op kAttention("multihead_attention"), kAttentionReference("attention_reference"), kNewest("newest_attention");
-
-using namespace attention_loops;
 
 template <class T>
 void check_sequences(const Op& op, int64_t rows, int64_t dim, Tensor<const int64_t> offsets, int64_t heads) {
@@ -70,7 +73,7 @@ Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_i
     const Group g(groups, lo);
     T *in = qkv.data() + g.row * wide, *mix = mixed.data() + g.row * dim, *out = y.data() + g.row * dim;
     gemm<T>(false, true, g.rows, wide, dim, 1, xv.data() + g.row * dim, dim, wi.data(), dim, 0, in, wide, bi.data());
-    attention_forward(in, g.offsets, g.sequences, dim, heads, mix, stats.data() + g.row * 2 * heads);
+    kernels::attention_forward(in, g.offsets, g.sequences, dim, heads, mix, stats.data() + g.row * 2 * heads);
     gemm<T>(false, true, g.rows, dim, dim, 1, mix, dim, wo.data(), dim, 0, out, dim, bo.data());
   });
 
@@ -95,8 +98,8 @@ Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_i
         kernels::column_sums_to(db_out, dy, g.rows, dim);
         gemm<T>(true, false, dim, dim, g.rows, 1, dy, dim, mix, dim, beta, dw_out, dim);
         gemm<T>(false, false, g.rows, dim, dim, 1, dy, dim, wo.data(), dim, 0, dmix, dim);
-        attention_backward(qkv.data() + g.row * wide, mix, stats.data() + g.row * 2 * heads, g.offsets, g.sequences,
-                           dim, heads, dmix, dqkv);
+        kernels::attention_backward(qkv.data() + g.row * wide, mix, stats.data() + g.row * 2 * heads, g.offsets,
+                                    g.sequences, dim, heads, dmix, dqkv);
         kernels::column_sums_to(db_in, dqkv, g.rows, wide);
         gemm<T>(true, false, wide, dim, g.rows, 1, dqkv, wide, in, dim, beta, dw_in, dim);
         if (dx)
@@ -129,7 +132,7 @@ Variable<T> attention_reference(Variable<T> qkv, Tensor<const int64_t> offsets, 
       const T* q = in.row(offsets[s]) + h * d;
       T* ph = p.row(h) + at;  // scores = Q K^T / sqrt(d), softmax, out = P V
       gemm<T>(false, true, len, len, d, factor, q, stride, q + dim, stride, 0, ph, len);
-      for (int64_t i = 0; i < len; ++i) softmax(ph + i * len, len);
+      for (int64_t i = 0; i < len; ++i) kernels::softmax(ph + i * len, len);
       gemm<T>(false, false, len, d, len, 1, ph, len, q + 2 * dim, stride, 0, y.row(offsets[s]) + h * d, dim);
     }
     at += len * len;
@@ -174,7 +177,7 @@ Variable<T> newest_attention(Variable<T> query, Variable<T> x, Variable<T> w, Va
   for (int64_t h = 0; h < heads; ++h)  // qk_h = q_h W_k,h
     gemm<T>(false, false, sequences, dim, d, 1, q.data() + h * d, dim, wk + h * d * dim, dim, 0, qk.data() + h * dim,
             wide);
-  attention_last_forward(qk.data(), xv.data(), offsets.data(), sequences, dim, heads, pooled.data());
+  kernels::attention_last_forward(qk.data(), xv.data(), offsets.data(), sequences, dim, heads, pooled.data());
   for (int64_t h = 0; h < heads; ++h)  // out_h = pooled_h W_v,h^T + b_v,h
     gemm<T>(false, true, sequences, d, dim, 1, pooled.data() + h * dim, wide, wv + h * d * dim, dim, 0,
             y.data() + h * d, dim);
@@ -195,8 +198,9 @@ Variable<T> newest_attention(Variable<T> query, Variable<T> x, Variable<T> w, Va
       gemm<T>(false, false, sequences, dim, d, 1, dout.data() + h * d, dim, wv + h * d * dim, dim, 0,
               dpooled.data() + h * dim, wide);
     const Accumulator<T> dx = x.accumulator(), dq = query.accumulator(), dw = w.accumulator(), db = b.accumulator();
-    attention_last_backward(qk.data(), xv.data(), offsets.data(), sequences, dim, heads, dpooled.data(), dqk.data(),
-                            dx ? dx.all() : t.make(x.shape()).data(), /*accumulate_dx=*/static_cast<bool>(dx));
+    kernels::attention_last_backward(qk.data(), xv.data(), offsets.data(), sequences, dim, heads, dpooled.data(),
+                                     dqk.data(), dx ? dx.all() : t.make(x.shape()).data(),
+                                     /*accumulate_dx=*/static_cast<bool>(dx));
     T *dquery = dq ? dq.all() : nullptr, *dweight = dw ? dw.all() : nullptr;
     for (int64_t h = 0; h < heads; ++h) {
       const int64_t block = h * d * dim;

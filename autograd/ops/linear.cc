@@ -74,7 +74,8 @@ Variable<T> linear(const Variable<T>* x, int count, Variable<T> w, Variable<T> b
       for (int64_t lo = first; lo < last; lo += kBlockRows) {
         const int64_t hi = std::min(lo + kBlockRows, last);
         T* g = dout.data() + lo * n;
-        if (relu) kernels::relu_backward(g, g, y.data() + lo * n, (hi - lo) * n);  // y > 0 exactly where the gradient passes
+        if (relu)
+          kernels::relu_backward(g, g, y.data() + lo * n, (hi - lo) * n);  // y > 0 exactly where the gradient passes
         if (db) kernels::column_sums_to(db_sum, g, hi - lo, n);
         int64_t column = 0;
         for (int i = 0; i < parts.count; ++i) {
