@@ -2,6 +2,7 @@
 #include <twotower/autograd/ops/dot.h>
 #include <twotower/autograd/ops/linear_blocks.h>
 #include <twotower/autograd/ops/offsets.h>
+#include <twotower/autograd/ops/sequence_groups.h>
 #include <twotower/tensor/gemm.h>
 #include <twotower/tensor/kernels/attention/attention.h>
 #include <twotower/tensor/kernels/softmax/softmax.h>
@@ -20,39 +21,6 @@ void check_sequences(const Op& op, int64_t rows, int64_t dim, Tensor<const int64
   check_offsets(op, offsets, rows);
 }
 
-// Whole sequences that pass through a layer together: their rows, times the eleven widths of what the
-// backward pass keeps of them, fill most of the L2 cache.
-struct Groups {
-  static constexpr int64_t kSequences = 64;
-  const int64_t* offsets;
-  const int64_t* first;  // group g: sequences first[g] .. first[g + 1]
-  int64_t count;
-
-  Groups(Tensor<const int64_t> all, int64_t dim, Arena& arena) : offsets(all.data()), count(0) {
-    const int64_t sequences = all.numel() - 1, most = std::clamp<int64_t>(16384 / dim, 64, 256);
-    auto* starts = arena.allocate<int64_t>(sequences + 1);
-    for (int64_t s = 0; s < sequences;) {
-      starts[count++] = s;
-      const int64_t start = s++;
-      while (s < sequences && s - start < kSequences && all[s + 1] - all[start] <= most) ++s;
-    }
-    starts[count] = sequences;
-    first = starts;
-  }
-};
-
-// One of them, with its offsets counted from its own first row.
-struct Group {
-  int64_t row, rows, sequences;
-  int64_t offsets[Groups::kSequences + 1];
-
-  Group(const Groups& all, int64_t g) : sequences(all.first[g + 1] - all.first[g]) {
-    const int64_t* from = all.offsets + all.first[g];
-    row = from[0], rows = from[sequences] - row;
-    for (int64_t s = 0; s <= sequences; ++s) offsets[s] = from[s] - row;
-  }
-};
-
 }  // namespace
 
 template <class T>
@@ -68,9 +36,9 @@ Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_i
   const Tensor<T> xv = x.value(), y = tape.make({n, dim}), wi = w_in.value(), wo = w_out.value(), bi = b_in.value(),
                   bo = b_out.value();
   const Tensor<T> qkv = tape.make({n, wide}), mixed = tape.make({n, dim}), stats = tape.make({n, 2 * heads});
-  const Groups groups(offsets, dim, tape.arena());
+  const SequenceGroups groups(offsets, dim, tape.arena());
   parallel_for(0, groups.count, 1, [&](int64_t lo, int64_t) {
-    const Group g(groups, lo);
+    const SequenceGroup g(groups, lo);
     T *in = qkv.data() + g.row * wide, *mix = mixed.data() + g.row * dim, *out = y.data() + g.row * dim;
     gemm<T>(false, true, g.rows, wide, dim, 1, xv.data() + g.row * dim, dim, wi.data(), dim, 0, in, wide, bi.data());
     kernels::attention_forward(in, g.offsets, g.sequences, dim, heads, mix, stats.data() + g.row * 2 * heads);
@@ -90,7 +58,7 @@ Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_i
       T *db_in = dw_in + matrices, *db_out = db_in + wide;
       std::fill_n(db_in, wide + dim, T(0));
       for (int64_t i = lo; i < hi; ++i) {
-        const Group g(groups, i);
+        const SequenceGroup g(groups, i);
         auto* dmix = static_cast<T*>(thread_scratch(3, static_cast<size_t>(g.rows * 4 * dim) * sizeof(T)));
         T *dqkv = dmix + g.rows * dim, *dy = dout.data() + g.row * dim;
         const T *in = xv.data() + g.row * dim, *mix = mixed.data() + g.row * dim;

@@ -7,9 +7,6 @@ namespace {
 
 const Op kLinear("linear");
 
-// Rows that pass through a layer together: few enough that their inputs, outputs and gradients wait in the L2 cache
-// from one use to the next, many enough for a matrix product to run at full speed.
-constexpr int64_t kBlockRows = 256;
 int64_t chunk_rows(int64_t m) {
   const int64_t blocks = (m + kBlockRows - 1) / kBlockRows;
   return std::max<int64_t>((blocks + kMaxChunks - 1) / kMaxChunks, 1) * kBlockRows;

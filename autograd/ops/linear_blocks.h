@@ -10,6 +10,10 @@
 
 namespace tt {
 
+// Rows that pass through a linear layer together: few enough that their inputs, outputs and gradients wait in the L2
+// cache from one use to the next, many enough for a matrix product to run at full speed.
+inline constexpr int64_t kBlockRows = 256;
+
 // Chunks of whole blocks, each with a sum of its own for the weight gradient; they are added up in order.
 inline constexpr int64_t kMaxChunks = 32;
 

@@ -54,26 +54,41 @@ void exclude(const Exclusions& e, int64_t i, T* row) {
   for (int64_t k = e.offsets[i]; k < e.offsets[i + 1]; ++k) row[e.cols[k]] = -std::numeric_limits<T>::infinity();
 }
 
+inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+// From row to row of the scores: a line more than a power of two, so that rows do not share cache sets.
+inline int64_t panel_stride(int64_t m) { return round_up(m, 16) + 16; }
+
+// Rows of the batch that one thread takes at a time, and that make a super-panel.
+template <class T>
+int64_t panel_chunk() {
+  const int64_t mr = gemm_body<T>().mr;
+  return mr >= 14 ? 2 * mr : 4 * mr;
+}
+template <class T>
+int64_t super_panel_rows(int64_t b, int64_t m, bool anchored) {
+  const int64_t chunk = panel_chunk<T>(), most = kPanelScores / (anchored ? 2 : 1) / panel_stride(m) / chunk;
+  return std::min(round_up(b, chunk), std::max<int64_t>(4, most) * chunk);
+}
+
 template <class T, class Loss>
 class PanelWalk {
  public:
   // weight: [B] or null; each: [B], receives the rows' losses, or null; grads: null for the value alone.
   PanelWalk(const Pairs<T>& pairs, const Loss& loss, const T* weight, T* each, const InBatchGrads<T>* grads)
-      : pairs_(pairs), loss_(loss), weight_(weight), each_(each), grads_(grads) {}
+      : pairs_(pairs),
+        loss_(loss),
+        weight_(weight),
+        each_(each),
+        grads_(grads),
+        stride_(panel_stride(pairs.m)),
+        rows_(super_panel_rows<T>(pairs.b, pairs.m, pairs.u0 != nullptr)) {}
 
   double run();  // mean_i weight_i * loss_i
-
-  // Rows that are walked at once.
-  static int64_t super_panel(int64_t b, int64_t m, bool anchored);
 
  private:
   static constexpr int64_t kColumns = 512;  // of a row chunk between the weights and du
   static constexpr int64_t kDepth = 256;    // rows of a super-panel at a time in dv
-
-  static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-  static int64_t chunk_rows(const GemmTable<T>& gemm) { return gemm.mr >= 14 ? 2 * gemm.mr : 4 * gemm.mr; }
-  // A line more than a power of two: rows must not share cache sets.
-  static int64_t row_stride(int64_t m) { return round_up(m, 16) + 16; }
 
   void pack(const T* v, T* packed) const;
   void make_scores(const T* u, int64_t lo, int64_t n, T scale, const T* packed, T* local, T* panel) const;
@@ -88,20 +103,13 @@ class PanelWalk {
   const InBatchGrads<T>* grads_;
 
   const GemmTable<T>& gemm_ = gemm_body<T>();
-  int64_t chunk_ = chunk_rows(gemm_);             // rows of the batch that one thread takes
-  int64_t rows_ = 0, stride_ = 0;                 // rows of a super-panel, and their distance
+  const int64_t chunk_ = panel_chunk<T>(), stride_, rows_;
   T *scores_ = nullptr, *anchors_ = nullptr;      // [rows, stride_]: scores, and dots of u0 and v0
   T *packed_v_ = nullptr, *packed_v0_ = nullptr;  // their transposes in strips
   T* scaled_u_ = nullptr;                         // [rows, d]: factor_i * inv_tau * u_i, what dv needs
   double* losses_ = nullptr;                      // [b] weight_i * loss_i
   double* slopes_ = nullptr;                      // [b] d loss / d inv_tau by row
 };
-
-template <class T, class Loss>
-int64_t PanelWalk<T, Loss>::super_panel(int64_t b, int64_t m, bool anchored) {
-  const int64_t chunk = chunk_rows(gemm_body<T>()), most = kPanelScores / (anchored ? 2 : 1) / row_stride(m) / chunk;
-  return std::min(round_up(b, chunk), std::max<int64_t>(4, most) * chunk);
-}
 
 template <class T, class Loss>
 void PanelWalk<T, Loss>::pack(const T* v, T* packed) const {
@@ -204,7 +212,6 @@ double PanelWalk<T, Loss>::run() {
     return 0;
   }
   const bool anchored = pairs_.u0 != nullptr;
-  stride_ = row_stride(pairs_.m), rows_ = super_panel(pairs_.b, pairs_.m, anchored);
   const int64_t size_v = round_up(packed_size(gemm_, pairs_.m, pairs_.d), 16), size_u = round_up(rows_ * pairs_.d, 16);
   const int64_t size_s = rows_ * stride_, size_0 = anchored ? size_v + size_s : 0;
   auto* memory =

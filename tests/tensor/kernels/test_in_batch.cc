@@ -300,7 +300,7 @@ TEST_CASE("in_batch: the walk over several super-panels, with an anchor and with
   on_every_body([&](auto zero) {
     using T = decltype(zero);
     // More rows than one super-panel takes, in every body: else this test reaches nothing.
-    REQUIRE(PanelWalk<T, SumRows<T>>::super_panel(c.b, c.m, false) < c.b);
+    REQUIRE(super_panel_rows<T>(c.b, c.m, false) < c.b);
     const Data<T> x(c);
     Computed<T> got(c);
     const InBatchGrads<T> grads = got.grads();
@@ -311,7 +311,7 @@ TEST_CASE("in_batch: the walk over several super-panels, with an anchor and with
   const Case wide{430, 9999, 3, false, false, false, false, false, 0, 2};
   on_every_body([&](auto zero) {
     using T = decltype(zero);
-    REQUIRE(PanelWalk<T, SumRows<T>>::super_panel(wide.b, wide.m, true) < wide.b);
+    REQUIRE(super_panel_rows<T>(wide.b, wide.m, true) < wide.b);
     const Data<T> x(wide);
     const auto u0 = uniform<T>(wide.b * wide.d, 11), v0 = uniform<T>(wide.m * wide.d, 12);
     Result want = reference(wide, x, [&](int64_t i, const Doubles& dot, Doubles& g) {
