@@ -1,54 +1,25 @@
 #include <twotower/autograd/ops/attention.h>
-#include <twotower/autograd/ops/attention_loops.h>
+#include <twotower/autograd/ops/dot.h>
 #include <twotower/autograd/ops/linear_blocks.h>
 #include <twotower/autograd/ops/offsets.h>
+#include <twotower/autograd/ops/sequence_groups.h>
 #include <twotower/tensor/gemm.h>
+#include <twotower/tensor/kernels/attention/attention.h>
+#include <twotower/tensor/kernels/softmax/softmax.h>
+
+#include <algorithm>
+#include <cmath>
 
 namespace tt {
 namespace {
 
 const Op kAttention("multihead_attention"), kAttentionReference("attention_reference"), kNewest("newest_attention");
 
-using namespace attention_loops;
-
 template <class T>
 void check_sequences(const Op& op, int64_t rows, int64_t dim, Tensor<const int64_t> offsets, int64_t heads) {
   check(heads >= 1 && dim % heads == 0, op.name, heads, " heads do not divide the width ", dim);
   check_offsets(op, offsets, rows);
 }
-
-// Whole sequences that pass through a layer together: their rows, times the eleven widths of what the
-// backward pass keeps of them, fill most of the L2 cache.
-struct Groups {
-  static constexpr int64_t kSequences = 64;
-  const int64_t* offsets;
-  const int64_t* first;  // group g: sequences first[g] .. first[g + 1]
-  int64_t count;
-
-  Groups(Tensor<const int64_t> all, int64_t dim, Arena& arena) : offsets(all.data()), count(0) {
-    const int64_t sequences = all.numel() - 1, most = std::clamp<int64_t>(16384 / dim, 64, 256);
-    auto* starts = arena.allocate<int64_t>(sequences + 1);
-    for (int64_t s = 0; s < sequences;) {
-      starts[count++] = s;
-      const int64_t start = s++;
-      while (s < sequences && s - start < kSequences && all[s + 1] - all[start] <= most) ++s;
-    }
-    starts[count] = sequences;
-    first = starts;
-  }
-};
-
-// One of them, with its offsets counted from its own first row.
-struct Group {
-  int64_t row, rows, sequences;
-  int64_t offsets[Groups::kSequences + 1];
-
-  Group(const Groups& all, int64_t g) : sequences(all.first[g + 1] - all.first[g]) {
-    const int64_t* from = all.offsets + all.first[g];
-    row = from[0], rows = from[sequences] - row;
-    for (int64_t s = 0; s <= sequences; ++s) offsets[s] = from[s] - row;
-  }
-};
 
 }  // namespace
 
@@ -65,12 +36,12 @@ Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_i
   const Tensor<T> xv = x.value(), y = tape.make({n, dim}), wi = w_in.value(), wo = w_out.value(), bi = b_in.value(),
                   bo = b_out.value();
   const Tensor<T> qkv = tape.make({n, wide}), mixed = tape.make({n, dim}), stats = tape.make({n, 2 * heads});
-  const Groups groups(offsets, dim, tape.arena());
+  const SequenceGroups groups(offsets, dim, tape.arena());
   parallel_for(0, groups.count, 1, [&](int64_t lo, int64_t) {
-    const Group g(groups, lo);
+    const SequenceGroup g(groups, lo);
     T *in = qkv.data() + g.row * wide, *mix = mixed.data() + g.row * dim, *out = y.data() + g.row * dim;
     gemm<T>(false, true, g.rows, wide, dim, 1, xv.data() + g.row * dim, dim, wi.data(), dim, 0, in, wide, bi.data());
-    attention_forward(in, g.offsets, g.sequences, dim, heads, mix, stats.data() + g.row * 2 * heads);
+    kernels::attention_forward(in, g.offsets, g.sequences, dim, heads, mix, stats.data() + g.row * 2 * heads);
     gemm<T>(false, true, g.rows, dim, dim, 1, mix, dim, wo.data(), dim, 0, out, dim, bo.data());
   });
 
@@ -87,17 +58,17 @@ Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_i
       T *db_in = dw_in + matrices, *db_out = db_in + wide;
       std::fill_n(db_in, wide + dim, T(0));
       for (int64_t i = lo; i < hi; ++i) {
-        const Group g(groups, i);
+        const SequenceGroup g(groups, i);
         auto* dmix = static_cast<T*>(thread_scratch(3, static_cast<size_t>(g.rows * 4 * dim) * sizeof(T)));
         T *dqkv = dmix + g.rows * dim, *dy = dout.data() + g.row * dim;
         const T *in = xv.data() + g.row * dim, *mix = mixed.data() + g.row * dim;
         const T beta = i > lo ? T(1) : T(0);
-        add_column_sums(dy, g.rows, dim, db_out);
+        kernels::column_sums_to(db_out, dy, g.rows, dim);
         gemm<T>(true, false, dim, dim, g.rows, 1, dy, dim, mix, dim, beta, dw_out, dim);
         gemm<T>(false, false, g.rows, dim, dim, 1, dy, dim, wo.data(), dim, 0, dmix, dim);
-        attention_backward(qkv.data() + g.row * wide, mix, stats.data() + g.row * 2 * heads, g.offsets, g.sequences,
-                           dim, heads, dmix, dqkv);
-        add_column_sums(dqkv, g.rows, wide, db_in);
+        kernels::attention_backward(qkv.data() + g.row * wide, mix, stats.data() + g.row * 2 * heads, g.offsets,
+                                    g.sequences, dim, heads, dmix, dqkv);
+        kernels::column_sums_to(db_in, dqkv, g.rows, wide);
         gemm<T>(true, false, wide, dim, g.rows, 1, dqkv, wide, in, dim, beta, dw_in, dim);
         if (dx)
           gemm<T>(false, false, g.rows, dim, wide, 1, dqkv, wide, wi.data(), dim, 1, dx.rows(g.row, g.row + g.rows),
@@ -129,7 +100,7 @@ Variable<T> attention_reference(Variable<T> qkv, Tensor<const int64_t> offsets, 
       const T* q = in.row(offsets[s]) + h * d;
       T* ph = p.row(h) + at;  // scores = Q K^T / sqrt(d), softmax, out = P V
       gemm<T>(false, true, len, len, d, factor, q, stride, q + dim, stride, 0, ph, len);
-      for (int64_t i = 0; i < len; ++i) softmax(ph + i * len, len);
+      for (int64_t i = 0; i < len; ++i) kernels::softmax(ph + i * len, len);
       gemm<T>(false, false, len, d, len, 1, ph, len, q + 2 * dim, stride, 0, y.row(offsets[s]) + h * d, dim);
     }
     at += len * len;
@@ -174,7 +145,7 @@ Variable<T> newest_attention(Variable<T> query, Variable<T> x, Variable<T> w, Va
   for (int64_t h = 0; h < heads; ++h)  // qk_h = q_h W_k,h
     gemm<T>(false, false, sequences, dim, d, 1, q.data() + h * d, dim, wk + h * d * dim, dim, 0, qk.data() + h * dim,
             wide);
-  attention_last_forward(qk.data(), xv.data(), offsets.data(), sequences, dim, heads, pooled.data());
+  kernels::attention_last_forward(qk.data(), xv.data(), offsets.data(), sequences, dim, heads, pooled.data());
   for (int64_t h = 0; h < heads; ++h)  // out_h = pooled_h W_v,h^T + b_v,h
     gemm<T>(false, true, sequences, d, dim, 1, pooled.data() + h * dim, wide, wv + h * d * dim, dim, 0,
             y.data() + h * d, dim);
@@ -195,8 +166,9 @@ Variable<T> newest_attention(Variable<T> query, Variable<T> x, Variable<T> w, Va
       gemm<T>(false, false, sequences, dim, d, 1, dout.data() + h * d, dim, wv + h * d * dim, dim, 0,
               dpooled.data() + h * dim, wide);
     const Accumulator<T> dx = x.accumulator(), dq = query.accumulator(), dw = w.accumulator(), db = b.accumulator();
-    attention_last_backward(qk.data(), xv.data(), offsets.data(), sequences, dim, heads, dpooled.data(), dqk.data(),
-                            dx ? dx.all() : t.make(x.shape()).data(), /*accumulate_dx=*/static_cast<bool>(dx));
+    kernels::attention_last_backward(qk.data(), xv.data(), offsets.data(), sequences, dim, heads, dpooled.data(),
+                                     dqk.data(), dx ? dx.all() : t.make(x.shape()).data(),
+                                     /*accumulate_dx=*/static_cast<bool>(dx));
     T *dquery = dq ? dq.all() : nullptr, *dweight = dw ? dw.all() : nullptr;
     for (int64_t h = 0; h < heads; ++h) {
       const int64_t block = h * d * dim;
@@ -208,7 +180,7 @@ Variable<T> newest_attention(Variable<T> query, Variable<T> x, Variable<T> w, Va
       gemm<T>(true, false, d, dim, sequences, 1, dout.data() + h * d, dim, pooled.data() + h * dim, wide, 1,
               dweight + 2 * dim * dim + block, dim);
     }
-    if (db) add_column_sums(dout.data(), sequences, dim, db.all() + 2 * dim);
+    if (db) kernels::column_sums_to(db.all() + 2 * dim, dout.data(), sequences, dim);
   });
 }
 

@@ -1,8 +1,10 @@
 #include <twotower/autograd/ops/elements.h>
 #include <twotower/autograd/ops/elementwise.h>
+#include <twotower/tensor/kernels/vmath/vmath.h>
 
 #include <cmath>
 #include <numbers>
+#include <type_traits>
 
 namespace tt {
 namespace {
@@ -12,9 +14,12 @@ template <class T, class F, class DF>
 Variable<T> unary(const Op& op, Variable<T> x, F f, DF df) {
   Tape<T>& tape = x.tape();
   const Tensor<T> xv = x.value(), y = tape.make(x.shape());
-  parallel_for(0, y.numel(), kElementGrain, [&](int64_t lo, int64_t hi) {
-    for (int64_t i = lo; i < hi; ++i) y[i] = f(xv[i]);
-  });
+  if constexpr (std::is_invocable_v<F, const T*, T*, int64_t>)  // a kernel over arrays
+    f(xv.data(), y.data(), y.numel());
+  else
+    parallel_for(0, y.numel(), kElementGrain, [&](int64_t lo, int64_t hi) {
+      for (int64_t i = lo; i < hi; ++i) y[i] = f(xv[i]);
+    });
   return tape.record(op, y, {x}, [=](const Tensor<T>& dout) {
     add_elements(x.accumulator(), y.shape(), [&](int64_t i) { return dout[i] * df(xv[i], y[i]); });
   });
@@ -23,11 +28,6 @@ Variable<T> unary(const Op& op, Variable<T> x, F f, DF df) {
 const Op kSquare("square"), kSqrt("sqrt"), kExp("exp"), kLog("log"), kTanh("tanh"), kSigmoid("sigmoid"),
     kSoftplus("softplus"), kRelu("relu"), kGelu("gelu"), kClampMin("clamp_min"), kDropout("dropout"),
     kDetach("detach", /*differentiable=*/false);
-
-template <class T>
-T sigmoid_of(T v) {
-  return 1 / (1 + std::exp(-v));
-}
 
 }  // namespace
 
@@ -45,32 +45,27 @@ Variable<T> sqrt(Variable<T> x) {
 
 template <class T>
 Variable<T> exp(Variable<T> x) {
-  return unary(
-      kExp, x, [](T v) { return std::exp(v); }, [](T, T y) { return y; });
+  return unary(kExp, x, kernels::vexp<T>, [](T, T y) { return y; });
 }
 
 template <class T>
 Variable<T> log(Variable<T> x) {
-  return unary(
-      kLog, x, [](T v) { return std::log(v); }, [](T v, T) { return 1 / v; });
+  return unary(kLog, x, kernels::vlog<T>, [](T v, T) { return 1 / v; });
 }
 
 template <class T>
 Variable<T> tanh(Variable<T> x) {
-  return unary(
-      kTanh, x, [](T v) { return std::tanh(v); }, [](T, T y) { return 1 - y * y; });
+  return unary(kTanh, x, kernels::vtanh<T>, [](T, T y) { return 1 - y * y; });
 }
 
 template <class T>
 Variable<T> sigmoid(Variable<T> x) {
-  return unary(kSigmoid, x, sigmoid_of<T>, [](T, T y) { return y * (1 - y); });
+  return unary(kSigmoid, x, kernels::vsigmoid<T>, [](T, T y) { return y * (1 - y); });
 }
 
 template <class T>
 Variable<T> softplus(Variable<T> x) {
-  return unary(
-      kSoftplus, x, [](T v) { return std::max(v, T(0)) + std::log1p(std::exp(-std::abs(v))); },
-      [](T v, T) { return sigmoid_of(v); });
+  return unary(kSoftplus, x, kernels::vsoftplus<T>, [](T v, T) { return 1 / (1 + std::exp(-v)); });
 }
 
 template <class T>

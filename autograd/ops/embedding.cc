@@ -6,18 +6,6 @@ namespace {
 
 const Op kEmbedding("embedding");
 
-// Float has a kernel for it; a call with float pointers prefers that.
-template <class T>
-void gather_rows(const T* table, int64_t d, const int64_t* ids, int64_t n, T* out, int64_t stride) {
-  for (int64_t i = 0; i < n; ++i, out += stride) {
-    if (ids[i] < 0)
-      std::fill_n(out, d, T(0));
-    else
-      std::copy_n(table + ids[i] * d, d, out);
-  }
-}
-using kernels::gather_rows;
-
 }  // namespace
 
 template <class T>
@@ -29,7 +17,7 @@ Variable<T> embedding(Variable<T> table, Tensor<const int64_t> ids, TableGradien
   for (int64_t i = 0; i < n; ++i)
     check(ids[i] >= -1 && ids[i] < rows, kEmbedding.name, "id ", ids[i], " at position ", i,
           "; the table has rows 0 to ", rows - 1, " (-1 means none)");
-  gather_rows(values.data(), d, ids.data(), n, y.data(), d);
+  kernels::gather_rows(values.data(), d, ids.data(), n, y.data(), d);
   return tape.record(kEmbedding, y, {table}, [=](const Tensor<T>& dout) {
     Node<T>* node = table.node();
     if (node->parameter && gradient == TableGradient::rows) {  // added up at the end: all lookups of a table at once

@@ -7,9 +7,6 @@ namespace {
 
 const Op kLinear("linear");
 
-// Rows that pass through a layer together: few enough that their inputs, outputs and gradients wait in the L2 cache
-// from one use to the next, many enough for a matrix product to run at full speed.
-constexpr int64_t kBlockRows = 256;
 int64_t chunk_rows(int64_t m) {
   const int64_t blocks = (m + kBlockRows - 1) / kBlockRows;
   return std::max<int64_t>((blocks + kMaxChunks - 1) / kMaxChunks, 1) * kBlockRows;
@@ -74,8 +71,9 @@ Variable<T> linear(const Variable<T>* x, int count, Variable<T> w, Variable<T> b
       for (int64_t lo = first; lo < last; lo += kBlockRows) {
         const int64_t hi = std::min(lo + kBlockRows, last);
         T* g = dout.data() + lo * n;
-        if (relu) relu_backward(g, g, y.data() + lo * n, (hi - lo) * n);  // y > 0 exactly where the gradient passes
-        if (db) add_column_sums(g, hi - lo, n, db_sum);
+        if (relu)
+          kernels::relu_backward(g, g, y.data() + lo * n, (hi - lo) * n);  // y > 0 exactly where the gradient passes
+        if (db) kernels::column_sums_to(db_sum, g, hi - lo, n);
         int64_t column = 0;
         for (int i = 0; i < parts.count; ++i) {
           const int64_t width_i = parts.x[i].cols();

@@ -1,7 +1,9 @@
 #include <twotower/autograd/ops/dot.h>
 #include <twotower/autograd/ops/losses.h>
 #include <twotower/autograd/ops/row_loop.h>
+#include <twotower/tensor/kernels/softmax/softmax.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace tt {
@@ -71,11 +73,8 @@ Variable<T> cross_entropy(Variable<T> scores, Tensor<const int64_t> targets) {
   Tape<T>& tape = scores.tape();
   const Tensor<T> s = scores.value(), y = tape.make({m}), p = tape.make({m, n});
   for (int64_t i = 0; i < m; ++i) {
-    const T top = *std::max_element(s.row(i), s.row(i) + n);
-    T total = 0;
-    for (int64_t j = 0; j < n; ++j) total += p.row(i)[j] = std::exp(s.row(i)[j] - top);
-    for (int64_t j = 0; j < n; ++j) p.row(i)[j] /= total;
-    y[i] = std::log(total) + top - s.row(i)[targets[i]];
+    std::copy_n(s.row(i), n, p.row(i));
+    y[i] = kernels::softmax(p.row(i), n) - s.row(i)[targets[i]];
   }
   return tape.record(kCrossEntropy, y, {scores}, [=](const Tensor<T>& dout) {
     add_each_row(scores.accumulator(), m, n, [&](int64_t i, T* ds) {

@@ -1,7 +1,9 @@
 #include <twotower/autograd/ops/dot.h>
 #include <twotower/autograd/ops/row_loop.h>
 #include <twotower/autograd/ops/softmax.h>
+#include <twotower/tensor/kernels/softmax/softmax.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace tt {
@@ -17,10 +19,8 @@ Variable<T> softmax_rows(Variable<T> x) {
   const int64_t m = x.rows(), n = x.cols();
   const Tensor<T> xv = x.value(), y = tape.make(x.shape());
   for_each_row(m, n, [&](int64_t i) {
-    const T *from = xv.row(i), top = *std::max_element(from, from + n);
-    T *to = y.row(i), total = 0;
-    for (int64_t j = 0; j < n; ++j) total += to[j] = std::exp(from[j] - top);
-    for (int64_t j = 0; j < n; ++j) to[j] /= total;
+    std::copy_n(xv.row(i), n, y.row(i));
+    kernels::softmax(y.row(i), n);
   });
   return tape.record(kSoftmax, y, {x}, [=](const Tensor<T>& dout) {  // dx = y * (dout - <dout, y>)
     add_each_row(x.accumulator(), m, n, [&](int64_t i, T* dx) {
@@ -36,11 +36,11 @@ Variable<T> log_softmax_rows(Variable<T> x) {
   const int64_t m = x.rows(), n = x.cols();
   const Tensor<T> xv = x.value(), y = tape.make(x.shape());
   for_each_row(m, n, [&](int64_t i) {
-    const T *from = xv.row(i), top = *std::max_element(from, from + n);
-    T total = 0;
-    for (int64_t j = 0; j < n; ++j) total += std::exp(from[j] - top);
-    const T norm = top + std::log(total);
-    for (int64_t j = 0; j < n; ++j) y.row(i)[j] = from[j] - norm;
+    const T* from = xv.row(i);
+    T* to = y.row(i);
+    std::copy_n(from, n, to);
+    const T log_sum = kernels::softmax(to, n);
+    for (int64_t j = 0; j < n; ++j) to[j] = from[j] - log_sum;
   });
   return tape.record(kLogSoftmax, y, {x}, [=](const Tensor<T>& dout) {  // dx = dout - softmax(x) * sum(dout)
     add_each_row(x.accumulator(), m, n, [&](int64_t i, T* dx) {

@@ -2,6 +2,7 @@
 #include <twotower/tensor/kernels/dispatch.h>
 #include <twotower/tensor/kernels/isa.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <string>
@@ -21,16 +22,9 @@ bool is_supported(Isa isa) {
   return isa == Isa::scalar;
 }
 
-Isa choose() {
-  const char* wanted = std::getenv("TWOTOWER_ISA");
-  if (wanted == nullptr || *wanted == '\0') return supported_isas().back();
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
-    if (std::string(wanted) != isa_name(isa)) continue;
-    check(is_supported(isa), "TWOTOWER_ISA", "this machine does not support ", wanted, "; its widest is ",
-          isa_name(supported_isas().back()));
-    return isa;
-  }
-  fail("TWOTOWER_ISA", "unknown value \"", wanted, "\"; give scalar, avx2 or avx512");
+void check_supported(const char* where, Isa isa, const std::vector<Isa>& supported) {
+  check(std::find(supported.begin(), supported.end(), isa) != supported.end(), where, "this machine does not support ",
+        isa_name(isa), "; its widest is ", isa_name(supported.back()));
 }
 
 std::atomic<int> active{-1};
@@ -40,16 +34,25 @@ std::atomic<int> active{-1};
 int active_isa_index() {
   int isa = active.load(std::memory_order_relaxed);
   if (isa < 0) [[unlikely]]
-    active = isa = static_cast<int>(choose());
+    active = isa = static_cast<int>(choose_isa(std::getenv("TWOTOWER_ISA"), supported_isas()));
   return isa;
 }
 
 Isa active_isa() { return static_cast<Isa>(active_isa_index()); }
 
 void set_isa(Isa isa) {
-  check(is_supported(isa), "set_isa", "this machine does not support ", isa_name(isa), "; its widest is ",
-        isa_name(supported_isas().back()));
+  check_supported("set_isa", isa, supported_isas());
   active = static_cast<int>(isa);
+}
+
+Isa choose_isa(const char* wanted, const std::vector<Isa>& supported) {
+  if (wanted == nullptr || *wanted == '\0') return supported.back();
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+    if (std::string(wanted) != isa_name(isa)) continue;
+    check_supported("TWOTOWER_ISA", isa, supported);
+    return isa;
+  }
+  fail("TWOTOWER_ISA", "unknown value \"", wanted, "\"; give scalar, avx2 or avx512");
 }
 
 std::vector<Isa> supported_isas() {

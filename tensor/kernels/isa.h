@@ -14,4 +14,8 @@ void set_isa(Isa isa);              // for tests and benchmarks, not while kerne
 std::vector<Isa> supported_isas();  // narrowest first; always has scalar
 const char* isa_name(Isa isa);      // as TWOTOWER_ISA spells it
 
+// The set that TWOTOWER_ISA = `wanted` asks for on a machine that has `supported`; null or "": its widest. Throws Error
+// when the value is unknown or the machine lacks it.
+Isa choose_isa(const char* wanted, const std::vector<Isa>& supported);
+
 }  // namespace tt::kernels

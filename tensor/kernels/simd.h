@@ -254,4 +254,13 @@ TT_INLINE void store_step(T* p, vec<T> x, int64_t n) {
   n == W ? store(p, x) : store_n(p, x, n);
 }
 
+// Lanes n.. are `fill`.
+template <class T>
+TT_INLINE vec<T> load_or(const T* p, int64_t n, T fill) {
+  if (n == W) return load(p);
+  alignas(64) T lanes[W];
+  for (int i = 0; i < W; ++i) lanes[i] = i < n ? p[i] : fill;
+  return load(lanes);
+}
+
 }  // namespace tt::kernels::TT_ISA

@@ -9,7 +9,7 @@ namespace tt::kernels {
 namespace {
 
 // f(sequence, first row, length, workspace) for every sequence; chunks of about 2^18 multiply-adds.
-template <class F>
+template <class T, class F>
 void each_sequence(const int64_t* offsets, int64_t sequences, int64_t dim, bool square,
                    int64_t (*work)(int64_t, int64_t, int64_t), int64_t heads, F&& f) {
   if (sequences <= 0) return;
@@ -18,59 +18,75 @@ void each_sequence(const int64_t* offsets, int64_t sequences, int64_t dim, bool 
   parallel_for(0, sequences, std::max<int64_t>(1, (1 << 18) / cost), [&](int64_t lo, int64_t hi) {
     int64_t longest = 0;
     for (int64_t s = lo; s < hi; ++s) longest = std::max(longest, offsets[s + 1] - offsets[s]);
-    const auto bytes = static_cast<std::size_t>(work(longest, dim, heads)) * sizeof(float);
-    auto* memory = static_cast<float*>(thread_scratch(1, bytes));
+    const auto bytes = static_cast<std::size_t>(work(longest, dim, heads)) * sizeof(T);
+    auto* memory = static_cast<T*>(thread_scratch(1, bytes));
     for (int64_t s = lo; s < hi; ++s) f(s, offsets[s], offsets[s + 1] - offsets[s], memory);
   });
 }
 
+template <class T>
 int64_t last_work(int64_t length, int64_t dim, int64_t heads) {
-  return attention_last_work(attention_body(), length, dim, heads);
+  return attention_last_work(attention_body<T>(), length, dim, heads);
 }
 
 }  // namespace
 
-void attention_forward(const float* qkv, const int64_t* offsets, int64_t sequences, int64_t dim, int64_t heads,
-                       float* out, float* stats) {
+template <class T>
+void attention_forward(const T* qkv, const int64_t* offsets, int64_t sequences, int64_t dim, int64_t heads, T* out,
+                       T* stats) {
   assert(heads > 0 && dim % heads == 0);
-  const auto f = attention_body().forward;
-  each_sequence(offsets, sequences, dim, true, attention_work, heads,
-                [=](int64_t, int64_t row, int64_t length, float* work) {
-                  f(qkv + row * 3 * dim, length, dim, heads, out + row * dim,
-                    stats == nullptr ? nullptr : stats + row * 2 * heads, work);
-                });
+  const auto f = attention_body<T>().forward;
+  each_sequence<T>(offsets, sequences, dim, true, attention_work, heads,
+                   [=](int64_t, int64_t row, int64_t length, T* work) {
+                     f(qkv + row * 3 * dim, length, dim, heads, out + row * dim,
+                       stats == nullptr ? nullptr : stats + row * 2 * heads, work);
+                   });
 }
 
-void attention_backward(const float* qkv, const float* out, const float* stats, const int64_t* offsets,
-                        int64_t sequences, int64_t dim, int64_t heads, const float* dout, float* dqkv) {
+template <class T>
+void attention_backward(const T* qkv, const T* out, const T* stats, const int64_t* offsets, int64_t sequences,
+                        int64_t dim, int64_t heads, const T* dout, T* dqkv) {
   assert(heads > 0 && dim % heads == 0);
-  const auto f = attention_body().backward;
-  each_sequence(offsets, sequences, dim, true, attention_work, heads,
-                [=](int64_t, int64_t row, int64_t length, float* work) {
-                  f(qkv + row * 3 * dim, out + row * dim, stats + row * 2 * heads, length, dim, heads, dout + row * dim,
-                    dqkv + row * 3 * dim, work);
-                });
+  const auto f = attention_body<T>().backward;
+  each_sequence<T>(offsets, sequences, dim, true, attention_work, heads,
+                   [=](int64_t, int64_t row, int64_t length, T* work) {
+                     f(qkv + row * 3 * dim, out + row * dim, stats + row * 2 * heads, length, dim, heads,
+                       dout + row * dim, dqkv + row * 3 * dim, work);
+                   });
 }
 
-void attention_last_forward(const float* qk, const float* x, const int64_t* offsets, int64_t sequences, int64_t dim,
-                            int64_t heads, float* pooled) {
+template <class T>
+void attention_last_forward(const T* qk, const T* x, const int64_t* offsets, int64_t sequences, int64_t dim,
+                            int64_t heads, T* pooled) {
   assert(heads > 0 && dim % heads == 0);
-  const auto f = attention_body().last_forward;
-  each_sequence(offsets, sequences, dim, false, last_work, heads,
-                [=](int64_t s, int64_t row, int64_t length, float* work) {
-                  f(qk + s * heads * dim, x + row * dim, length, dim, heads, pooled + s * heads * dim, work);
-                });
+  const auto f = attention_body<T>().last_forward;
+  each_sequence<T>(offsets, sequences, dim, false, last_work<T>, heads,
+                   [=](int64_t s, int64_t row, int64_t length, T* work) {
+                     f(qk + s * heads * dim, x + row * dim, length, dim, heads, pooled + s * heads * dim, work);
+                   });
 }
 
-void attention_last_backward(const float* qk, const float* x, const int64_t* offsets, int64_t sequences, int64_t dim,
-                             int64_t heads, const float* dpooled, float* dqk, float* dx, bool accumulate_dx) {
+template <class T>
+void attention_last_backward(const T* qk, const T* x, const int64_t* offsets, int64_t sequences, int64_t dim,
+                             int64_t heads, const T* dpooled, T* dqk, T* dx, bool accumulate_dx) {
   assert(heads > 0 && dim % heads == 0);
-  const auto f = attention_body().last_backward;
-  each_sequence(
-      offsets, sequences, dim, false, last_work, heads, [=](int64_t s, int64_t row, int64_t length, float* work) {
+  const auto f = attention_body<T>().last_backward;
+  each_sequence<T>(
+      offsets, sequences, dim, false, last_work<T>, heads, [=](int64_t s, int64_t row, int64_t length, T* work) {
         const int64_t at = s * heads * dim;
         f(qk + at, x + row * dim, length, dim, heads, dpooled + at, dqk + at, dx + row * dim, accumulate_dx, work);
       });
 }
+
+#define TT_INSTANTIATE(T)                                                                                             \
+  template void attention_forward(const T*, const int64_t*, int64_t, int64_t, int64_t, T*, T*);                       \
+  template void attention_backward(const T*, const T*, const T*, const int64_t*, int64_t, int64_t, int64_t, const T*, \
+                                   T*);                                                                               \
+  template void attention_last_forward(const T*, const T*, const int64_t*, int64_t, int64_t, int64_t, T*);            \
+  template void attention_last_backward(const T*, const T*, const int64_t*, int64_t, int64_t, int64_t, const T*, T*,  \
+                                        T*, bool);
+TT_INSTANTIATE(float)
+TT_INSTANTIATE(double)
+#undef TT_INSTANTIATE
 
 }  // namespace tt::kernels

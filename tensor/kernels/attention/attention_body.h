@@ -10,25 +10,25 @@ namespace tt::kernels {
 
 constexpr int64_t kAttentionLanes = 64;  // queries in one panel of scores
 
+template <class T>
 struct AttentionTable {
   int64_t lanes;  // of one vector
-  // qkv, out, stats, dout, dqkv: the sequence's first row. Workspaces: floats(length, dim, heads) below.
-  void (*forward)(const float* qkv, int64_t length, int64_t dim, int64_t heads, float* out, float* stats, float* work);
-  void (*backward)(const float* qkv, const float* out, const float* stats, int64_t length, int64_t dim, int64_t heads,
-                   const float* dout, float* dqkv, float* work);
-  void (*last_forward)(const float* qk, const float* x, int64_t length, int64_t dim, int64_t heads, float* pooled,
-                       float* work);
-  void (*last_backward)(const float* qk, const float* x, int64_t length, int64_t dim, int64_t heads,
-                        const float* dpooled, float* dqk, float* dx, bool accumulate_dx, float* work);
+  // qkv, out, stats, dout, dqkv: the sequence's first row. Workspaces: numbers(length, dim, heads) below.
+  void (*forward)(const T* qkv, int64_t length, int64_t dim, int64_t heads, T* out, T* stats, T* work);
+  void (*backward)(const T* qkv, const T* out, const T* stats, int64_t length, int64_t dim, int64_t heads,
+                   const T* dout, T* dqkv, T* work);
+  void (*last_forward)(const T* qk, const T* x, int64_t length, int64_t dim, int64_t heads, T* pooled, T* work);
+  void (*last_backward)(const T* qk, const T* x, int64_t length, int64_t dim, int64_t heads, const T* dpooled, T* dqk,
+                        T* dx, bool accumulate_dx, T* work);
 };
-TT_KERNEL_TABLE(AttentionTable, attention_table, attention_body)
+TT_KERNEL_TABLES(AttentionTable, attention)
 
-// Floats of workspace for sequences up to `length`: two transposed operands, two score panels, and a float a
-// query.
+// Numbers of workspace for sequences up to `length`: two transposed operands, two score panels, and one a query.
 inline int64_t attention_work(int64_t length, int64_t dim, int64_t heads) {
   return 2 * kAttentionLanes * (length + dim / heads) + length;
 }
-inline int64_t attention_last_work(const AttentionTable& t, int64_t length, int64_t dim, int64_t heads) {
+template <class T>
+int64_t attention_last_work(const AttentionTable<T>& t, int64_t length, int64_t dim, int64_t heads) {
   return 2 * ((heads + t.lanes - 1) / t.lanes * t.lanes) * (length + dim);
 }
 

@@ -18,8 +18,9 @@ struct Entry {
 
 }  // namespace
 
-void gather_rows(const float* table, int64_t dim, const int64_t* ids, int64_t n, float* out, int64_t out_stride) {
-  const auto f = embedding_body().gather;
+template <class T>
+void gather_rows(const T* table, int64_t dim, const int64_t* ids, int64_t n, T* out, int64_t out_stride) {
+  const auto f = embedding_body<T>().gather;
   const int64_t grain = std::max<int64_t>(64, 32768 / std::max<int64_t>(dim, 1));
   parallel_for(0, n, grain,
                [=](int64_t lo, int64_t hi) { f(table, dim, ids + lo, hi - lo, out + lo * out_stride, out_stride); });
@@ -30,7 +31,8 @@ std::size_t row_groups_workspace(int64_t n) {
   return static_cast<std::size_t>(n) * (2 * sizeof(Entry) + 2 * sizeof(int64_t) + sizeof(int32_t)) + 64;
 }
 
-RowGroups group_rows(const RowPart* parts, int64_t num_parts, void* workspace) {
+template <class T>
+RowGroups group_rows(const RowPart<T>* parts, int64_t num_parts, void* workspace) {
   int64_t total = 0;
   for (int64_t p = 0; p < num_parts; ++p) total += parts[p].n;
   auto* from = static_cast<Entry*>(workspace);
@@ -75,14 +77,22 @@ RowGroups group_rows(const RowPart* parts, int64_t num_parts, void* workspace) {
   return g;
 }
 
-void sum_row_groups(const RowPart* parts, int64_t num_parts, const RowGroups& groups, int64_t dim, float* values,
-                    bool accumulate) {
+template <class T>
+void sum_row_groups(const RowPart<T>* parts, int64_t num_parts, const RowGroups& groups, int64_t dim, T* values) {
   if (groups.groups == 0 || dim <= 0) return;
-  const auto f = embedding_body().sum_groups;
+  const auto f = embedding_body<T>().sum_groups;
   const int64_t mean = groups.starts[groups.groups] / groups.groups + 1;
   const int64_t grain = std::max<int64_t>(16, 32768 / (dim * mean));
   parallel_for(0, groups.groups, grain,
-               [&](int64_t lo, int64_t hi) { f(parts, num_parts, groups, lo, hi, dim, values, accumulate); });
+               [&](int64_t lo, int64_t hi) { f(parts, num_parts, groups, lo, hi, dim, values); });
 }
+
+#define TT_INSTANTIATE(T)                                                             \
+  template void gather_rows(const T*, int64_t, const int64_t*, int64_t, T*, int64_t); \
+  template RowGroups group_rows(const RowPart<T>*, int64_t, void*);                   \
+  template void sum_row_groups(const RowPart<T>*, int64_t, const RowGroups&, int64_t, T*);
+TT_INSTANTIATE(float)
+TT_INSTANTIATE(double)
+#undef TT_INSTANTIATE
 
 }  // namespace tt::kernels

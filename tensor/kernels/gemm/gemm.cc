@@ -13,7 +13,7 @@ constexpr int64_t kSmall = 1 << 17;  // multiply-adds that one thread does soone
 constexpr int64_t kUnits = 16;       // pieces worth having for balance
 
 struct Problem {
-  const GemmTable& body;
+  const GemmTable<float>& body;
   bool ta, tb;
   int64_t m, n, k;
   float alpha;
@@ -58,8 +58,8 @@ void pack_b(const Problem& g, int64_t k0, int64_t kc, int64_t n0, int64_t nc, fl
   });
 }
 
-GemmBlock block_of(const Problem& g, bool first, bool last) {
-  GemmBlock block;
+GemmBlock<float> block_of(const Problem& g, bool first, bool last) {
+  GemmBlock<float> block;
   block.row_a = g.ta ? 1 : g.lda;
   block.col_a = g.ta ? g.lda : 1;
   block.ldc = g.ldc;
@@ -78,7 +78,7 @@ void direct(const Problem& g) {
   parallel_for(0, g.n, width, [&](int64_t lo, int64_t hi) {
     for (int64_t k0 = 0; k0 < depth; k0 += kDepth) {
       const int64_t kc = std::min(kDepth, g.k - k0);
-      GemmBlock block = block_of(g, k0 == 0, k0 + kDepth >= g.k);
+      GemmBlock<float> block = block_of(g, k0 == 0, k0 + kDepth >= g.k);
       block.m = g.m, block.n = hi - lo, block.k = kc;
       block.a = a_at(g, 0, k0);
       block.b = g.b + k0 * g.ldb + lo, block.row_b = g.ldb, block.strip_b = g.body.nr;
@@ -106,7 +106,7 @@ void packed(const Problem& g) {
       parallel_for(0, units, grain, [&](int64_t lo, int64_t hi) {
         for (int64_t unit = lo; unit < hi; ++unit) {
           const int64_t i = unit / col_units * rows, j = unit % col_units * width;
-          GemmBlock block = block_of(g, k0 == 0, k0 + kDepth >= g.k);
+          GemmBlock<float> block = block_of(g, k0 == 0, k0 + kDepth >= g.k);
           block.m = std::min(rows, g.m - i), block.n = std::min(width, nc - j), block.k = kc;
           block.a = a_at(g, i, k0);
           if (rows_alias(g, block.n)) {
@@ -162,7 +162,8 @@ void split_depth(const Problem& g, int64_t pieces) {
 void gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda, const float* b,
           int64_t ldb, float beta, float* c, int64_t ldc, const float* bias, bool relu) {
   if (m <= 0 || n <= 0) return;
-  const Problem g{gemm_body(), ta, tb, m, n, std::max<int64_t>(k, 0), alpha, a, lda, b, ldb, beta, c, ldc, bias, relu};
+  const Problem g{
+      gemm_body<float>(), ta, tb, m, n, std::max<int64_t>(k, 0), alpha, a, lda, b, ldb, beta, c, ldc, bias, relu};
   const int64_t tiles = ceil_div(m, 4 * g.body.mr) * ceil_div(n, 4 * g.body.nr);
   const int64_t pieces = std::min<int64_t>(kUnits, k / 512);
   if (tiles < kUnits && pieces >= 4 && m * n * pieces <= (1 << 23)) return split_depth(g, pieces);

@@ -15,21 +15,22 @@ constexpr int kMr = 4;
 #endif
 constexpr int kNr = 2 * W;
 
-// 16 bytes are the widest unit that all sets have: 4 x 4 blocks are transposed in registers.
-TT_INLINE void transpose4(const float* s, int64_t ld, float* d, int64_t ldd) {
-  typedef float v4u __attribute__((vector_size(16), aligned(4), may_alias));
-  const v4 r0 = *reinterpret_cast<const v4u*>(s), r1 = *reinterpret_cast<const v4u*>(s + ld);
-  const v4 r2 = *reinterpret_cast<const v4u*>(s + 2 * ld), r3 = *reinterpret_cast<const v4u*>(s + 3 * ld);
-  const v4 a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-  const v4 e = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), f = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-  *reinterpret_cast<v4u*>(d) = __builtin_shufflevector(a, b, 0, 1, 4, 5);
-  *reinterpret_cast<v4u*>(d + ldd) = __builtin_shufflevector(a, b, 2, 3, 6, 7);
-  *reinterpret_cast<v4u*>(d + 2 * ldd) = __builtin_shufflevector(e, f, 0, 1, 4, 5);
-  *reinterpret_cast<v4u*>(d + 3 * ldd) = __builtin_shufflevector(e, f, 2, 3, 6, 7);
+// Four numbers are the widest unit that all sets have: 4 x 4 blocks are transposed in registers.
+template <class T>
+TT_INLINE void transpose4(const T* s, int64_t ld, T* d, int64_t ldd) {
+  using Four = typename Vectors<T>::Four;
+  const Four r0 = load_four(s), r1 = load_four(s + ld), r2 = load_four(s + 2 * ld), r3 = load_four(s + 3 * ld);
+  const Four a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+  const Four e = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), f = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+  store_four(d, __builtin_shufflevector(a, b, 0, 1, 4, 5));
+  store_four(d + ldd, __builtin_shufflevector(a, b, 2, 3, 6, 7));
+  store_four(d + 2 * ldd, __builtin_shufflevector(e, f, 0, 1, 4, 5));
+  store_four(d + 3 * ldd, __builtin_shufflevector(e, f, 2, 3, 6, 7));
 }
 
 // source [n, k], rows ld apart -> d [k, n], rows ldd apart. The last blocks overlap those before them.
-TT_INLINE void transpose(const float* s, int64_t ld, int64_t n, int64_t k, float* d, int64_t ldd) {
+template <class T>
+TT_INLINE void transpose(const T* s, int64_t ld, int64_t n, int64_t k, T* d, int64_t ldd) {
   if (n < 4 || k < 4) {
     for (int64_t j = 0; j < n; ++j)
       for (int64_t p = 0; p < k; ++p) d[p * ldd + j] = s[j * ld + p];
@@ -43,6 +44,9 @@ TT_INLINE void transpose(const float* s, int64_t ld, int64_t n, int64_t k, float
   }
 }
 
-void gemm_block(const GemmBlock& g);
+void gemm_block(const GemmBlock<float>& g);
+#if TT_ISA_LEVEL == 0
+void gemm_block(const GemmBlock<double>& g);
+#endif
 
 }  // namespace tt::kernels::TT_ISA

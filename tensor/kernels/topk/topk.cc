@@ -65,7 +65,7 @@ struct Pass {
   float* thresholds;    // [threads, n rounded up to 16]; +inf behind the last query
   const float* packed;  // queries in strips
   const TopkTable& topk;
-  const GemmTable& gemm;
+  const GemmTable<float>& gemm;
 
   void tile(int64_t lo, int64_t count, float* scores, int32_t* hits, Heap* heap, float* threshold) const;
   void few(int64_t lo, int64_t count, float* scores, int32_t* hits, Heap* heap) const;
@@ -85,7 +85,7 @@ void Pass::few(int64_t lo, int64_t count, float* scores, int32_t* hits, Heap* he
 void Pass::tile(int64_t lo, int64_t count, float* scores, int32_t* hits, Heap* heap, float* threshold) const {
   for (int64_t q0 = 0; q0 < n; q0 += kTileQueries) {
     const int64_t real = std::min(kTileQueries, n - q0), width = (real + 15) / 16 * 16;
-    GemmBlock g;
+    GemmBlock<float> g;
     g.m = count, g.n = width, g.k = d;
     g.a = items + lo * d, g.row_a = d;
     g.b = packed + q0 * d, g.row_b = gemm.nr, g.strip_b = gemm.nr * d, g.packed = true;
@@ -189,7 +189,7 @@ void mips_topk(const float* queries, int64_t q, const float* items, int64_t c, i
               nullptr,
               nullptr,
               topk_body(),
-              gemm_body()};
+              gemm_body<float>()};
     run(pass, rows, scores, counts);
   }
 }

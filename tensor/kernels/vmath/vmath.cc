@@ -7,16 +7,25 @@ namespace {
 
 constexpr int64_t kGrain = 16384;  // a few microseconds of work
 
-void map(VmathTable::Map f, const float* x, float* y, int64_t n) {
+template <class T>
+void map(typename VmathTable<T>::Map f, const T* x, T* y, int64_t n) {
   parallel_for(0, n, kGrain, [=](int64_t lo, int64_t hi) { f(x + lo, y + lo, hi - lo); });
 }
 
 }  // namespace
 
-void vexp(const float* x, float* y, int64_t n) { map(vmath_body().exp, x, y, n); }
-void vlog(const float* x, float* y, int64_t n) { map(vmath_body().log, x, y, n); }
-void vtanh(const float* x, float* y, int64_t n) { map(vmath_body().tanh, x, y, n); }
-void vsigmoid(const float* x, float* y, int64_t n) { map(vmath_body().sigmoid, x, y, n); }
-void vsoftplus(const float* x, float* y, int64_t n) { map(vmath_body().softplus, x, y, n); }
+#define TT_MAP(NAME, F)                              \
+  template <class T>                                 \
+  void NAME(const T* x, T* y, int64_t n) {           \
+    map<T>(vmath_body<T>().F, x, y, n);              \
+  }                                                  \
+  template void NAME(const float*, float*, int64_t); \
+  template void NAME(const double*, double*, int64_t);
+TT_MAP(vexp, exp)
+TT_MAP(vlog, log)
+TT_MAP(vtanh, tanh)
+TT_MAP(vsigmoid, sigmoid)
+TT_MAP(vsoftplus, softplus)
+#undef TT_MAP
 
 }  // namespace tt::kernels

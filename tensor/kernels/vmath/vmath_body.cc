@@ -5,7 +5,8 @@ namespace tt::kernels::TT_ISA {
 namespace {
 
 #define TT_MAP(NAME, F)                                                             \
-  void NAME(const float* x, float* y, int64_t n) {                                  \
+  template <class T>                                                                \
+  void NAME(const T* x, T* y, int64_t n) {                                          \
     TT_FOR_VECTORS (i, step, n) store_step(y + i, F(load_step(x + i, step)), step); \
   }
 TT_MAP(map_exp, exp)
@@ -16,6 +17,6 @@ TT_MAP(map_softplus, softplus)
 
 }  // namespace
 
-extern const VmathTable vmath_table = {map_exp, map_log, map_tanh, map_sigmoid, map_softplus};
+TT_DEFINE_TABLES(VmathTable, vmath, map_exp, map_log, map_tanh, map_sigmoid, map_softplus)
 
 }  // namespace tt::kernels::TT_ISA

@@ -4,9 +4,10 @@
 #include <cstdint>
 
 namespace tt::kernels {
+template <class T>
 struct VmathTable {
-  using Map = void (*)(const float* x, float* y, int64_t n);
+  using Map = void (*)(const T* x, T* y, int64_t n);
   Map exp, log, tanh, sigmoid, softplus;
 };
-TT_KERNEL_TABLE(VmathTable, vmath_table, vmath_body)
+TT_KERNEL_TABLES(VmathTable, vmath)
 }  // namespace tt::kernels

@@ -1,15 +1,19 @@
 #pragma once
 // exp, log, tanh and friends on vectors, for kernel bodies. Polynomials are our own near-minimax fits (interpolation
-// at Chebyshev nodes in 50 digits); the argument reductions are Cody and Waite's (1980).
+// at Chebyshev nodes in 50 digits); the argument reductions are Cody and Waite's (1980). Doubles, for which accuracy
+// counts and not speed, ask the C library.
 
 #include <twotower/tensor/kernels/simd.h>
 
 namespace tt::kernels::TT_ISA {
 
-// e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2; e^r = 1 + r + r^2 p(r).
+// e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2; e^r = 1 + r + r^2 p(r). What would be below the normal
+// numbers is 0: a softmax's weights are factors of long sums, in which subnormal ones take some processors a hundred
+// times as long.
 TT_INLINE vf exp(vf x) {
-  x = min(broadcast(89.0f), max(broadcast(-104.0f), x));  // in this order of arguments NaN passes both
-  const vf magic = broadcast(12582912.0f);                // 1.5 * 2^23: adding it rounds to an integer
+  const vi tiny = x < -87.33654f;
+  x = min(broadcast(89.0f), max(broadcast(-88.0f), x));  // in this order of arguments NaN passes both
+  const vf magic = broadcast(12582912.0f);               // 1.5 * 2^23: adding it rounds to an integer
   const vf t = fma(x, broadcast(1.44269504f), magic);
   const vf n = t - magic;
   vf r = fma(n, broadcast(-0.693359375f), x);
@@ -21,21 +25,22 @@ TT_INLINE vf exp(vf x) {
   p = fma(p, r, broadcast(0.5f));
   const vf y = fma(r * r, p, r) + 1.0f;
 #if TT_ISA_LEVEL == 2
-  return scale_by_power(y, n);
+  return select(tiny, vf{}, scale_by_power(y, n));
 #else
-  const vi k = bits(t) - bits(magic);  // n as an integer; two factors, as 2^128 and 2^-150 are no floats
+  const vi k = bits(t) - bits(magic);  // n as an integer; two factors, as 2^128 is no float
   const vi half = k >> 1;
-  return y * floats((half + 127) << 23) * floats((k - half + 127) << 23);
+  return select(tiny, vf{}, y * floats((half + 127) << 23) * floats((k - half + 127) << 23));
 #endif
 }
 
-// 2^x for x <= 127: 2^n 2^f with |f| <= 1/2, and no reduction to round: a softmax whose scores come in units
-// of log 2 pays a third less for it. Below -126 it is 2^-126, about 1e-38, so that n may be added to the
-// exponent's bits; NaN passes.
+// 2^x for x <= 127, and 0 below -64: next to a softmax's largest weight, 1, that is beyond the last bit even of double,
+// and products with such weights are what makes subnormal numbers. 2^n 2^f with |f| <= 1/2, and no reduction to round:
+// a softmax whose scores come in units of log 2 pays a third less for it. NaN passes.
+constexpr double kLeastPower = -64;
 template <class V>
 TT_INLINE V exp2(V x) {
-  x = max(broadcast_as<V>(-126.0f), x);
-  const V magic = broadcast_as<V>(12582912.0f);  // as in exp
+  x = select(x < static_cast<float>(kLeastPower), broadcast_as<V>(-127.0f), x);  // comes out as a 0 of all bits
+  const V magic = broadcast_as<V>(12582912.0f);                                  // as in exp
   const V t = x + magic;
   const V f = x - (t - magic);
   V p = broadcast_as<V>(1.545336197e-04f);
@@ -81,10 +86,6 @@ TT_INLINE vf log1p(vf t) {
   return log(u) + (t - (u - 1.0f)) / u;
 }
 
-TT_INLINE vf sigmoid(vf x) { return 1.0f / (1.0f + exp(-x)); }
-
-TT_INLINE vf softplus(vf x) { return max(broadcast(0.0f), x) + log1p(exp(-abs(x))); }
-
 TT_INLINE vf tanh(vf x) {
   const vf a = abs(x), s = x * x;
   vf p = broadcast(2.292744813e-03f);
@@ -97,6 +98,28 @@ TT_INLINE vf tanh(vf x) {
   const vf far = 1.0f - 2.0f / (exp(a + a) + 1.0f);
   const vi sign = bits(x) & static_cast<int32_t>(0x80000000);
   return select(a < 0.625f, near, floats(bits(far) | sign));
+}
+
+#if TT_ISA_LEVEL == 0
+#define TT_EACH_LANE(NAME, F) \
+  TT_INLINE vd NAME(vd x) { return vd{F(x[0]), F(x[1]), F(x[2]), F(x[3])}; }
+TT_EACH_LANE(exp, __builtin_exp)
+TT_EACH_LANE(log, __builtin_log)
+TT_EACH_LANE(log1p, __builtin_log1p)
+TT_EACH_LANE(tanh, __builtin_tanh)
+TT_EACH_LANE(any_exp2, __builtin_exp2)
+#undef TT_EACH_LANE
+TT_INLINE vd exp2(vd x) { return select(x < kLeastPower, vd{}, any_exp2(x)); }
+#endif
+
+template <class V>
+TT_INLINE V sigmoid(V x) {
+  return 1.0f / (1.0f + exp(-x));
+}
+
+template <class V>
+TT_INLINE V softplus(V x) {
+  return max(V{}, x) + log1p(exp(-abs(x)));
 }
 
 }  // namespace tt::kernels::TT_ISA

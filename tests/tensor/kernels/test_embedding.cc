@@ -9,13 +9,14 @@ using namespace tt::kernels;
 
 TEST_CASE("embedding: gather copies rows and zeros for -1") {
   for (const int64_t dim : {1, 5, 16, 64, 67})
-    on_every_isa([&] {
-      const Floats table = uniform(100 * dim, 1);
+    on_every_body([&](auto zero) {
+      using T = decltype(zero);
+      const auto table = uniform<T>(100 * dim, 1);
       std::mt19937 random(2);
       std::vector<int64_t> ids(3001);
       for (auto& id : ids) id = static_cast<int64_t>(random() % 101) - 1;
       const auto n = static_cast<int64_t>(ids.size());
-      Floats out(n * (dim + 2), 9);
+      Numbers<T> out(n * (dim + 2), 9);
       gather_rows(table.data(), dim, ids.data(), n, out.data(), dim + 2);
       bool right = true;
       for (int64_t i = 0; i < n; ++i) {
@@ -31,20 +32,21 @@ TEST_CASE("embedding: gather copies rows and zeros for -1") {
 TEST_CASE("embedding: rows are summed by owner, in batch order, over several parts") {
   for (const int64_t range : {1, 50, 3000, 5000000})
     for (const int64_t dim : {3, 64})
-      on_every_isa([&] {
+      on_every_body([&](auto zero) {
+        using T = decltype(zero);
         std::mt19937 random(3);
         std::vector<int64_t> a(1000), b(2500);
         for (auto* ids : {&a, &b})
           for (auto& id : *ids) id = static_cast<int64_t>(random()) % (range + 1) - 1;
-        const Floats da = uniform(1000 * dim, 4), db = uniform(2500 * (dim + 5), 5);
-        const RowPart parts[] = {{a.data(), da.data(), 1000, dim}, {b.data(), db.data(), 2500, dim + 5}};
+        const auto da = uniform<T>(1000 * dim, 4), db = uniform<T>(2500 * (dim + 5), 5);
+        const RowPart<T> parts[] = {{a.data(), da.data(), 1000, dim}, {b.data(), db.data(), 2500, dim + 5}};
         std::vector<double> work((row_groups_workspace(3500) + 7) / 8);
         const RowGroups g = group_rows(parts, 2, work.data());
-        Floats values(g.groups * dim, 3);
+        Numbers<T> values(g.groups * dim, 3);
         sum_row_groups(parts, 2, g, dim, values.data());
 
-        std::map<int64_t, std::vector<float>> want;  // the same order of additions, in float: bits must agree
-        const auto add = [&](int64_t id, const float* row) {
+        std::map<int64_t, std::vector<T>> want;  // the same order of additions: bits must agree
+        const auto add = [&](int64_t id, const T* row) {
           if (id < 0) return;
           auto [it, fresh] = want.try_emplace(id, row, row + dim);
           if (!fresh)
@@ -67,7 +69,7 @@ TEST_CASE("embedding: rows are summed by owner, in batch order, over several par
 
 TEST_CASE("embedding: nothing to group") {
   const int64_t ids[] = {-1, -1};
-  const RowPart part{ids, nullptr, 2, 0};
+  const RowPart<float> part{ids, nullptr, 2, 0};
   std::vector<double> work((row_groups_workspace(2) + 7) / 8);
   CHECK(group_rows(&part, 1, work.data()).groups == 0);
   CHECK(group_rows(&part, 0, work.data()).groups == 0);

@@ -1,5 +1,7 @@
 #include <twotower/tensor/kernels/vmath/vmath.h>
 
+#include <algorithm>
+
 #include "testing.h"
 
 using namespace kernel_tests;
@@ -39,6 +41,24 @@ void sweep(void (*f)(const float*, float*, int64_t), double (*exact)(double), fl
   });
 }
 
+// Doubles within `limit` units of the last place of the C library's own.
+void sweep_double(void (*f)(const double*, double*, int64_t), double (*exact)(double), double lo, double hi,
+                  double limit) {
+  on_one_and_two_threads([&] {
+    const int64_t n = 50003;
+    Numbers<double> x(n), y(n);
+    for (int64_t i = 0; i < n; ++i) x[i] = lo + (hi - lo) * (static_cast<double>(i) / static_cast<double>(n));
+    f(x.data(), y.data(), n);
+    double most = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const double want = exact(x[i]);
+      if (y[i] != want) most = std::max(most, std::abs(y[i] - want) / (std::abs(want) * 2.3e-16));
+    }
+    CHECK(most <= limit);
+    return y;
+  });
+}
+
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 double softplus(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
 
@@ -67,6 +87,29 @@ TEST_CASE("vmath: tanh, sigmoid, softplus within 4 ulp") {
   sweep(vsoftplus, softplus, -86, 100, 4);
 }
 
+TEST_CASE("vmath: doubles are the C library's") {
+  sweep_double(vexp, std::exp, -700, 700, 1);
+  sweep_double(vlog, std::log, 1e-300, 4, 1);
+  sweep_double(vtanh, std::tanh, -12, 12, 1);
+  sweep_double(vsigmoid, sigmoid, -700, 40, 2);
+  sweep_double(vsoftplus, softplus, -700, 700, 2);
+}
+
+TEST_CASE("vmath: e^x is never subnormal") {
+  on_every_isa([&] {
+    const int64_t n = 3001;
+    Floats x(n), y(n);
+    for (int64_t i = 0; i < n; ++i) x[i] = -110 + 30 * static_cast<float>(i) / static_cast<float>(n);
+    vexp(x.data(), y.data(), n);
+    int64_t subnormal = 0, zero = 0;
+    for (int64_t i = 0; i < n; ++i) subnormal += y[i] != 0 && y[i] < 1.17549435e-38f, zero += y[i] == 0;
+    CHECK(subnormal == 0);
+    CHECK(zero > 2000);
+    CHECK(zero < 2500);
+    return y;
+  });
+}
+
 TEST_CASE("vmath: the ends of the line") {
   on_every_isa([&] {
     const float nan = std::nanf("");
@@ -89,7 +132,7 @@ TEST_CASE("vmath: the ends of the line") {
     CHECK(at(vsoftplus, kInf) == kInf);
     CHECK(at(vsoftplus, -kInf) == 0);
     CHECK(std::isnan(at(vsoftplus, nan)));
-    vexp(nullptr, nullptr, 0);
+    vexp<float>(nullptr, nullptr, 0);
     return Floats(0);
   });
 }
