@@ -239,7 +239,7 @@ bool Training::finish_epoch(int64_t epoch) {
   begin_run();
   if (evaluates) {
     nlohmann::ordered_json measures;
-    for (const auto& [name, value] : result.measures.all()) measures[name] = value;
+    for (const auto& [name, found] : result.measures.all()) measures[name] = found;
     line["valid"] = measures;
     text << "  " << config_.train.monitor << " (valid) " << value;
     // An epoch before alignment began is no candidate: it would not be the model that was asked for.

@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/train/evaluate/serving_fixtures.h"
 #include "tests/train/fit/training_fixtures.h"
 #include "tests/train/fixtures.h"
 
@@ -248,11 +249,12 @@ TEST_CASE("trainer: what it refuses, it refuses before anything is written") {
         }).starts_with("[config] model.debias = \"gender\"; choose one of "));
 
   fs::create_directories(out);
+  DatasetContent content = made_up_content(20, 25, 8);
+  content.valid = content.test;
+  const Dataset known = open_written(folder, content);
   RunConfig nobody = config_for("base", 1);
-  nobody.train.monitor = "recall@20.cold_users";  // there are none
-  CHECK(error_of([&] {
-          train(nobody, simulated(), out);
-        }).starts_with("[evaluate] there is no measure \"recall@20.cold_"));
+  nobody.model = small_config(known), nobody.train.monitor = "recall@20.cold_users";  // there are none
+  CHECK(error_of([&] { train(nobody, known, out); }).starts_with("[evaluate] there is no measure \"recall@20.cold_"));
   CHECK(fs::is_empty(out));
   std::ofstream(out + "/thesis.txt") << "years of work";
   CHECK(error_of([&] { train(config_for("base", 1), simulated(), out); }, folder.path()) ==
