@@ -24,9 +24,10 @@ struct TrainConfig {
   double ema = 0;              // > 0: what is evaluated and saved is the moving average of the weights, each step
                                // weighing so much times what the one after it weighs
 
-  std::string monitor = "recall@20";  // the validation measure that picks the best epoch
-  int64_t patience = 5;               // stop after so many epochs without a better one; 0: never
-  int64_t evaluate_every = 1;         // epochs
+  std::string monitor = "auto";  // the validation measure that picks the best epoch; "auto": ips_recall@20 for a model
+                                 // that debiases by position, recall@20 for the others
+  int64_t patience = 5;          // stop after so many epochs without a better one; 0: never
+  int64_t evaluate_every = 1;    // epochs
 
   std::string rows = "auto";     // "all" impressions, or only those with "positive" value; "auto": all of them if
                                  // some part of the model learns from rows without value

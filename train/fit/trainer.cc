@@ -3,6 +3,7 @@
 #include <twotower/train/batches/loader.h>
 #include <twotower/train/fit/checkpoint.h>
 #include <twotower/train/fit/overoptimization.h>
+#include <twotower/train/fit/resume.h>
 #include <twotower/train/fit/trainer.h>
 #include <twotower/train/fit/training_step.h>
 #include <twotower/train/optim/schedule.h>
@@ -48,28 +49,26 @@ nlohmann::ordered_json position_curve(const Debias<float>& debias) {
   return curve;
 }
 
-// Drops the lines of later epochs and one that was cut off: a training may be killed between its files.
-void keep_metrics(const std::string& path, int64_t epochs) {
-  std::ifstream file(path);
-  std::string kept;
-  for (std::string line; std::getline(file, line);) {
-    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (json.is_object() && json.value("epoch", epochs + 1) <= epochs) kept += line + '\n';
-  }
-  write_file_atomically(path, kept);
+// What picks the best epoch unless the config says so. Clicks held out follow the slots that they were made in; a model
+// that takes these out gets better at what users like and worse at that, so its clicks are weighed by the inverse of
+// examination.
+std::string default_monitor(const ModelConfig& model, const Dataset& data, const std::vector<int64_t>& ks) {
+  int64_t k = ks.front();
+  for (const int64_t other : ks)
+    if (other <= 20) k = other;
+  return (model.debias_position() && data.has_positions() ? "ips_recall@" : "recall@") + std::to_string(k);
 }
 
-// What a resumed training may not change: its parameters and the optimizer's state would mean something else.
-void check_same(const std::string& out, const RunConfig& now) {
-  RunConfig before;
-  read_config_file(out + "/config.toml", before);
-  const auto text = [](const RunConfig& c) {
-    return to_toml(c.model) + "optimizer = " + c.train.optimizer + "\nema = " + std::to_string(c.train.ema) + "\n";
-  };
-  std::istringstream a(text(before)), b(text(now));
-  for (std::string line_a, line_b; std::getline(a, line_a) && std::getline(b, line_b);)
-    check(line_a == line_b, "train " + out, "cannot resume: it was trained with ", line_a, ", this is ", line_b,
-          "; give the same options again, or train anew without --resume");
+// Whether the validation split has anything that a user acted on, and had not seen before.
+bool anything_to_expect(const Dataset& data, bool include_seen) {
+  if (data.split(Split::valid).size == 0) return false;
+  const UserItems expected = data.positives(Split::valid);
+  if (include_seen) return !expected.items.empty();
+  const UserItems seen = data.seen_before(Split::valid);
+  for (int64_t u = 0; u < data.num_users(); ++u)
+    for (const int32_t item : expected.of(u))
+      if (!std::binary_search(seen.of(u).begin(), seen.of(u).end(), item)) return true;
+  return false;
 }
 
 class Training {
@@ -79,6 +78,7 @@ class Training {
         data_(data),
         out_(out),
         options_(options),
+        data_mark_(data_mark(data)),
         model_(config.model, static_cast<uint64_t>(config.train.seed)) {}
 
   TrainSummary run();
@@ -87,6 +87,7 @@ class Training {
   void prepare_folder();
   void begin_run();
   bool resume();
+  void recall_metrics();
   double run_epoch(int64_t epoch);
   // Evaluates, logs and checkpoints; returns whether training should stop.
   bool finish_epoch(int64_t epoch);
@@ -100,6 +101,7 @@ class Training {
   const Dataset& data_;
   std::string out_;
   TrainOptions options_;
+  std::string data_mark_;
   TwoTower<float> model_;
   std::unique_ptr<TrainingStep> step_;
   std::unique_ptr<Loader> loader_;
@@ -138,16 +140,19 @@ TrainSummary Training::run() {
       std::min(train.alignment_start_epoch, train.epochs - 1);  // a short run aligns at its end
   summary_.best = std::numeric_limits<double>::quiet_NaN();
   summary_.parameters = model_.parameters().element_count();
-  if (data_.split(Split::valid).size > 0) {
+  const std::vector<int64_t> ks = default_ks(data_.num_items());
+  const bool automatic = train.monitor == "auto";
+  if (automatic) train.monitor = default_monitor(config_.model, data_, ks);
+  if (anything_to_expect(data_, /*include_seen=*/true)) {
     EvaluateOptions options;
+    options.include_seen = !anything_to_expect(data_, /*include_seen=*/false);
+    if (options.include_seen)
+      say("users had seen all that they act on in the validation split: measured with items seen before");
     options.split = Split::valid;
     options.baselines = false;
     options.max_users = 2000;
-    options.ks = default_ks(data_.num_items());
-    if (train.monitor == TrainConfig().monitor && data_.num_items() < 20) {  // too few for the default
-      train.monitor = "recall@" + std::to_string(options.ks.back());
-      say("the corpus is small: monitoring " + train.monitor);
-    }
+    options.ks = ks;
+    if (automatic && data_.num_items() < 20) say("the corpus is small: monitoring " + train.monitor);
     const std::vector<std::string> names = measure_names(data_, options);
     if (std::find(names.begin(), names.end(), train.monitor) == names.end()) {
       const std::string nearest = nearest_name(train.monitor, names);
@@ -156,8 +161,9 @@ TrainSummary Training::run() {
     }
     evaluator_ = std::make_unique<Evaluator>(data_, options);
   } else {
-    say("the data has no validation split: no early stopping, all " + std::to_string(train.epochs) +
-        " epochs are trained and the last one is kept");
+    say(std::string(data_.split(Split::valid).size > 0 ? "nobody acts on anything in the validation split"
+                                                       : "the data has no validation split") +
+        ": no early stopping, all " + std::to_string(train.epochs) + " epochs are trained and the last one is kept");
   }
   lower_ = lower_is_better(train.monitor);
   summary_.monitor = train.monitor;
@@ -220,17 +226,21 @@ bool Training::finish_epoch(int64_t epoch) {
   const bool last = epoch + 1 == config_.train.epochs;
   const bool evaluates = evaluator_ && (last || (epoch + 1) % config_.train.evaluate_every == 0);
   bool stop = false;
-  begin_run();
   std::optional<AveragedWeights> averaged(std::in_place, step_->average(), step_->optimizer().steps());
   std::ostringstream text;
   text << "epoch " << epoch + 1 << "  loss " << std::fixed << std::setprecision(4) << losses_.total / batches;
+  EvaluationResult result;
+  double value = 0;
   if (evaluates) {
     retriever_->refresh();
-    const EvaluationResult result = evaluator_->run(*retriever_);
+    result = evaluator_->run(*retriever_);
+    value = result.measures[config_.train.monitor];  // Error, before anything is written, if no user has such a value
+  }
+  begin_run();
+  if (evaluates) {
     nlohmann::ordered_json measures;
-    for (const auto& [name, value] : result.measures.all()) measures[name] = value;
+    for (const auto& [name, found] : result.measures.all()) measures[name] = found;
     line["valid"] = measures;
-    const double value = result.measures[config_.train.monitor];
     text << "  " << config_.train.monitor << " (valid) " << value;
     // An epoch before alignment began is no candidate: it would not be the model that was asked for.
     const bool candidate = config_.model.alignment == "none" || last || epoch >= config_.train.alignment_start_epoch;
@@ -273,6 +283,8 @@ void Training::save_state(int64_t epoch) const {
   const int64_t counters[] = {epoch + 1, summary_.best_epoch, waited_};
   writer.add("trainer.counters", counters, {3});
   writer.add("trainer.best", &summary_.best, {1});
+  if (loader_->queue()) loader_->queue()->add_state(writer);
+  writer.metadata("data", data_mark_);
   writer.write(out_ + "/state.safetensors");
 }
 
@@ -281,18 +293,40 @@ bool Training::resume() {
     say("there is nothing to resume in " + out_ + ": starting anew");
     return false;
   }
-  check_same(out_, config_);
-  load_model(out_ + "/last.safetensors", model_);
   const SafetensorsFile state = SafetensorsFile::open(out_ + "/state.safetensors");
+  const int64_t* counters = state.data<int64_t>("trainer.counters", {3});
+  RunConfig before;
+  read_config_file(out_ + "/config.toml", before);
+  check_resumable(out_, before, config_, counters[0]);
+  const auto data = state.metadata().find("data");
+  check(data != state.metadata().end() && data->second == data_mark_, "train " + out_, "cannot resume: the dataset ",
+        data_.dir(), " is not the one that it was trained on; give that one, or train anew without --resume");
+  load_model(out_ + "/last.safetensors", model_);
+  if (loader_->queue()) loader_->queue()->load_state(state);
   step_->optimizer().load_state(state, model_.parameters().all());
   if (step_->average()) step_->average()->load_state(state);
-  const int64_t* counters = state.data<int64_t>("trainer.counters", {3});
   first_epoch_ = counters[0], summary_.best_epoch = counters[1], waited_ = counters[2];
   summary_.epochs = first_epoch_;
   summary_.best = *state.data<double>("trainer.best", {1});
   keep_metrics(out_ + "/metrics.jsonl", first_epoch_);
+  recall_metrics();
   say("resuming after epoch " + std::to_string(first_epoch_));
   return true;
+}
+
+// What the evaluations so far found.
+void Training::recall_metrics() {
+  std::ifstream file(out_ + "/metrics.jsonl");
+  for (std::string text; std::getline(file, text);) {
+    const auto line = nlohmann::ordered_json::parse(text);
+    if (!line.contains("valid")) continue;
+    const auto& valid = line["valid"];
+    if (line["epoch"] == summary_.best_epoch)
+      for (const auto& [name, value] : valid.items()) summary_.best_measures.set(name, value);
+    if (line.contains("proxy_value") && line["epoch"] > config_.train.alignment_start_epoch)
+      monitor_.see(line["proxy_value"], valid[config_.train.monitor], config_.train.monitor, lower_);
+    if (line.contains("warning")) summary_.warning = line["warning"];
+  }
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/train/evaluate/serving_fixtures.h"
 #include "tests/train/fit/training_fixtures.h"
 #include "tests/train/fixtures.h"
 
@@ -126,9 +127,10 @@ TEST_CASE("trainer: stops when the measure has not got better for long enough") 
 
 TEST_CASE("trainer: a resumed training ends with the bits of one that was never stopped") {
   const testing::Threads one(1);
-  for (const std::string rung : {"base", "reward"}) {
+  for (const std::string rung : {"base", "reward", "queue"}) {
     const TempFolder folder;
-    RunConfig config = config_for(rung, 4);
+    RunConfig config = config_for(rung == "queue" ? "base" : rung, 4);
+    if (rung == "queue") config.model.negative_queue = 300;
     config.train.alignment_start_epoch = 1;  // by default a shorter training begins earlier
     if (config.model.alignment != "none") {
       config.model.alignment = "expected_reward", config.model.learn_temperature = true;
@@ -150,6 +152,7 @@ TEST_CASE("trainer: a resumed training ends with the bits of one that was never 
     CHECK(resumed.steps == whole.steps);
     CHECK(resumed.best_epoch == whole.best_epoch);
     CHECK(resumed.best == whole.best);
+    CHECK(resumed.best_measures.all() == whole.best_measures.all());
     for (const std::string file : {"/last.safetensors", "/model.safetensors", "/state.safetensors", "/config.toml"}) {
       INFO(rung, file);
       const bool same =
@@ -157,6 +160,67 @@ TEST_CASE("trainer: a resumed training ends with the bits of one that was never 
       CHECK(same);
     }
     CHECK(log_of(folder.path() + "/parts").size() == 4);
+  }
+}
+
+TEST_CASE("trainer: resuming what would not end as an unstopped training is refused") {
+  const testing::Threads one(1);
+  const TempFolder folder;
+  const std::string out = folder.path() + "/run";
+  RunConfig config = config_for("reward", 2);
+  config.train.batch_size = 2000;
+  train(config, simulated(), out);
+  const std::string before = read_whole_file(out + "/state.safetensors");
+  const auto refusal = [&](auto change, const Dataset& data) {
+    RunConfig now = config;
+    change(now);
+    TrainOptions options;
+    options.resume = true;
+    return error_of([&] { train(now, data, out, options); }, folder.path());
+  };
+  const std::string again = "; give the same options again, or train anew without --resume";
+  CHECK(refusal([](RunConfig& c) { c.train.learning_rate = 0.01; }, simulated()) ==
+        "[train FILE/run] cannot resume: it was trained with learning_rate = 0.003, this is "
+        "learning_rate = 0.01" +
+            again);
+  CHECK(refusal([](RunConfig& c) { c.train.monitor = "recall@20"; }, simulated()) ==
+        "[train FILE/run] cannot resume: it was trained with monitor = 'ips_recall@20', this is monitor = 'recall@20'" +
+            again);
+  CHECK(refusal([](RunConfig& c) { c.model.log_q = "none"; }, simulated()).find("this is log_q = 'none'") !=
+        std::string::npos);
+  CHECK(refusal([](RunConfig& c) { c.train.epochs = 4; }, simulated()) ==
+        "[train FILE/run] cannot resume: alignment began after 1 epochs, this would have begun it after 3; set "
+        "alignment_start_epoch = 1, or train anew without --resume");
+
+  // The same users, items and numbers of rows, in another order.
+  SimulatorOptions options;
+  options.users = 150, options.items = 120, options.impressions = 8000, options.seed = 2;
+  simulate(folder.path() + "/other", options);
+  const Dataset other = Dataset::open(folder.path() + "/other");
+  CHECK(
+      refusal([](RunConfig&) {}, other) ==
+      "[train FILE/run] cannot resume: the dataset FILE/other is not the one that it was trained on; give that one, or "
+      "train anew without --resume");
+  CHECK(read_whole_file(out + "/state.safetensors") == before);
+  CHECK(refusal([](RunConfig& c) { c.train.patience = 3, c.train.evaluate_every = 2; }, simulated()) == "");
+
+  config.model.alignment = "none", config.train.decay = "linear";
+  train(config, simulated(), out);
+  CHECK(refusal([](RunConfig& c) { c.train.epochs = 4; }, simulated()) ==
+        "[train FILE/run] cannot resume: with decay = \"linear\" the learning rates so far were those of 2 epochs, "
+        "this is "
+        "4; give epochs = 2, or train anew without --resume");
+}
+
+TEST_CASE("trainer: what picks the best epoch goes by what the model debiases") {
+  const testing::Threads one(1);
+  for (const std::string& rung : rung_names()) {
+    const TempFolder folder;
+    RunConfig config = config_for(rung, 1);
+    config.train.batch_size = 2000;
+    const TrainSummary summary = train(config, simulated(), folder.path() + "/run");
+    CHECK(summary.monitor == (config.model.debias_position() ? "ips_recall@20" : "recall@20"));
+    CHECK(summary.best == summary.best_measures[summary.monitor]);
   }
 }
 
@@ -185,6 +249,13 @@ TEST_CASE("trainer: what it refuses, it refuses before anything is written") {
         }).starts_with("[config] model.debias = \"gender\"; choose one of "));
 
   fs::create_directories(out);
+  DatasetContent content = made_up_content(20, 25, 8);
+  content.valid = content.test;
+  const Dataset known = open_written(folder, content);
+  RunConfig nobody = config_for("base", 1);
+  nobody.model = small_config(known), nobody.train.monitor = "recall@20.cold_users";  // there are none
+  CHECK(error_of([&] { train(nobody, known, out); }).starts_with("[evaluate] there is no measure \"recall@20.cold_"));
+  CHECK(fs::is_empty(out));
   std::ofstream(out + "/thesis.txt") << "years of work";
   CHECK(error_of([&] { train(config_for("base", 1), simulated(), out); }, folder.path()) ==
         "[train FILE/run] the folder is not empty and holds no run; choose another --out");

@@ -143,7 +143,8 @@ TEST_CASE("training step: the proxy's value of the policy is watched on demand")
 }
 
 TEST_CASE("training step: batches that do not fit the model are refused") {
-  const ModelConfig config = testing::rung_config("position");
+  ModelConfig config = testing::rung_config("kd");
+  config.debias = "position", config.mixed_negatives = 2, config.negative_queue = 3;
   TwoTower<float> model(config, 4);
   TrainingStep step(model, {});
   const testing::TinyBatch<float> tiny(config);
@@ -152,18 +153,73 @@ TEST_CASE("training step: batches that do not fit the model are refused") {
     change(batch);
     return error_of([&] { step.run(batch, 1e-3); });
   };
-  CHECK(refusal([](Batch<float>& b) { b.user.id = {}; }) == "[model] the batch is empty");
-  CHECK(refusal([](Batch<float>& b) {
-          b.item.id = {b.item.id.data(), {3}};
-        }) == "[model] item_id has 3 rows, user_id has 5");
-  CHECK(refusal([](Batch<float>& b) {
+  using B = Batch<float>;
+  CHECK(refusal([](B&) {}) == "");
+  CHECK(refusal([](B& b) { b.user.id = {}; }) == "[model] the batch is empty");
+  CHECK(refusal([](B& b) { b.item.id = {b.item.id.data(), {3}}; }) == "[model] item_id has 3 rows, user_id has 5");
+  CHECK(refusal([](B& b) {
           b.labels = {b.labels.data(), {5, 1}};
         }) == "[model] labels have shape [5, 1]; user_value_weights ask for [5, 2]");
-  CHECK(refusal([](Batch<float>& b) { b.position = {}; }) ==
+  CHECK(refusal([](B& b) { b.value = {b.labels.data(), {4}}; }) == "[model] value has 4 rows, user_id has 5");
+  CHECK(refusal([](B& b) {
+          b.ranker_scores = {b.ranker_scores.data(), {5, 1}};
+        }) == "[model] ranker_scores have shape [5, 1]; user_value_weights ask for [5, 2]");
+  CHECK(
+      refusal([](B& b) { b.ranker_scores = {}; }) ==
+      "[distill] the batch has no \"ranker_scores\"; distillation learns from them: give them, or set distill = false");
+  CHECK(refusal([](B& b) { b.position = {}; }) ==
         "[debias] the model debiases by position, and the batch has no \"position\" column");
-  CHECK(refusal([](Batch<float>& b) {
+  const int32_t slots[] = {0, 1, -2, 0, 6};
+  CHECK(refusal([&](B& b) {
+          b.position = {slots, {5}};
+        }) == "[debias] position -2 in row 2; positions count from 0, and -1 stands for an unknown one");
+  CHECK(refusal([](B& b) {
           b.candidates.log_q = {b.candidates.log_q.data(), {4}};
-        }) == "[model] log_q has 4 entries for 5 columns");
-  const int64_t far[] = {0, 1, 2, 0, 6};
-  CHECK(refusal([&](Batch<float>& b) { b.user.id = {far, {5}}; }) != "");
+        }) == "[model] log_q has 4 entries for 10 columns");
+  const int64_t far[] = {0, 1, 2, 0, 6}, low[] = {0, 1, 2, 0, -2};
+  CHECK(refusal([&](B& b) { b.user.id = {far, {5}}; }).starts_with("[embedding] id 6 at position 4"));
+  CHECK(refusal([&](B& b) { b.user.id = {low, {5}}; }).starts_with("[embedding] id -2 at position 4"));
+
+  CHECK(refusal([](B& b) {
+          b.user.features = {b.user.features.data(), {5, 2}};
+        }) == "[user tower] the features have shape [5, 2]; the model reads [5, 3]");
+  CHECK(refusal([](B& b) { b.item.features = {}; }) ==
+        "[item tower] the features have shape []; the model reads [5, 2]");
+  CHECK(refusal([](B& b) {
+          b.negatives.features = {b.negatives.features.data(), {1, 2}};
+        }) == "[item tower] the features have shape [1, 2]; the model reads [2, 2]");
+  const int64_t late[] = {1, 3, 7, 8, 10, 10}, falls[] = {0, 3, 2, 8, 9, 10};
+  REQUIRE(tiny.batch.user.history_offsets[5] == 10);
+  CHECK(refusal([](B& b) {
+          b.user.history_offsets = {b.user.history_offsets.data(), {5}};
+        }) == "[user tower] history_offsets hold 5 numbers for 5 users; there must be one more than users");
+  CHECK(refusal([&](B& b) {
+          b.user.history_offsets = {late, {6}};
+        }) == "[user tower] history_offsets run from 1 to 10; they must run from 0 to the number of history_items, 10");
+  CHECK(refusal([](B& b) {
+          b.user.history_items = {b.user.history_items.data(), {9}};
+        }) == "[user tower] history_offsets run from 0 to 10; they must run from 0 to the number of history_items, 9");
+  CHECK(refusal([&](B& b) {
+          b.user.history_offsets = {falls, {6}};
+        }) == "[user tower] history_offsets fall from 3 to 2 at user 1; they must not fall");
+  CHECK(refusal([](B& b) {
+          b.queue.vectors = {b.queue.vectors.data(), {2, 4}};
+        }) == "[model] the queue has vectors of shape [2, 4] for 3 items of width 4");
+}
+
+TEST_CASE("training step: targets outside the corpus are refused") {
+  ModelConfig config = testing::rung_config("base");
+  config.full_softmax = true;
+  TwoTower<float> model(config, 4);
+  TrainingStep step(model, {});
+  testing::TinyBatch<float> tiny(config);
+  for (const int64_t far : {int64_t{9}, int64_t{-1}}) {
+    const int64_t targets[] = {0, 1, far, 2, 3};
+    tiny.batch.candidates.target = {targets, {5}};
+    CHECK(error_of([&] { step.run(tiny.batch, 1e-3); }) ==
+          "[model] target " + std::to_string(far) + " in row 2; the columns are 0 to 8");
+  }
+  tiny.batch.candidates.target = {};
+  CHECK(error_of([&] { step.run(tiny.batch, 1e-3); }) ==
+        "[model] target has 0 rows, user_id has 5; full_softmax needs each row's positive among all items");
 }
