@@ -56,6 +56,20 @@ void for_each_pooled(const Dataset& data, const std::vector<int64_t>& ks, F f) {
       f(m.name + std::to_string(ks[j]), m, j);
 }
 
+// The items that each user acted on in the split, less those of `seen`: what may be returned may be expected.
+UserItems expected_items(const Dataset& data, Split split, const UserItems* seen) {
+  UserItems acted = data.positives(split);
+  if (!seen) return acted;
+  UserItems fresh;
+  fresh.offsets.push_back(0);
+  for (int64_t u = 0; u < data.num_users(); ++u) {
+    for (const int32_t item : acted.of(u))
+      if (!in(seen->of(u), item)) fresh.items.push_back(item);
+    fresh.offsets.push_back(static_cast<int64_t>(fresh.items.size()));
+  }
+  return fresh;
+}
+
 }  // namespace
 
 void Measures::set(const std::string& name, double value) {
@@ -130,20 +144,16 @@ struct Evaluator::State {
   int64_t deepest = 0;
 };
 
+bool can_evaluate(const Dataset& data, Split split, bool include_seen) {
+  if (data.split(split).size == 0) return false;
+  const UserItems seen = include_seen ? UserItems() : data.seen_before(split);
+  return !expected_items(data, split, include_seen ? nullptr : &seen).items.empty();
+}
+
 void Evaluator::State::choose_users() {
   const Impressions& log = data.split(options.split);
-  expected = data.positives(options.split);
-  if (!options.include_seen) {
-    seen = data.seen_before(options.split);
-    UserItems fresh;  // what may be returned may be expected
-    fresh.offsets.push_back(0);
-    for (int64_t u = 0; u < data.num_users(); ++u) {
-      for (const int32_t item : expected.of(u))
-        if (!in(seen.of(u), item)) fresh.items.push_back(item);
-      fresh.offsets.push_back(static_cast<int64_t>(fresh.items.size()));
-    }
-    expected = std::move(fresh);
-  }
+  if (!options.include_seen) seen = data.seen_before(options.split);
+  expected = expected_items(data, options.split, options.include_seen ? nullptr : &seen);
   std::vector<int64_t> first(static_cast<size_t>(data.num_users()), std::numeric_limits<int64_t>::max());
   for (int64_t i = 0; i < log.size; ++i) {
     int64_t& end = first[static_cast<size_t>(log.user[i])];

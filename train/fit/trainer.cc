@@ -138,7 +138,7 @@ TrainSummary Training::run() {
       std::min(train.alignment_start_epoch, train.epochs - 1);  // a short run aligns at its end
   summary_.best = std::numeric_limits<double>::quiet_NaN();
   summary_.parameters = model_.parameters().element_count();
-  if (data_.split(Split::valid).size > 0) {
+  if (can_evaluate(data_, Split::valid)) {
     EvaluateOptions options;
     options.split = Split::valid;
     options.baselines = false;
@@ -156,8 +156,10 @@ TrainSummary Training::run() {
     }
     evaluator_ = std::make_unique<Evaluator>(data_, options);
   } else {
-    say("the data has no validation split: no early stopping, all " + std::to_string(train.epochs) +
-        " epochs are trained and the last one is kept");
+    say((data_.split(Split::valid).size == 0
+             ? std::string("the data has no validation split")
+             : std::string("no user of the validation split acted on an item not seen before")) +
+        ": no early stopping, all " + std::to_string(train.epochs) + " epochs are trained and the last one is kept");
   }
   lower_ = lower_is_better(train.monitor);
   summary_.monitor = train.monitor;
