@@ -1,6 +1,7 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/text.h>
+#include <twotower/train/data/positives.h>
 #include <twotower/train/evaluate/examination.h>
 #include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/evaluate/rankings.h>
@@ -179,8 +180,7 @@ void Evaluator::State::weigh_expected() {
   const Impressions& log = data.split(options.split);
   const int64_t tasks = data.num_tasks();
   for (int64_t i = 0; i < log.size; ++i) {
-    const float* labels = log.labels + i * tasks;
-    if (std::none_of(labels, labels + tasks, [](float label) { return label > 0; })) continue;
+    if (!acted_on(log.labels + i * tasks, tasks)) continue;
     const auto list = expected.of(log.user[i]);
     const auto at = std::lower_bound(list.begin(), list.end(), log.item[i]);
     if (at == list.end() || *at != log.item[i]) continue;
