@@ -3,7 +3,8 @@
 
     bench/ladder.py --twotower build/train/commands/twotower --seeds 1,2,3,4,5 --out out/ladder
 
-Each seed is a world of its own (`twotower demo --seed S`). Prints a table of means with standard errors, the paired
+Each seed is a world of its own (`twotower demo --seed S`), in which half of the users pick each rung's best epoch and the
+other half judge it: all measures are of users who chose nothing. Prints a table of means with standard errors, the paired
 differences that the rungs are for, and the correlation of the learned with the true examination curve. A seed that has
 its result file in --out already is not run again.
 """

@@ -102,10 +102,10 @@ TEST_CASE("program: --set has the last word in a demo") {
   };
   const std::string own = config({});
   CHECK(own.find("\nepochs = 1\n") == std::string::npos);  // few impressions have value, so there are more epochs
-  CHECK(own.find("monitor = \"agreement@20\"") != std::string::npos);
+  CHECK(own.find("monitor = 'agreement@20'") != std::string::npos);
   const std::string set = config({"--set", "epochs=1", "--set", "train.monitor=recall@10"});
   CHECK(set.find("\nepochs = 1\n") != std::string::npos);
-  CHECK(set.find("monitor = \"recall@10\"") != std::string::npos);
+  CHECK(set.find("monitor = 'recall@10'") != std::string::npos);
 }
 
 TEST_CASE("program: a training that cannot stop early says so") {
@@ -118,4 +118,15 @@ TEST_CASE("program: a training that cannot stop early says so") {
   REQUIRE(o.status == 0);
   CHECK(o.err.find("the data has no validation split: no early stopping, all 3 epochs are trained") !=
         std::string::npos);
+  // A validation split on which nothing can be measured is none: it used to be refused.
+  folder.file("log.csv", "user,item,time,rating\na,x,1,5\nb,y,2,5\nb,x,3,5\na,y,4,1\nb,z,5,5\n");
+  o = run_program(folder.path(), {"import", "csv", "--train", "log.csv", "--label", "like=rating>=4", "--split",
+                                  "time:0.8", "--out", "D"});
+  REQUIRE(o.status == 0);
+  CHECK(o.err.find("note: the valid split holds no action") != std::string::npos);
+  o = run_program(folder.path(), {"train", "--data", "D", "--out", "R", "--set", "epochs=2"});
+  CHECK(o.status == 0);
+  CHECK(
+      o.err.find("no user of the validation split acted on an item not seen before: no early stopping, all 2 epochs") !=
+      std::string::npos);
 }

@@ -101,6 +101,8 @@ Loader::Loader(const Dataset& data, const ModelConfig& model, const TrainConfig&
   const Impressions& log = data.split(Split::train);
   const int64_t tasks = data.num_tasks();
   const bool all = train.rows == "auto" ? learns_from_all_rows(model) : train.rows == "all";
+  check(model.num_tasks() == tasks, "dataset " + data.dir(), "it has ", tasks, " labels, model.user_value_weights ",
+        model.num_tasks(), " weights; give one a label");
   for (int64_t i = 0; i < log.size; ++i)
     if (all || has_value(log.labels + i * tasks, model.user_value_weights)) rows_.push_back(i);
   check(!rows_.empty(), "dataset " + data.dir(),

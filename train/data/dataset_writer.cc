@@ -234,6 +234,8 @@ void write_files(const std::string& dir, const DatasetContent& content) {
 void check_dataset_target(const std::string& given) {
   const std::string dir = without_slash(given), where = "dataset " + dir;
   check(!dir.empty(), "dataset", "the output folder has no name; give --out DIR");
+  const std::string name = fs::path(dir).filename().string();
+  check(name != "." && name != "..", where, "has no name of its own under which it could be renamed; give --out DIR");
   std::error_code ignored;
   if (!fs::exists(fs::symlink_status(dir, ignored))) return;
   check(fs::is_directory(dir, ignored), where, "exists and is not a folder; choose another --out");

@@ -20,6 +20,8 @@ void fit_numeric(const FeatureColumn& column, FeatureInfo& info) {
   for (const double x : column.numbers)
     if (!std::isnan(x)) squares += (x - info.mean) * (x - info.mean);
   info.stddev = count ? std::sqrt(squares / static_cast<double>(count)) : 0;
+  check(std::isfinite(info.mean) && std::isfinite(info.stddev), "features", "column \"", column.name,
+        "\" holds numbers too large to take a mean and a spread of; scale it, or take logarithms");
   if (info.stddev > 1e-9 * std::max(1.0, std::abs(info.mean)))
     info.width = 1;
   else

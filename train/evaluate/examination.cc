@@ -1,4 +1,5 @@
 #include <twotower/models/debias.h>
+#include <twotower/train/data/positives.h>
 #include <twotower/train/evaluate/examination.h>
 
 #include <algorithm>
@@ -35,8 +36,7 @@ ExaminationCurve estimate_examination(const Dataset& data) {
     const int32_t slot = std::min<int32_t>(log.position[i], kPositions - 1);
     rows.emplace_back(log.item[i], slot);
     slot_shown[static_cast<size_t>(slot)] += 1;
-    const float* labels = log.labels + i * tasks;
-    if (std::none_of(labels, labels + tasks, [](float label) { return label > 0; })) continue;
+    if (!acted_on(log.labels + i * tasks, tasks)) continue;
     slot_acts[static_cast<size_t>(slot)] += 1, item_acts[static_cast<size_t>(log.item[i])] += 1;
   }
   if (rows.empty()) return curve;

@@ -1,6 +1,7 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/text.h>
+#include <twotower/train/data/positives.h>
 #include <twotower/train/evaluate/examination.h>
 #include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/evaluate/rankings.h>
@@ -54,6 +55,20 @@ void for_each_pooled(const Dataset& data, const std::vector<int64_t>& ks, F f) {
   for (const PooledMeasure& m : kPooled)
     for (size_t j = 0; (!m.needs_positions || data.has_positions()) && j < ks.size(); ++j)
       f(m.name + std::to_string(ks[j]), m, j);
+}
+
+// The items that each user acted on in the split, less those of `seen`: what may be returned may be expected.
+UserItems expected_items(const Dataset& data, Split split, const UserItems* seen) {
+  UserItems acted = data.positives(split);
+  if (!seen) return acted;
+  UserItems fresh;
+  fresh.offsets.push_back(0);
+  for (int64_t u = 0; u < data.num_users(); ++u) {
+    for (const int32_t item : acted.of(u))
+      if (!in(seen->of(u), item)) fresh.items.push_back(item);
+    fresh.offsets.push_back(static_cast<int64_t>(fresh.items.size()));
+  }
+  return fresh;
 }
 
 }  // namespace
@@ -130,20 +145,16 @@ struct Evaluator::State {
   int64_t deepest = 0;
 };
 
+bool can_evaluate(const Dataset& data, Split split, bool include_seen) {
+  if (data.split(split).size == 0) return false;
+  const UserItems seen = include_seen ? UserItems() : data.seen_before(split);
+  return !expected_items(data, split, include_seen ? nullptr : &seen).items.empty();
+}
+
 void Evaluator::State::choose_users() {
   const Impressions& log = data.split(options.split);
-  expected = data.positives(options.split);
-  if (!options.include_seen) {
-    seen = data.seen_before(options.split);
-    UserItems fresh;  // what may be returned may be expected
-    fresh.offsets.push_back(0);
-    for (int64_t u = 0; u < data.num_users(); ++u) {
-      for (const int32_t item : expected.of(u))
-        if (!in(seen.of(u), item)) fresh.items.push_back(item);
-      fresh.offsets.push_back(static_cast<int64_t>(fresh.items.size()));
-    }
-    expected = std::move(fresh);
-  }
+  if (!options.include_seen) seen = data.seen_before(options.split);
+  expected = expected_items(data, options.split, options.include_seen ? nullptr : &seen);
   std::vector<int64_t> first(static_cast<size_t>(data.num_users()), std::numeric_limits<int64_t>::max());
   for (int64_t i = 0; i < log.size; ++i) {
     int64_t& end = first[static_cast<size_t>(log.user[i])];
@@ -169,8 +180,7 @@ void Evaluator::State::weigh_expected() {
   const Impressions& log = data.split(options.split);
   const int64_t tasks = data.num_tasks();
   for (int64_t i = 0; i < log.size; ++i) {
-    const float* labels = log.labels + i * tasks;
-    if (std::none_of(labels, labels + tasks, [](float label) { return label > 0; })) continue;
+    if (!acted_on(log.labels + i * tasks, tasks)) continue;
     const auto list = expected.of(log.user[i]);
     const auto at = std::lower_bound(list.begin(), list.end(), log.item[i]);
     if (at == list.end() || *at != log.item[i]) continue;

@@ -85,6 +85,9 @@ struct EvaluationResult {
   std::vector<int64_t> user_rows;
 };
 
+// Whether the split has a user with an item acted on and, unless include_seen, not seen before.
+bool can_evaluate(const Dataset& data, Split split, bool include_seen = false);
+
 // Keeps what does not change between evaluations of one split: for a trainer, which evaluates often.
 class Evaluator {
  public:

@@ -55,6 +55,8 @@ Retriever::Retriever(const TwoTower<float>& model, const Dataset& data)
   check_side("item", config.item_features_size, data.item_features_size(), config.item_id_hash_size, data.num_items());
   check(!config.history || config.history_actions == 0 || config.history_actions == data.num_actions(), "retrieve",
         "the model reads ", config.history_actions, " kinds of history action, the dataset has ", data.num_actions());
+  check(config.num_tasks() == data.num_tasks(), "retrieve", "the model weighs ", config.num_tasks(),
+        " labels, the dataset has ", data.num_tasks(), "; serve it on the data it was trained on");
   find_learnt();
   items_ = make_tensor<float>(pool_, {data.num_items(), config.item_id_embedding_dim});
   serve_only_added(false);

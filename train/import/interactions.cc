@@ -93,6 +93,9 @@ int find_column(const std::string& path, const std::vector<HeaderColumn>& header
     for (size_t c = 0; c < header.size(); ++c)
       if (header[c].name == name) return static_cast<int>(c);
   if (!required && wanted.empty()) return -1;
+  const bool uncut = header.size() == 1 && header[0].name.find_first_of(",;|\t") != std::string::npos;
+  check(!uncut, at_line(path, 1), "the header is a single column, \"", header[0].name,
+        "\"; say what stands between columns with --delimiter");
   fail(at_line(path, 1), "the header has no column \"", names[0], "\"; it has ", column_list(header), "; name the ",
        role, " column with --columns ", role, "=NAME");
 }

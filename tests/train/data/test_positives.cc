@@ -41,6 +41,14 @@ TEST_CASE("positives: each part asks the right question") {
   CHECK(data.train_positives()[3] == 1);    // clicked, never liked
   CHECK(data.positives(Split::test).of(2).size() == 1);
 
+  ModelConfig other = config;  // would read labels that are not there
+  other.user_value_weights = {0, 1, 1};
+  CHECK(error_of([&] { Loader(data, other, train); }, data.dir()) ==
+        "[dataset FILE] it has 2 labels, model.user_value_weights 3 weights; give one a label");
+  const TwoTower<float> stranger(other);
+  CHECK(error_of([&] { Retriever(stranger, data); }) ==
+        "[retrieve] the model weighs 3 labels, the dataset has 2; serve it on the data it was trained on");
+
   const TwoTower<float> model(config);
   Retriever retriever(model, data);
   // Without features, all that goes without an id looks alike: the items 0, 2 and 3, which no like has met, do.

@@ -103,9 +103,10 @@ TEST_CASE("import recbole: features by type") {
   CHECK(at(items, 2, "class=Drama") + at(items, 2, "class=War") == 0);
   CHECK(users.info[2].mean == 3);
   CHECK(users.info[2].missing == 2);
-  REQUIRE(got.notes.size() == 2);
+  REQUIRE(got.notes.size() == 3);
   CHECK(got.notes[0] == o.user + ": 1 users without any interaction are kept");
   CHECK(got.notes[1] == o.user + ": 1 users have no line; their features are missing");
+  CHECK(got.notes[2] == "the valid split holds no action (no label above 0), so nothing can be measured on it");
 }
 
 TEST_CASE("import: many numbers are numeric, many categories are left out of the matrix") {
@@ -187,7 +188,7 @@ TEST_CASE("import csv: a quoted field over two lines keeps line numbers right, r
   const Imported got = import_data("csv", o);
   CHECK(got.content.user_ids[0] == "a\nb");
   CHECK(got.content.train.size() == 3);
-  CHECK(got.notes == std::vector<std::string>{o.train + ": left out 1 rows that repeat another"});
+  CHECK(got.notes[0] == o.train + ": left out 1 rows that repeat another");
   CHECK(csv_says("user,item,time\n\"a\nb\",x,1\nc,x,two\n") ==
         "[import FILE:4] column \"time\": \"two\" is not a number; give a finite number or remove the line");
 }
@@ -202,7 +203,7 @@ TEST_CASE("import lists: the files' split, history in the order of the line") {
   CHECK(c.user_ids == std::vector<std::string>{"0", "1", "2"});
   CHECK(c.item_ids == std::vector<std::string>{"5", "3", "9"});
   CHECK(c.train.size() == 3);
-  CHECK(got.notes == std::vector<std::string>{o.train + ": left out 1 items that repeat in a user's line"});
+  CHECK(got.notes[0] == o.train + ": left out 1 items that repeat in a user's line");
   write_dataset(folder.path() + "/d", c);
   const Dataset data = Dataset::open(folder.path() + "/d");
   CHECK(data.split(Split::train).history_end[1] == 1);  // the second item of a line sees the first
@@ -449,4 +450,19 @@ TEST_CASE("import: options that would be ignored or contradict each other are re
   o.first_position = 1;
   CHECK(says("sequences") ==
         "[import] sequences has no columns; leave --label, --ranker, --columns and --first-position out");
+}
+
+TEST_CASE("import: features that no mean can be taken of are refused, not left out as constant") {
+  TempFolder folder;
+  std::string log = "user,item\n", users = "user,income\n";
+  for (int u = 0; u < 20; ++u) {
+    log += "u" + std::to_string(u) + ",x\n";
+    users += "u" + std::to_string(u) + "," + std::to_string(u) + "e306\n";
+  }
+  ImportOptions o;
+  o.train = folder.file("log.csv", log);
+  o.user = folder.file("users.csv", users);
+  CHECK(error_of([&] { import_data("csv", o); }) ==
+        "[features] column \"income\" holds numbers too large to take a mean and a spread of; scale it, or take "
+        "logarithms");
 }
