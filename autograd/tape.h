@@ -74,6 +74,11 @@ class Accumulator {
   T* all() const;  // every element
   // Rows [lo, hi) of the input's matrix view: several threads may ask for rows of their own at the same time.
   T* rows(int64_t lo, int64_t hi) const;
+  // Whether the same rows of the two are different rows of one memory: threads that add to rows of their own in both
+  // would meet.
+  bool crosses(const Accumulator& other) const {
+    return node_ && node_ == other.node_ && (offset_ != other.offset_ || cols_ != other.cols_);
+  }
 
  private:
   Node<T>* node_ = nullptr;  // the one whose memory it is

@@ -27,11 +27,11 @@ struct Positives {
 
 template <class T>
 struct Candidates {
-  Tensor<const T> log_q;              // [M] or empty: log of how often each column's item is expected
+  Tensor<const T> log_q = {};         // [M] or empty: log of how often each column's item is expected
   bool positive_uncorrected = false;  // leave log Q out of the target's own logit
-  Tensor<const int64_t> target;       // [B] or empty: the positive column of each row; empty: row i's is i
-  Positives positives;                // instead of targets; not with exclude, hard_negatives, positive_uncorrected
-  Exclusions exclude;
+  Tensor<const int64_t> target = {};  // [B] or empty: the positive column of each row; empty: row i's is i
+  Positives positives = {};           // instead of targets; not with exclude, hard_negatives, positive_uncorrected
+  Exclusions exclude = {};
   int64_t hard_negatives = 0;  // > 0: keep only each row's that many highest negatives
 };
 

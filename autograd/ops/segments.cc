@@ -62,6 +62,7 @@ Variable<T> segment_first(Variable<T> x, Tensor<const int64_t> offsets) {
 
 template <class T>
 Variable<T> zero_if_empty(Variable<T> x, Tensor<const int64_t> offsets) {
+  check_offsets(kZeroIfEmpty, offsets);
   const int64_t sequences = offsets.numel() - 1, d = x.cols();
   check(x.rows() == sequences, kZeroIfEmpty.name, x.rows(), " rows for ", sequences, " sequences");
   Tape<T>& tape = x.tape();

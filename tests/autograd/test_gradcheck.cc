@@ -44,13 +44,14 @@ TEST_CASE("gradcheck: every op's gradient is its numeric one, and no op goes wit
     checked.insert(c.op);
   }
   for (const Op* op : Op::all()) {
+    if (std::string(op->name).starts_with("test_")) continue;
     INFO("op ", op->name, " has no case in tests/autograd/cases.h");
     CHECK((!op->differentiable || checked.count(op->name) == 1));
   }
 }
 
 TEST_CASE("gradcheck sees a wrong gradient") {
-  static const Op wrong_square("wrong_square", /*differentiable=*/true);
+  static const Op wrong_square("test_wrong_square", /*differentiable=*/true);
   Pool pool;
   Parameter<double> p;
   p.name = "x";

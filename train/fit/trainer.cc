@@ -59,18 +59,6 @@ std::string default_monitor(const ModelConfig& model, const Dataset& data, const
   return (model.debias_position() && data.has_positions() ? "ips_recall@" : "recall@") + std::to_string(k);
 }
 
-// Whether the validation split has anything that a user acted on, and had not seen before.
-bool anything_to_expect(const Dataset& data, bool include_seen) {
-  if (data.split(Split::valid).size == 0) return false;
-  const UserItems expected = data.positives(Split::valid);
-  if (include_seen) return !expected.items.empty();
-  const UserItems seen = data.seen_before(Split::valid);
-  for (int64_t u = 0; u < data.num_users(); ++u)
-    for (const int32_t item : expected.of(u))
-      if (!std::binary_search(seen.of(u).begin(), seen.of(u).end(), item)) return true;
-  return false;
-}
-
 class Training {
  public:
   Training(const RunConfig& config, const Dataset& data, const std::string& out, const TrainOptions& options)
@@ -143,9 +131,9 @@ TrainSummary Training::run() {
   const std::vector<int64_t> ks = default_ks(data_.num_items());
   const bool automatic = train.monitor == "auto";
   if (automatic) train.monitor = default_monitor(config_.model, data_, ks);
-  if (anything_to_expect(data_, /*include_seen=*/true)) {
+  if (can_evaluate(data_, Split::valid, /*include_seen=*/true)) {
     EvaluateOptions options;
-    options.include_seen = !anything_to_expect(data_, /*include_seen=*/false);
+    options.include_seen = !can_evaluate(data_, Split::valid);
     if (options.include_seen)
       say("users had seen all that they act on in the validation split: measured with items seen before");
     options.split = Split::valid;

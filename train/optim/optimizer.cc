@@ -30,6 +30,7 @@ void Optimizer<T>::make_tensors(State& state) {
 template <class T>
 void Optimizer<T>::step(const std::vector<Parameter<T>*>& parameters, const Gradients<T>& gradients,
                         double grad_scale) {
+  (void)gradients.all();  // throws if the tape was reset since: before anything changes
   ++steps_;
   for (Parameter<T>* p : parameters) {
     const Gradient<T> gradient = gradients.of(*p);
