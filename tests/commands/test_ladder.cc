@@ -127,6 +127,6 @@ TEST_CASE("program: a training that cannot stop early says so") {
   o = run_program(folder.path(), {"train", "--data", "D", "--out", "R", "--set", "epochs=2"});
   CHECK(o.status == 0);
   CHECK(
-      o.err.find("no user of the validation split acted on an item not seen before: no early stopping, all 2 epochs") !=
+      o.err.find("nobody acts on anything in the validation split: no early stopping, all 2 epochs") !=
       std::string::npos);
 }
