@@ -19,8 +19,8 @@ void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, T
 enum class GemmBackend { own, onednn, eigen };
 
 // oneDNN serves float products of so many multiply-adds and more, but not op(b) = b^T with a k above m and n, which it
-// runs on one thread. All that a layer asks for is smaller: rows go through it in blocks that wait in a core's cache,
-// and there our own kernel is as fast. docs/kernels.md has the measurements behind this rule.
+// runs on one thread. All that a layer asks for is smaller, since rows go through it in blocks: there our own kernel is
+// about as fast, allocates nothing and gives the same bits whoever calls. docs/kernels.md has the measurements.
 inline constexpr int64_t kOneDnnWork = int64_t{1} << 28;
 
 const char* onednn_version();  // "2.6.3", or "" in a build without oneDNN

@@ -125,14 +125,12 @@ TEST_CASE("a loader with a queue and the steps that fill it allocate nothing onc
   TwoTower<float> towers(model);
   Loader loader(data, model, train);
   TrainingStep step(towers, train, loader.queue());
-  use_own_gemm(true);
   const auto run_epoch = [&](int64_t epoch) {
     loader.start_epoch(epoch);
     while (const Batch<float>* batch = loader.next()) step.run(*batch, 1e-3);
   };
   run_epoch(0);
   CHECK(allocations_of([&] { run_epoch(1); }) == 0);
-  use_own_gemm(false);
 }
 
 TEST_CASE("a loader that has warmed up makes batches without allocating") {
