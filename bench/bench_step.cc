@@ -11,6 +11,7 @@
 #include <cstdio>
 
 #include "bench/cost.h"
+#include "bench/products.h"
 #include "bench/roofline.h"
 #include "bench/timing.h"
 #include "bench/workload.h"
@@ -25,7 +26,7 @@ struct Options {
   int threads = 2, repeats = 0, batches = 8;
   int64_t batch = 0, history = 0, rows = 0;
   double seconds = 3;
-  bool json = false, own_gemm = false;
+  bool json = false;
 };
 
 struct Measured {
@@ -34,6 +35,7 @@ struct Measured {
   Spread ms;
   int64_t batch;
   double memory_mib;
+  double product_flops, onednn_flops;  // of the matrix products of a step, and of those that oneDNN served
 };
 
 Measured measure(const Options& options, const std::string& model_name) {
@@ -57,26 +59,35 @@ Measured measure(const Options& options, const std::string& model_name) {
     times.push_back(timed_ms([&] { step.run(batch, 1e-3); }));
     total += times.back();
   }
-  return {model_name, step_cost(workload, config), spread(times), workload.batch, peak_memory_mib()};
+  const double memory = peak_memory_mib();
+  const std::vector<Product> products = products_of([&] { step.run(batches[0], 1e-3); });
+  const double by_onednn = flops_by(products, GemmBackend::onednn);
+  return {model_name,    step_cost(workload, config),
+          spread(times), workload.batch,
+          memory,        flops_by(products, GemmBackend::own) + by_onednn,
+          by_onednn};
 }
 
 void print(const Options& options, const Measured& m, const Roofline& peaks) {
   const double roofline = 1e3 * floor_seconds(peaks, m.cost.flops, m.cost.bytes);
+  const double onednn_share = m.onednn_flops / m.product_flops;
   const double gflops = m.cost.flops / m.ms.median / 1e6, examples = 1e3 * static_cast<double>(m.batch) / m.ms.median;
   if (options.json)
     std::printf(
         "{\"model\": \"%s\", \"size\": \"%s\", \"threads\": %d, \"median_ms\": %.4f, \"p10_ms\": %.4f, "
         "\"p90_ms\": %.4f, \"examples_per_s\": %.0f, \"gflops\": %.2f, \"roofline_ms\": %.4f, "
-        "\"roofline_share\": %.4f, \"peak_rss_mib\": %.0f}\n",
+        "\"roofline_share\": %.4f, \"peak_rss_mib\": %.0f, \"product_gflop\": %.4f, \"onednn_share\": %.4f, "
+        "\"onednn\": \"%s\"}\n",
         m.model.c_str(), options.size.c_str(), options.threads, m.ms.median, m.ms.p10, m.ms.p90, examples, gflops,
-        roofline, roofline / m.ms.median, m.memory_mib);
+        roofline, roofline / m.ms.median, m.memory_mib, m.product_flops / 1e9, onednn_share, onednn_version());
   else
     std::printf(
         "%-8s %-6s %dT %9.3f ms (%.3f .. %.3f) %9.0f examples/s %7.1f GFLOP/s (%2.0f %% of peak)  bound %.3f ms "
-        "(%2.0f %%)  %.2f GFLOP, %.0f MB of traffic at least, %.0f MiB held at most\n",
+        "(%2.0f %%)  %.2f GFLOP, %.0f MB of traffic at least, %.0f MiB held at most; products %.2f GFLOP, %.1f %% of "
+        "them by oneDNN\n",
         m.model.c_str(), options.size.c_str(), options.threads, m.ms.median, m.ms.p10, m.ms.p90, examples, gflops,
         100 * gflops / peaks.gflops, roofline, 100 * roofline / m.ms.median, m.cost.flops / 1e9, m.cost.bytes / 1e6,
-        m.memory_mib);
+        m.memory_mib, m.product_flops / 1e9, 100 * onednn_share);
 }
 
 }  // namespace
@@ -97,22 +108,24 @@ int main(int argc, char** argv) {
   app.add_option("--repeats", options.repeats, "steps to time; default: as many as fit --seconds")
       ->check(CLI::PositiveNumber);
   app.add_option("--seconds", options.seconds)->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_flag("--own-gemm", options.own_gemm, "our own matrix product where oneDNN is built in");
+  std::string products = "auto";
+  app.add_option("--products", products, "who serves the matrix products: the library's rule, our own kernel, oneDNN")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "own", "onednn"}));
   app.add_flag("--json", options.json, "one JSON object a line");
   CLI11_PARSE(app, argc, argv);
 
   try {
     set_num_threads(options.threads);
-    use_own_gemm(options.own_gemm);
+    if (products != "auto") force_gemm_backend(products == "own" ? GemmBackend::own : GemmBackend::onednn);
     std::vector<std::string> models = CLI::detail::split(options.model, ',');
     if (options.model == "all") models = rung_names();
     std::vector<Measured> measured;
     for (const std::string& model : models) measured.push_back(measure(options, model));
     const Roofline peaks = measure_roofline(options.threads);  // last: its buffers would count as held memory
     if (!options.json)
-      std::printf("%s kernels, GEMM by %s; peaks %.0f GFLOP/s, %.1f GB/s read, %.1f GB/s copied\n",
-                  kernels::isa_name(kernels::active_isa()), gemm_backend(), peaks.gflops, peaks.read_gbs,
-                  peaks.copy_gbs);
+      std::printf("%s kernels; peaks %.0f GFLOP/s, %.1f GB/s read, %.1f GB/s copied\n",
+                  kernels::isa_name(kernels::active_isa()), peaks.gflops, peaks.read_gbs, peaks.copy_gbs);
     for (const Measured& m : measured) print(options, m, peaks);
   } catch (const Error& error) {
     std::fprintf(stderr, "bench_step: %s\n", error.what());

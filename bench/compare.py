@@ -2,9 +2,10 @@
 """Training steps of twotower beside PyTorch's, eager and tuned, in one run: same models, shapes and thread count.
 bench/compare.py --build build [--sizes small,medium] [--models base,history] [--threads 2]
 
-Prints a markdown table with ratios, also that of our own matrix product (all that a build without oneDNN has) to
-oneDNN's. PyTorch is left out where this python has none (see peers/README.md for its BLAS) and at `large`, where it would
-hold dense gradients and moments of 1M-row tables.
+Prints a markdown table with ratios. "oneDNN's share" is the part of the matrix products' FLOPs that oneDNN served by the
+library's own choice; "all by oneDNN" is the same step with every product forced upon it ("-" in a build without). PyTorch
+is left out where this python has none (see peers/README.md for its BLAS) and at `large`, where it would hold dense
+gradients and moments of 1M-row tables.
 """
 import argparse
 import json
@@ -40,16 +41,22 @@ def main():
         print("compare: no torch here, so twotower alone (Debian: python3-torch)", file=sys.stderr)
     record = []
 
-    print("| size | model | ms (p10 .. p90) | of bound | own GEMM ms | own / oneDNN | eager ms | tuned ms | "
-          "eager / ours | tuned / ours | peak MiB |")
-    print("| --- " * 11 + "|")
+    print("| size | model | ms (p10 .. p90) | of bound | oneDNN's share | all by oneDNN ms | all by oneDNN / ours | "
+          "eager ms | tuned ms | eager / ours | tuned / ours | peak MiB |")
+    print("| --- " * 12 + "|")
     for size in arguments.sizes.split(","):
         for model in models:
             shape = ["--model", model, "--size", size, "--threads", arguments.threads,
                      "--seconds", arguments.seconds, "--json"]
             bench_step = pathlib.Path(arguments.build) / "bench" / "bench_step"
-            ours, own = lines([bench_step, *shape])[0], lines([bench_step, *shape, "--own-gemm"])[0]
-            record += [ours, {**own, "own_gemm": True}]
+            ours = lines([bench_step, *shape])[0]
+            record.append(ours)
+            forced_ms = forced_ratio = "-"
+            if ours["onednn"]:
+                forced = lines([bench_step, *shape, "--products", "onednn"])[0]
+                record.append({**forced, "products": "onednn"})
+                forced_ms = f"{forced['median_ms']:.2f}"
+                forced_ratio = f"{forced['median_ms'] / ours['median_ms']:.2f}"
             cells, ratios = [], []
             for mode in ("eager", "tuned"):
                 peer = {}
@@ -60,8 +67,8 @@ def main():
                 cells.append(f"{peer['median_ms']:.2f}" if "median_ms" in peer else "-")
                 ratios.append(f"{peer['median_ms'] / ours['median_ms']:.1f}" if "median_ms" in peer else "-")
             print(f"| {size} | {model} | {ours['median_ms']:.2f} ({ours['p10_ms']:.2f} .. {ours['p90_ms']:.2f}) | "
-                  f"{100 * ours['roofline_share']:.0f} % | {own['median_ms']:.2f} | "
-                  f"{own['median_ms'] / ours['median_ms']:.2f} | {' | '.join(cells + ratios)} | "
+                  f"{100 * ours['roofline_share']:.0f} % | {100 * ours['onednn_share']:.1f} % | {forced_ms} | "
+                  f"{forced_ratio} | {' | '.join(cells + ratios)} | "
                   f"{ours['peak_rss_mib']:.0f} |", flush=True)
     if arguments.out:
         pathlib.Path(arguments.out).write_text("".join(json.dumps(line) + "\n" for line in record))

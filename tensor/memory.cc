@@ -41,6 +41,12 @@ AlignedBlock& AlignedBlock::operator=(AlignedBlock&& other) noexcept {
   return *this;
 }
 
+std::size_t bytes_of(int64_t n, std::size_t element) {
+  check(n >= 0 && static_cast<std::size_t>(n) <= SIZE_MAX / 2 / element, "memory", n, " elements of ", element,
+        " bytes cannot be had; the sizes asked for are too large");
+  return static_cast<std::size_t>(n) * element;
+}
+
 std::byte* Pool::raw(std::size_t bytes) {
   blocks_.emplace_back(std::max<std::size_t>(bytes, 1));
   bytes_ += blocks_.back().size();
@@ -49,27 +55,29 @@ std::byte* Pool::raw(std::size_t bytes) {
 
 std::byte* Arena::raw(std::size_t bytes) {
   bytes = round_up(std::max<std::size_t>(bytes, 1), kAlignment);
-  used_ += bytes;
-  peak_ = std::max(peak_, used_);
   const AlignedBlock* block = overflow_.empty() ? &main_ : &overflow_.back();
-  if (offset_ + bytes > block->size()) {
-    overflow_.emplace_back(std::max(bytes, std::max(kFirstArenaBlock, used_)), false);  // doubling
+  if (bytes > block->size() - offset_) {
+    overflow_.emplace_back(std::max(bytes, std::max(kFirstArenaBlock, used_ + bytes)), false);  // doubling
     block = &overflow_.back();
     offset_ = 0;
   }
+  used_ += bytes;
+  peak_ = std::max(peak_, used_);
   std::byte* p = block->data() + offset_;
   offset_ += bytes;
   return p;
 }
 
-void Arena::reset() {
-  if (!overflow_.empty()) {
-    overflow_.clear();
-    main_ = AlignedBlock();
-    main_ = AlignedBlock(peak_, false);
-  }
+void Arena::reset() noexcept {
   offset_ = 0;
   used_ = 0;
+  if (overflow_.empty()) return;
+  overflow_.clear();
+  main_ = AlignedBlock();
+  try {
+    main_ = AlignedBlock(peak_, false);
+  } catch (...) {  // see the header
+  }
 }
 
 }  // namespace tt

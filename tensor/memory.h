@@ -30,12 +30,15 @@ class AlignedBlock {
   std::size_t size_ = 0;
 };
 
+// n elements of so many bytes. Throws Error if n is negative or no memory could hold them.
+std::size_t bytes_of(int64_t n, std::size_t element);
+
 class Pool {
  public:
-  // n zeroed elements; the pointer stays valid until the pool dies.
+  // n zeroed elements; the pointer stays valid until the pool dies. Throws Error when the memory is not there.
   template <class T>
   T* allocate(int64_t n) {
-    return reinterpret_cast<T*>(raw(static_cast<std::size_t>(n) * sizeof(T)));
+    return reinterpret_cast<T*>(raw(bytes_of(n, sizeof(T))));
   }
   std::size_t bytes() const { return bytes_; }
 
@@ -47,16 +50,18 @@ class Pool {
 
 class Arena {
  public:
-  // n elements, not zeroed; valid until reset().
+  // n elements, not zeroed; valid until reset(). When the memory is not there it throws Error, and the arena is as
+  // before.
   template <class T>
   T* allocate(int64_t n) {
-    return reinterpret_cast<T*>(raw(static_cast<std::size_t>(n) * sizeof(T)));
+    return reinterpret_cast<T*>(raw(bytes_of(n, sizeof(T))));
   }
   std::byte* raw(std::size_t bytes);
 
   // Forgets everything handed out. If the last round overflowed the block, one block of the peak size replaces all,
-  // so that from the second equal step on nothing is allocated.
-  void reset();
+  // so that from the second equal step on nothing is allocated. If that block cannot be had, the arena is left empty
+  // and valid, and the next round asks for memory piece by piece: whoever is then refused gets the Error.
+  void reset() noexcept;
 
   std::size_t peak_bytes() const { return peak_; }
   std::size_t used_bytes() const { return used_; }

@@ -1,4 +1,5 @@
 #include <omp.h>
+#include <pthread.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/memory.h>
 #include <twotower/tensor/parallel.h>
@@ -10,8 +11,14 @@
 namespace tt {
 namespace {
 
-std::atomic<int> thread_count{0};  // 0: not set, take OpenMP's own default
-thread_local bool serial = false;
+std::atomic<int> process_threads{0};  // 0: not set
+thread_local int scope_threads = 0;   // 0: no scope
+
+// OpenMP's workers do not survive fork(), but GCC's runtime in the child still waits for them, for ever. A child
+// therefore opens no team. The handler is in place before main, since the dead workers may be those of the host.
+std::atomic<bool> forked{false};
+[[maybe_unused]] const int fork_handler =
+    pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
 
 constexpr int kScratchSlots = 8;
 thread_local AlignedBlock scratch[kScratchSlots];
@@ -28,23 +35,34 @@ void match_scratch(bool opener) {
   }
 }
 
+void check_count(int n) { check(n >= 1, "parallel", "thread count is ", n, "; give at least 1"); }
+
 }  // namespace
 
 int num_threads() {
-  const int n = thread_count.load(std::memory_order_relaxed);
+  if (forked.load(std::memory_order_relaxed) || omp_in_parallel()) return 1;
+  if (scope_threads > 0) return scope_threads;
+  const int n = process_threads.load(std::memory_order_relaxed);
   return n > 0 ? n : omp_get_max_threads();
 }
 
 void set_num_threads(int n) {
-  check(n >= 1, "parallel", "thread count is ", n, "; give at least 1");
-  thread_count = n;
-  omp_set_num_threads(n);  // oneDNN asks OpenMP
+  check_count(n);
+  process_threads.store(n, std::memory_order_relaxed);
 }
 
-int thread_index() { return omp_get_thread_num(); }
+ThreadScope::ThreadScope(int n) : before_(scope_threads) {
+  check_count(n);
+  scope_threads = n;
+}
+ThreadScope::~ThreadScope() { scope_threads = before_; }
 
-SerialScope::SerialScope() : before_(serial) { serial = true; }
-SerialScope::~SerialScope() { serial = before_; }
+OpenMpThreads::OpenMpThreads() : before_(omp_get_max_threads()) {
+  if (const int n = num_threads(); n != before_) omp_set_num_threads(n);  // this thread's setting alone
+}
+OpenMpThreads::~OpenMpThreads() {
+  if (omp_get_max_threads() != before_) omp_set_num_threads(before_);
+}
 
 void* thread_scratch(int slot, std::size_t bytes) {
   AlignedBlock& block = scratch[slot];
@@ -61,24 +79,27 @@ void* thread_scratch(int slot, std::size_t bytes) {
 namespace detail {
 
 void run_chunks(int64_t chunks, ChunkFunction run, void* context) {
-  const int64_t threads = chunks < num_threads() ? chunks : num_threads();
-  if (threads <= 1 || serial || omp_in_parallel()) {
-    for (int64_t c = 0; c < chunks; ++c) run(context, c);
+  // Always the whole team, though chunks may be fewer: GCC's runtime ends the threads that a smaller team does not
+  // need, and with them their scratch, and the next region starts them anew.
+  const int threads = chunks > 1 ? num_threads() : 1;
+  if (threads == 1) {
+    for (int64_t c = 0; c < chunks; ++c) run(context, c, 0);
     return;
   }
   std::exception_ptr error;
   int64_t error_chunk = chunks;
   std::atomic<int64_t> next{0};  // a counter of our own: libomp allocates for a dynamic schedule
   std::mutex error_lock;
-#pragma omp parallel num_threads(static_cast <int>(threads))
+#pragma omp parallel num_threads(threads)
   {
+    const int worker = omp_get_thread_num();
     try {
-      match_scratch(omp_get_thread_num() == 0);
+      match_scratch(worker == 0);
     } catch (...) {  // no memory: whoever needs it will say so
     }
     for (int64_t c = next++; c < chunks; c = next++) {
       try {
-        run(context, c);
+        run(context, c, worker);
       } catch (...) {
         const std::lock_guard<std::mutex> hold(error_lock);
         if (c < error_chunk) error_chunk = c, error = std::current_exception();

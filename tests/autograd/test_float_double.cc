@@ -4,7 +4,9 @@
 #include <twotower/tensor/gemm.h>
 #include <twotower/tensor/kernels/isa.h>
 
+#include <atomic>
 #include <cmath>
+#include <optional>
 
 #include "tests/autograd/cases.h"
 
@@ -49,15 +51,23 @@ void compare_all() {
 }  // namespace
 
 TEST_CASE("float agrees with double in every op, on every instruction set and both GEMMs") {
+  static std::atomic<int64_t> products[3];  // by backend
+  observe_gemm([](const GemmCall& call) { ++products[static_cast<int>(call.backend)]; });
+  std::vector<GemmBackend> backends = {GemmBackend::own};
+  if (*onednn_version()) backends.push_back(GemmBackend::onednn);
   const kernels::Isa before = kernels::active_isa();
   for (const kernels::Isa isa : kernels::supported_isas()) {
     kernels::set_isa(isa);
-    for (const bool own : {false, true}) {
-      use_own_gemm(own);
-      INFO("isa ", static_cast<int>(isa), ", GEMM by ", gemm_backend());
+    for (const GemmBackend backend : backends) {
+      for (auto& count : products) count = 0;
+      force_gemm_backend(backend);
+      INFO("isa ", static_cast<int>(isa), ", GEMM backend ", static_cast<int>(backend));
       compare_all();
+      for (const GemmBackend any : {GemmBackend::own, GemmBackend::onednn})
+        CHECK((products[static_cast<int>(any)] > 0) == (any == backend));
     }
   }
-  use_own_gemm(false);
+  observe_gemm(nullptr);
+  force_gemm_backend(std::nullopt);
   kernels::set_isa(before);
 }

@@ -181,7 +181,7 @@ const Batch<float>* Loader::next() {
 }
 
 void Loader::prefetch() {
-  const SerialScope serial;  // the trainer has the threads
+  const ThreadScope one(1);  // the trainer has the others
   std::unique_lock<std::mutex> hold(mutex_);
   while (true) {
     changed_.wait(hold, [&] { return stop_ || wanted_ >= 0; });

@@ -12,7 +12,7 @@ namespace {
 template <class T, class F>
 void each_sequence(const int64_t* offsets, int64_t sequences, int64_t dim, bool square,
                    int64_t (*work)(int64_t, int64_t, int64_t), int64_t heads, F&& f) {
-  if (sequences <= 0) return;
+  if (sequences <= 0 || dim <= 0) return;
   const int64_t mean = (offsets[sequences] - offsets[0]) / sequences + 1;
   const int64_t cost = 2 * mean * dim * (square ? mean : heads);
   parallel_for(0, sequences, std::max<int64_t>(1, (1 << 18) / cost), [&](int64_t lo, int64_t hi) {

@@ -113,7 +113,7 @@ class PanelWalk {
 
 template <class T, class Loss>
 void PanelWalk<T, Loss>::pack(const T* v, T* packed) const {
-  parallel_for(0, pairs_.m, std::max<int64_t>(1, 16384 / (pairs_.d * gemm_.nr)) * gemm_.nr,
+  parallel_for(0, pairs_.m, std::max<int64_t>(1, 16384 / (std::max<int64_t>(pairs_.d, 1) * gemm_.nr)) * gemm_.nr,
                [&](int64_t lo, int64_t hi) {
                  gemm_.pack_transposed(v + lo * pairs_.d, pairs_.d, hi - lo, pairs_.d, packed + lo * pairs_.d);
                });

@@ -61,8 +61,8 @@ struct Pass {
   const float* items;
   int64_t c, d, k;
   Skip skip;
-  Heap* heaps;          // [threads, n]
-  float* thresholds;    // [threads, n rounded up to 16]; +inf behind the last query
+  Heap* heaps;          // [workers, n]
+  float* thresholds;    // [workers, n rounded up to 32]; +inf behind the last query
   const float* packed;  // queries in strips
   const TopkTable& topk;
   const GemmTable<float>& gemm;
@@ -103,31 +103,32 @@ void Pass::tile(int64_t lo, int64_t count, float* scores, int32_t* hits, Heap* h
 }
 
 void run(Pass& p, int64_t* rows, float* scores, int64_t* counts) {
-  const int64_t threads = num_threads(), width = (p.n + 31) / 32 * 32;
+  const int64_t workers = num_threads(), width = (p.n + 31) / 32 * 32;
+  const ThreadScope as_counted(static_cast<int>(workers));  // the process's default may change meanwhile
   const bool one_by_one = p.n <= kFew;
   const int64_t packed = one_by_one ? 0 : packed_size(p.gemm, width, p.d);
   const auto bytes =
-      static_cast<std::size_t>(threads * p.n) * (static_cast<std::size_t>(p.k) * sizeof(Entry) + sizeof(Heap)) +
-      static_cast<std::size_t>(threads * width + packed) * sizeof(float);
+      static_cast<std::size_t>(workers * p.n) * (static_cast<std::size_t>(p.k) * sizeof(Entry) + sizeof(Heap)) +
+      static_cast<std::size_t>(workers * width + packed) * sizeof(float);
   auto* entries = static_cast<Entry*>(thread_scratch(0, bytes));
-  p.heaps = reinterpret_cast<Heap*>(entries + threads * p.n * p.k);
-  p.thresholds = reinterpret_cast<float*>(p.heaps + threads * p.n);
-  for (int64_t t = 0; t < threads; ++t)
+  p.heaps = reinterpret_cast<Heap*>(entries + workers * p.n * p.k);
+  p.thresholds = reinterpret_cast<float*>(p.heaps + workers * p.n);
+  for (int64_t t = 0; t < workers; ++t)
     for (int64_t q = 0; q < width; ++q) {
       if (q < p.n) p.heaps[t * p.n + q] = {entries + (t * p.n + q) * p.k, 0, p.k};
       p.thresholds[t * width + q] = q < p.n ? -kInf : kInf;
     }
   if (!one_by_one) {
-    float* strips = p.thresholds + threads * width;
+    float* strips = p.thresholds + workers * width;
     p.gemm.pack_transposed(p.queries + p.first * p.d, p.d, p.n, p.d, strips);
     p.packed = strips;
   }
 
-  // The K best under a total order are the same however the corpus is cut, so a heap for each thread is safe.
+  // The K best under a total order are the same however the corpus is cut, so a heap for each worker is safe.
   const int64_t grain =
       std::max<int64_t>(4, 65536 / (std::max<int64_t>(p.d, 1) * std::min<int64_t>(p.n, 64)) / 4) * kTile;
-  parallel_for(0, p.c, grain, [&](int64_t lo, int64_t hi) {
-    const int64_t t = thread_index();
+  parallel_for(0, p.c, grain, [&](int64_t lo, int64_t hi, int worker) {
+    const int64_t t = worker;
     auto* tile = static_cast<float*>(thread_scratch(1, static_cast<std::size_t>(kTile * kTileQueries) * 8));
     auto* hits = reinterpret_cast<int32_t*>(tile + kTile * kTileQueries);
     for (int64_t i = lo; i < hi; i += kTile) {
@@ -141,7 +142,7 @@ void run(Pass& p, int64_t* rows, float* scores, int64_t* counts) {
 
   for (int64_t q = 0; q < p.n; ++q) {
     Heap& all = p.heaps[q];
-    for (int64_t t = 1; t < threads; ++t) {
+    for (int64_t t = 1; t < workers; ++t) {
       const Heap& other = p.heaps[t * p.n + q];
       for (int64_t i = 0; i < other.size; ++i) all.push(other.entries[i]);
     }

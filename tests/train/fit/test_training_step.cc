@@ -1,7 +1,6 @@
 // One step of training: what it refuses, and that its bits do not depend on the number of threads.
 
 #include <doctest/doctest.h>
-#include <twotower/tensor/gemm.h>
 #include <twotower/train/fit/training_step.h>
 
 #include <cmath>
@@ -46,7 +45,6 @@ std::vector<float> parameters_of(const TwoTower<float>& model) {
 }  // namespace
 
 TEST_CASE("training step: the same bits on 1 and 2 threads, every rung and option") {
-  use_own_gemm(true);
   for (const auto& entry : testing::training_configs()) {
     const std::string& name = entry.first;
     const ModelConfig& config = entry.second;
@@ -58,7 +56,6 @@ TEST_CASE("training step: the same bits on 1 and 2 threads, every rung and optio
     CHECK(same_bits(one, two));
     CHECK(same_bits(one, three));
   }
-  use_own_gemm(false);
 }
 
 TEST_CASE("training step: on one batch the loss goes down, and its parts make up the total") {
