@@ -63,7 +63,7 @@ std::string error_of(F f) {
 TEST_CASE("mlp of no, one and two hidden layers is products, biases and relus in turn") {
   for (const std::vector<int64_t>& widths :
        {std::vector<int64_t>{4, 3}, std::vector<int64_t>{4, 6, 3}, std::vector<int64_t>{4, 6, 5, 2}}) {
-    INFO(widths.size() - 1, " layers");
+    INFO("widths ", widths.size());
     ParameterSet<double> set;
     const Mlp<double> mlp(set, "m", widths);
     REQUIRE(set.all().size() == 2 * (widths.size() - 1));
