@@ -65,11 +65,11 @@ Variable<T> linear(const Variable<T>* x, int count, Variable<T> w, Variable<T> b
     const int64_t chunk = chunk_rows(m), chunks = (m + chunk - 1) / chunk, weights = n * k, stride = weights + n;
     const Accumulator<T> dw = w.accumulator(), db = b.accumulator();
     Accumulator<T> dx[kMaxParts] = {};
-    std::optional<SerialScope> serial;  // where two blocks are slices of one tensor that overlap
+    std::optional<ThreadScope> serial;  // where two blocks are slices of one tensor that overlap
     for (int i = 0; i < parts.count; ++i) {
       dx[i] = parts.x[i].accumulator();
       for (int j = 0; j < i; ++j)
-        if (!serial && dx[i].crosses(dx[j])) serial.emplace();
+        if (!serial && dx[i].crosses(dx[j])) serial.emplace(1);
     }
     const Tensor<T> partial = w.tape().make({chunks, stride});  // [dW | db] of each chunk
     parallel_for(0, m, chunk, [&](int64_t first, int64_t last) {

@@ -135,7 +135,7 @@ TEST_CASE("hazard: tapes of several threads over one model") {
   std::vector<std::thread> threads;
   for (int64_t k = 0; k < 4; ++k)
     threads.emplace_back([&, k] {
-      const SerialScope serial;  // a thread each is enough
+      const ThreadScope serial(1);  // a thread each is enough
       const Ids ids(k);
       Arena arena;
       Tape<float> tape(arena);
@@ -270,6 +270,8 @@ TEST_CASE("hazard: NaN passes relu, alone and fused, on every instruction set an
   struct Size {
     int64_t m, n, k;
   };
+  std::vector<GemmBackend> backends = {GemmBackend::own};
+  if (*onednn_version()) backends.push_back(GemmBackend::onednn);
   const kernels::Isa before = kernels::active_isa();
   for (const auto& [m, n, k] : {Size{1, 1, 1}, Size{4, 5, 3}, Size{1, 40, 9}, Size{70, 33, 17}, Size{256, 256, 256}}) {
     INFO("[", m, ", ", k, "] x [", k, ", ", n, "]");
@@ -277,8 +279,8 @@ TEST_CASE("hazard: NaN passes relu, alone and fused, on every instruction set an
                         b = normals<float>(pool, {n}, 3);
     for (int64_t i = 0; i < m; i += 3) x.row(i)[k - 1] = std::nanf("");
     for (const kernels::Isa isa : kernels::supported_isas())
-      for (const bool own : {false, true}) {
-        kernels::set_isa(isa), use_own_gemm(own);
+      for (const GemmBackend backend : backends) {
+        kernels::set_isa(isa), force_gemm_backend(backend);
         CHECK(nan_rows(linear({tape.constant(x)}, tape.constant(w), tape.constant(b), Activation::relu), m));
         CHECK(nan_rows(linear({tape.constant(x)}, tape.constant(w), {}, Activation::relu), m));
         CHECK(nan_rows(relu(matmul(tape.constant(x), tape.constant(w), true)), m));
@@ -290,7 +292,7 @@ TEST_CASE("hazard: NaN passes relu, alone and fused, on every instruction set an
     CHECK(nan_rows(linear({wide.constant(xd)}, wide.constant(wd), {}, Activation::relu), m));
     wide.reset();
   }
-  kernels::set_isa(before), use_own_gemm(false);
+  kernels::set_isa(before), force_gemm_backend(std::nullopt);
 }
 
 // Once the input's and the weight's gradient, the same memory, were each taken for empty. Above 4,096 elements, so that
