@@ -1,6 +1,6 @@
 #pragma once
 // What a backward pass yields: the gradient of every parameter that the loss depends on, as a value. It lives in the
-// tape's arena and is valid until the tape is reset.
+// tape's arena and is valid until that is reset, by this tape or another one on the same arena.
 
 #include <twotower/autograd/parameter.h>
 #include <twotower/autograd/row_grad.h>
@@ -32,10 +32,10 @@ class Gradients {
   };
 
   Gradients() = default;  // of nothing
-  Gradients(const Tape<T>& tape, std::span<const Entry> entries);
+  Gradients(const Tape<T>& tape, const Arena& arena, std::span<const Entry> entries);
 
   // Empty if the loss does not depend on it in this step: an optimizer then leaves it as it is. All of these throw
-  // Error after the tape was reset: the memory belongs to another step by then.
+  // Error once the arena was reset, for the memory belongs to another step by then. The arena must be alive.
   Gradient<T> of(const Parameter<T>& parameter) const;
   // Of a leaf that Tape::variable made; zeros if nothing reached it.
   Tensor<T> of(const Variable<T>& leaf) const;
@@ -46,8 +46,9 @@ class Gradients {
  private:
   void check_alive() const;
 
-  const Tape<T>* tape_ = nullptr;
-  uint64_t step_ = 0;
+  const Tape<T>* tape_ = nullptr;  // to compare with, never followed: it may be gone
+  const Arena* arena_ = nullptr;
+  uint64_t round_ = 0;
   std::span<const Entry> entries_;
 };
 

@@ -15,7 +15,7 @@ void write_graph(std::ostream& out, const Tape<T>& tape) {
     const bool leaf = node->op == nullptr;
     out << "  n" << id << " [shape=" << (leaf ? "ellipse" : "box") << ", label=\""
         << (node->parameter ? node->parameter->name
-            : leaf          ? "constant"
+            : leaf          ? (node->requires_grad ? "variable" : "constant")
                             : node->op->name)
         << "\\n"
         << node->value.shape() << '"';

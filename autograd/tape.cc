@@ -48,7 +48,7 @@ Op::Op(const char* op_name, bool is_differentiable) : name(op_name), differentia
 const std::vector<const Op*>& Op::all() { return registered_ops(); }
 
 template <class T>
-Accumulator<T>::Accumulator(Node<T>* node) : node_(node), cols_(node->value.cols()) {
+Accumulator<T>::Accumulator(Node<T>* node) : node_(node), rows_(node->value.rows()), cols_(node->value.cols()) {
   for (; node_->alias; node_ = node_->alias) offset_ += node_->alias_offset;
   if (!node_->grad) {
     node_->grad = node_->tape->make(node_->value.shape());
@@ -79,6 +79,8 @@ T* Accumulator<T>::rows(int64_t lo, int64_t hi) const {
 
 template <class T>
 Variable<T> Tape<T>::leaf(const Tensor<T>& value, bool requires_grad) {
+  check(value || value.shape().numel() == 0, "tape",
+        "a tensor of no memory; give one that was made, or a shape with a 0");
   auto* node = new (arena_.raw(sizeof(Node<T>))) Node<T>;
   node->value = value;
   node->tape = this;
@@ -157,14 +159,14 @@ Gradients<T> Tape<T>::backward(const Variable<T>& output, const Tensor<const T>&
   check(recording_, "backward", "this tape keeps values only; make it with recording = true");
   check(!walked_, "backward",
         "the gradients of this step have been made already; call reset() and record the next one");
-  check(&output.tape() == this, "backward", "the output belongs to another tape");
+  check(static_cast<bool>(output) && &output.tape() == this, "backward", "the output is not one of this tape");
+  check(output.requires_grad(), "backward",
+        "the loss depends on no parameter; was everything detached, or made under NoGrad?");
   check(upstream.shape() == output.shape(), "backward", "upstream gradient has shape ", upstream.shape(),
         ", the output ", output.shape());
   walked_ = true;
-  if (const Accumulator<T> sum = output.accumulator()) {
-    T* to = sum.all();
-    for (int64_t i = 0; i < upstream.numel(); ++i) to[i] += upstream[i];
-  }
+  T* to = output.accumulator().all();
+  for (int64_t i = 0; i < upstream.numel(); ++i) to[i] += upstream[i];
   for (auto it = nodes_.rbegin(); it != nodes_.rend(); ++it) {
     Node<T>& node = **it;
     if (!node.grad) continue;
@@ -198,7 +200,7 @@ Gradients<T> Tape<T>::collect() {
     }
     ++to;
   }
-  return Gradients<T>(*this, {entries, static_cast<std::size_t>(count)});
+  return Gradients<T>(*this, arena_, {entries, static_cast<std::size_t>(count)});
 }
 
 template <class T>
@@ -206,7 +208,6 @@ void Tape<T>::reset() {
   nodes_.clear();
   std::fill(leaves_.begin(), leaves_.end(), nullptr);
   walked_ = false;
-  ++step_;
   arena_.reset();  // last: should it throw, nothing points into it
 }
 

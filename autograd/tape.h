@@ -13,8 +13,8 @@
 //   tape.reset();                   // next step; the arena's memory is used again
 //
 // All memory of a step lives in the arena, the closures included (they must be trivially destructible), so a step
-// that looks like the one before it allocates nothing. A tape belongs to one thread; tapes of several threads may read
-// the same parameters at once.
+// that looks like the one before it allocates nothing. One arena serves one tape at a time: resetting a tape takes back
+// everything in its arena. A tape belongs to one thread; tapes of several threads may read the same parameters at once.
 
 #include <twotower/autograd/gradients.h>
 #include <twotower/autograd/parameter.h>
@@ -71,18 +71,23 @@ class Accumulator {
   explicit Accumulator(Node<T>* node);
   explicit operator bool() const { return node_ != nullptr; }  // false: the input needs no gradient
 
+  int64_t rows() const { return rows_; }  // of the input's matrix view
+  int64_t cols() const { return cols_; }
+
   T* all() const;  // every element
-  // Rows [lo, hi) of the input's matrix view: several threads may ask for rows of their own at the same time.
+  // Rows [lo, hi) of the input's matrix view: several threads may ask for rows of their own at the same time,
+  // of one accumulator; of two, see crosses().
   T* rows(int64_t lo, int64_t hi) const;
-  // Whether the same rows of the two are different rows of one memory: threads that add to rows of their own in both
-  // would meet.
+  // Whether rows of the two are the same memory under different numbers, as in slices that overlap: threads that add to
+  // rows of their own in both would meet.
   bool crosses(const Accumulator& other) const {
-    return node_ && node_ == other.node_ && (offset_ != other.offset_ || cols_ != other.cols_);
+    if (!node_ || node_ != other.node_ || (offset_ == other.offset_ && cols_ == other.cols_)) return false;
+    return offset_ < other.offset_ + other.rows_ * other.cols_ && other.offset_ < offset_ + rows_ * cols_;
   }
 
  private:
   Node<T>* node_ = nullptr;  // the one whose memory it is
-  int64_t offset_ = 0, cols_ = 0;
+  int64_t offset_ = 0, rows_ = 0, cols_ = 0;
 };
 
 // A handle to a node; copy it freely. It is valid until the tape is reset.
@@ -98,7 +103,10 @@ class Variable {
   int64_t rows() const { return node_->value.rows(); }
   int64_t cols() const { return node_->value.cols(); }
   int64_t numel() const { return node_->value.numel(); }
-  T item() const { return node_->value[0]; }
+  T item() const {  // of one element
+    check(numel() == 1, "item", "the value has shape ", shape(), "; it must have one element");
+    return node_->value[0];
+  }
   bool requires_grad() const { return node_ != nullptr && node_->requires_grad; }
   Tape<T>& tape() const { return *node_->tape; }
   Node<T>* node() const { return node_; }
@@ -148,14 +156,22 @@ class Tape {
   // throws Error, since the first one has used the gradients up.
   Gradients<T> backward(const Variable<T>& loss);
   // The same from an output of any shape, with its upstream gradient, which is only read.
-  Gradients<T> backward(const Variable<T>& output, const Tensor<const T>& upstream);
+  [[nodiscard]] Gradients<T> backward(const Variable<T>& output, const Tensor<const T>& upstream);
+
+  // A copy that lives as long as the step, for what a backward function reads of the caller's numbers.
+  template <class U>
+  Tensor<const U> keep(Tensor<const U> values) {
+    if (values.numel() == 0) return {};
+    const Tensor<U> copy = make_tensor<U>(arena_, values.shape());
+    std::copy(values.begin(), values.end(), copy.begin());
+    return copy;
+  }
 
   void reset();  // forgets the nodes and everything in the arena
 
   Tensor<T> make(const Shape& shape) { return make_tensor<T>(arena_, shape); }
   Arena& arena() { return arena_; }
   bool recording() const { return recording_; }
-  uint64_t step() const { return step_; }  // counts resets
   const std::vector<Node<T>*>& nodes() const { return nodes_; }
 
  private:
@@ -166,13 +182,12 @@ class Tape {
 
   Arena& arena_;
   bool recording_, walked_ = false;
-  uint64_t step_ = 0;
   std::vector<Node<T>*> nodes_;
   std::vector<Node<T>*> leaves_;  // by parameter number
 };
 
 // While it lives, the tape records values only: parameters are constants, and results need no gradient.
-class NoGrad {
+class [[nodiscard]] NoGrad {
  public:
   template <class T>
   explicit NoGrad(Tape<T>& tape) : recording_(&tape.recording_), before_(tape.recording_) {

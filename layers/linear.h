@@ -34,8 +34,11 @@ struct Linear {
                          Activation activation = Activation::none) const {
     return linear(x, tape.parameter(*weight), tape.parameter(*bias), activation);
   }
-  Variable<T> operator()(Tape<T>& tape, const Blocks<T>& x) const {
-    return linear(x.data(), x.size(), tape.parameter(*weight), tape.parameter(*bias));
+  Variable<T> operator()(Tape<T>& tape, const Blocks<T>& x, Activation activation = Activation::none) const {
+    return linear(x.data(), x.size(), tape.parameter(*weight), tape.parameter(*bias), activation);
+  }
+  Variable<T> operator()(Tape<T>& tape, Variable<T> x, Activation activation = Activation::none) const {
+    return (*this)(tape, {x}, activation);
   }
 
   Parameter<T>* weight = nullptr;

@@ -28,7 +28,7 @@ Variable<T> Alignment<T>::fit_loss(Tape<T>& tape, Variable<T> u, Variable<T> v, 
   const Variable<T> u0 = detach(u), v0 = detach(v);
   const Variable<T> logits = simple_ranker_(tape, {u0, v0, row_dot(u0, v0)});
   const Variable<T> loss = label_loss(logits, batch.labels, examination);
-  if (!config_.alignment_fit_ranker || !batch.ranker_scores) return loss;
+  if (!config_.alignment_fit_ranker || batch.ranker_scores.numel() == 0) return loss;
   return add(loss, bce_with_logits(logits, batch.ranker_scores));
 }
 

@@ -79,8 +79,9 @@ void TwoTower<T>::check_batch(const Batch<T>& batch) const {
   if (!valued || light_ranker_ || alignment_)
     check(batch.labels.shape() == Shape{b, tasks}, "model", "labels have shape ", batch.labels.shape(),
           "; user_value_weights ask for [", b, ", ", tasks, "]");
-  check(!batch.ranker_scores || batch.ranker_scores.shape() == Shape{b, tasks}, "model", "ranker_scores have shape ",
-        batch.ranker_scores.shape(), "; user_value_weights ask for [", b, ", ", tasks, "]");
+  check(batch.ranker_scores.numel() == 0 || batch.ranker_scores.shape() == Shape{b, tasks}, "model",
+        "ranker_scores have shape ", batch.ranker_scores.shape(), "; user_value_weights ask for [", b, ", ", tasks,
+        "]");
   const Tensor<const int64_t> target = batch.candidates.target;
   if (config_.full_softmax) {
     check(several || target.numel() == b, "model", "target has ", target.numel(), " rows, user_id has ", b,
@@ -127,7 +128,7 @@ LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool align
   Variable<T> columns, live;
   if (config_.full_softmax) {
     columns = live = item_tower_(tape, batch.negatives);
-    out.v = batch.candidates.target ? embedding(columns, batch.candidates.target) : columns;
+    out.v = batch.candidates.target.numel() > 0 ? embedding(columns, batch.candidates.target) : columns;
   } else {
     live = out.v = item_tower_(tape, batch.item);
     if (batch.negatives.id.numel() > 0) live = concat_rows(live, item_tower_(tape, batch.negatives));

@@ -69,6 +69,7 @@ std::byte* Arena::raw(std::size_t bytes) {
 }
 
 void Arena::reset() noexcept {
+  ++round_;
   offset_ = 0;
   used_ = 0;
   if (overflow_.empty()) return;

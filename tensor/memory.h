@@ -63,6 +63,7 @@ class Arena {
   // and valid, and the next round asks for memory piece by piece: whoever is then refused gets the Error.
   void reset() noexcept;
 
+  uint64_t round() const { return round_; }  // counts resets: what was handed out in another round is gone
   std::size_t peak_bytes() const { return peak_; }
   std::size_t used_bytes() const { return used_; }
 
@@ -71,6 +72,7 @@ class Arena {
   std::vector<AlignedBlock> overflow_;  // this round's extra blocks; the last one is current
   std::size_t offset_ = 0;              // into the current block
   std::size_t used_ = 0, peak_ = 0;     // bytes since reset, and the most of any round
+  uint64_t round_ = 0;
 };
 
 }  // namespace tt

@@ -140,7 +140,7 @@ Variable<T> alignment_kl(Variable<T> u, Variable<T> v, Variable<T> tau, const Pa
 
 template <class T>
 Variable<T> alignment_reward(Variable<T> u, Variable<T> v, Variable<T> tau, const PairValue<T>& value,
-                             const Anchor<T>& anchor, T beta) {
+                             const Anchor<T>& anchor, std::type_identity_t<T> beta) {
   check_sizes(kReward, u.shape(), v.shape());
   check_value(kReward, tau, value, u.rows(), v.rows());
   const RewardRows<T> rows{{value, v.rows(), 1 / tau.item(), 1 / anchor.tau, beta}};
@@ -149,7 +149,7 @@ Variable<T> alignment_reward(Variable<T> u, Variable<T> v, Variable<T> tau, cons
 
 template <class T>
 Variable<T> alignment_dpo(Variable<T> u, Variable<T> v, Variable<T> tau, const PairValue<T>& value,
-                          const Anchor<T>& anchor, T beta, int64_t strides) {
+                          const Anchor<T>& anchor, std::type_identity_t<T> beta, int64_t strides) {
   check_sizes(kDpo, u.shape(), v.shape());
   check_value(kDpo, tau, value, u.rows(), v.rows());
   const DpoRows<T> rows{{value, v.rows(), 1 / tau.item(), 1 / anchor.tau, beta}, std::min(strides, v.rows() - 1)};

@@ -34,7 +34,7 @@ struct Anchor {
 // the anchor (Ziegler et al. 2019).
 template <class T>
 Variable<T> alignment_reward(Variable<T> u, Variable<T> v, Variable<T> tau, const PairValue<T>& value,
-                             const Anchor<T>& anchor, T beta);
+                             const Anchor<T>& anchor, std::type_identity_t<T> beta);
 
 // Direct preference optimisation (Rafailov et al. 2023): mean over pairs of columns (j, j + t mod M), t = 1
 // .. strides, of -log sigmoid( beta * [(s_ij - s_ik) - (s0_ij - s0_ik)] ) with j, k ordered so that value_ij
@@ -42,6 +42,6 @@ Variable<T> alignment_reward(Variable<T> u, Variable<T> v, Variable<T> tau, cons
 // out.
 template <class T>
 Variable<T> alignment_dpo(Variable<T> u, Variable<T> v, Variable<T> tau, const PairValue<T>& value,
-                          const Anchor<T>& anchor, T beta, int64_t strides = 8);
+                          const Anchor<T>& anchor, std::type_identity_t<T> beta, int64_t strides = 8);
 
 }  // namespace tt

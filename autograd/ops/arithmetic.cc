@@ -1,5 +1,5 @@
 #include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/elements.h>
+#include <twotower/autograd/ops/row_loop.h>
 
 #include <utility>
 
@@ -8,13 +8,13 @@ namespace {
 
 const Op kAdd("add"), kSubtract("subtract"), kMultiply("multiply"), kDivide("divide"), kScale("scale"), kShift("shift");
 
-// How b is spread over a, whose matrix view is [m, n]: element (i, j) of a meets b[i * by_row + j * by_column].
-struct Spread {
+// How b is broadcast over a, whose matrix view is [m, n]: element (i, j) of a meets b[i * by_row + j * by_column].
+struct Broadcast {
   int64_t m, n, by_row, by_column;
   int64_t at(int64_t i, int64_t j) const { return i * by_row + j * by_column; }
 };
 
-Spread spread_of(const Op& op, const Shape& a, const Shape& b) {
+Broadcast broadcast_of(const Op& op, const Shape& a, const Shape& b) {
   const int64_t m = a.rows(), n = a.cols();
   if (a == b) return {m, n, n, 1};
   if (b.numel() == 1) return {m, n, 0, 0};
@@ -23,37 +23,26 @@ Spread spread_of(const Op& op, const Shape& a, const Shape& b) {
   fail(op.name, "shapes differ: ", a, " and ", b);
 }
 
-constexpr int64_t kMostChunks = 32;
-
-// db[at(i, j)] += share(i, j), summed over what b was spread over: in chunks of rows, whose sums are added in order.
+// db[at(i, j)] += share(i, j), summed over what b was broadcast over.
 template <class T, class Share>
-void add_spread(Accumulator<T> db, const Spread& s, int64_t size, Arena& arena, Share share) {
-  const int64_t grain = std::max(row_grain(s.n), (s.m + kMostChunks - 1) / kMostChunks);
+void add_broadcast(Accumulator<T> db, const Broadcast& s, int64_t size, Arena& arena, Share share) {
   if (s.by_row > 0) {  // every row has elements of b of its own
-    parallel_for(0, s.m, grain, [&](int64_t lo, int64_t hi) {
+    parallel_for(0, s.m, row_grain(s.n), [&](int64_t lo, int64_t hi) {
       T* to = db.rows(lo, hi) - lo * s.by_row;
       for (int64_t i = lo; i < hi; ++i)
         for (int64_t j = 0; j < s.n; ++j) to[s.at(i, j)] += share(i, j);
     });
     return;
   }
-  const int64_t chunks = (s.m + grain - 1) / grain;
-  const Tensor<T> sums = make_tensor<T>(arena, {chunks, size});
-  parallel_for(0, s.m, grain, [&](int64_t lo, int64_t hi) {
-    T* to = sums.row(lo / grain);
-    std::fill_n(to, size, T(0));
-    for (int64_t i = lo; i < hi; ++i)
-      for (int64_t j = 0; j < s.n; ++j) to[s.at(i, j)] += share(i, j);
+  sum_rows_into(db.all(), size, s.m, s.n, arena, [&](int64_t i, T* sum) {
+    for (int64_t j = 0; j < s.n; ++j) sum[s.at(i, j)] += share(i, j);
   });
-  T* to = db.all();
-  for (int64_t c = 0; c < chunks; ++c)
-    for (int64_t k = 0; k < size; ++k) to[k] += sums.row(c)[k];
 }
 
 // y = f(a, b); da += dout * dfa(a, b), db += dout * dfb(a, b).
 template <class T, class F, class DA, class DB>
 Variable<T> binary(const Op& op, Variable<T> a, Variable<T> b, F f, DA dfa, DB dfb) {
-  const Spread s = spread_of(op, a.shape(), b.shape());
+  const Broadcast s = broadcast_of(op, a.shape(), b.shape());
   Tape<T>& tape = a.tape();
   const Tensor<T> av = a.value(), bv = b.value(), y = tape.make(a.shape());
   parallel_for(0, s.m, row_grain(s.n), [&](int64_t lo, int64_t hi) {
@@ -68,12 +57,12 @@ Variable<T> binary(const Op& op, Variable<T> a, Variable<T> b, F f, DA dfa, DB d
           for (int64_t j = 0, at = i * s.n; j < s.n; ++j, ++at) *to++ += dout[at] * dfa(av[at], bv[s.at(i, j)]);
       });
     if (const Accumulator<T> db = b.accumulator())
-      add_spread(db, s, bv.numel(), b.tape().arena(),
-                 [&](int64_t i, int64_t j) { return dout[i * s.n + j] * dfb(av[i * s.n + j], bv[s.at(i, j)]); });
+      add_broadcast(db, s, bv.numel(), b.tape().arena(),
+                    [&](int64_t i, int64_t j) { return dout[i * s.n + j] * dfb(av[i * s.n + j], bv[s.at(i, j)]); });
   });
 }
 
-// Where the order of the operands does not matter, the smaller one is spread.
+// Where the order of the operands does not matter, the smaller one is broadcast.
 template <class T>
 void larger_first(Variable<T>& a, Variable<T>& b) {
   if (b.numel() > a.numel()) std::swap(a, b);
@@ -115,7 +104,7 @@ Variable<T> scale(Variable<T> x, std::type_identity_t<T> factor) {
     for (int64_t i = lo; i < hi; ++i) y[i] = xv[i] * factor;
   });
   return x.tape().record(kScale, y, {x}, [=](const Tensor<T>& dout) {
-    add_elements(x.accumulator(), y.shape(), [=](int64_t i) { return dout[i] * factor; });
+    add_elements(x.accumulator(), [=](int64_t i) { return dout[i] * factor; });
   });
 }
 

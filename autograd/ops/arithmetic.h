@@ -1,7 +1,7 @@
 #pragma once
 // Sums, differences, products and quotients, element by element. The shapes agree, or one operand (for subtract and
-// divide the second) is spread over the other's matrix view [m, n]: a [1] over everything, an [n] over every row, an
-// [m, 1] over every column. Its gradient is then summed over what it was spread over.
+// divide the second) is broadcast over the other's matrix view [m, n]: a [1] over everything, an [n] over every row, an
+// [m, 1] over every column. Its gradient is then summed over what it was broadcast over.
 
 #include <twotower/autograd/tape.h>
 

@@ -16,9 +16,10 @@ namespace {
 const Op kAttention("multihead_attention"), kAttentionReference("attention_reference"), kNewest("newest_attention");
 
 template <class T>
-void check_sequences(const Op& op, int64_t rows, int64_t dim, Tensor<const int64_t> offsets, int64_t heads) {
+Tensor<const int64_t> checked_sequences(const Op& op, const Variable<T>& x, int64_t dim, Tensor<const int64_t> offsets,
+                                        int64_t heads) {
   check(heads >= 1 && dim % heads == 0, op.name, heads, " heads do not divide the width ", dim);
-  check_offsets(op, offsets, rows);
+  return checked_offsets(op, x.tape(), offsets, x.rows());
 }
 
 }  // namespace
@@ -27,7 +28,8 @@ template <class T>
 Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_in, Variable<T> w_out, Variable<T> b_out,
                                 Tensor<const int64_t> offsets, int64_t heads) {
   const int64_t n = x.rows(), dim = x.cols(), wide = 3 * dim;
-  check_sequences<T>(kAttention, n, dim, offsets, heads);
+  offsets = checked_sequences(kAttention, x, dim, offsets, heads);
+  check(b_in && b_out, kAttention.name, "both projections need their biases");
   check(w_in.shape() == Shape{wide, dim} && b_in.value().numel() == wide, kAttention.name, "the projection ",
         w_in.shape(), " must be [3D, D] with D = ", dim);
   check(w_out.shape() == Shape{dim, dim} && b_out.value().numel() == dim, kAttention.name, "the output projection ",
@@ -48,9 +50,9 @@ Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_i
   return tape.record(kAttention, y, {x, w_in, b_in, w_out, b_out}, [=](const Tensor<T>& dout) {
     // Sums of their own for the parameters' gradients of each chunk of groups: [dW_in | dW_out | db_in |
     // db_out].
-    const int64_t per_chunk = (groups.count + kMaxChunks - 1) / kMaxChunks;
-    const int64_t chunks = groups.count == 0 ? 0 : (groups.count + per_chunk - 1) / per_chunk;
-    const int64_t matrices = (wide + dim) * dim, stride = matrices + wide + dim;
+    const int64_t matrices = (wide + dim) * dim, stride = matrices + wide + dim, most = most_chunks(stride);
+    const int64_t per_chunk = std::max<int64_t>((groups.count + most - 1) / most, 1);
+    const int64_t chunks = (groups.count + per_chunk - 1) / per_chunk;
     const Tensor<T> partial = x.tape().make({chunks, stride});
     const Accumulator<T> dx = x.accumulator();
     parallel_for(0, groups.count, per_chunk, [&](int64_t lo, int64_t hi) {
@@ -87,7 +89,8 @@ template <class T>
 Variable<T> attention_reference(Variable<T> qkv, Tensor<const int64_t> offsets, int64_t heads) {
   const int64_t n = qkv.rows(), dim = qkv.cols() / 3, d = dim / std::max<int64_t>(heads, 1);
   const int64_t sequences = offsets.numel() - 1, stride = 3 * dim;
-  check_sequences<T>(kAttentionReference, n, dim, offsets, heads);
+  check(qkv.cols() % 3 == 0, kAttentionReference.name, "the input has ", qkv.cols(), " columns; it must be [N, 3D]");
+  offsets = checked_sequences(kAttentionReference, qkv, dim, offsets, heads);
   int64_t pairs = 0;
   for (int64_t s = 0; s < sequences; ++s) pairs += (offsets[s + 1] - offsets[s]) * (offsets[s + 1] - offsets[s]);
   Tape<T>& tape = qkv.tape();
@@ -132,7 +135,7 @@ template <class T>
 Variable<T> newest_attention(Variable<T> query, Variable<T> x, Variable<T> w, Variable<T> b,
                              Tensor<const int64_t> offsets, int64_t heads) {
   const int64_t sequences = offsets.numel() - 1, dim = x.cols(), d = dim / std::max<int64_t>(heads, 1);
-  check_sequences<T>(kNewest, x.rows(), dim, offsets, heads);
+  offsets = checked_sequences(kNewest, x, dim, offsets, heads);
   check(query.shape() == Shape{sequences, dim}, kNewest.name, "queries ", query.shape(), " for ", sequences,
         " sequences of width ", dim);
   check(w.shape() == Shape{3 * dim, dim} && b.value().numel() == 3 * dim, kNewest.name, "the projection ", w.shape(),

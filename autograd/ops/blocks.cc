@@ -20,10 +20,10 @@ Variable<T> block_dot(Variable<T> blocks, Variable<T> v) {
     for (int64_t b = 0; b < k; ++b) y.row(i)[b] = dot(uv.row(i) + b * d, vv.row(i), d);
   });
   return tape.record(kBlockDot, y, {blocks, v}, [=](const Tensor<T>& dout) {
-    add_each_row(blocks.accumulator(), m, k * d, [&](int64_t i, T* du) {
+    add_each_row(blocks.accumulator(), [&](int64_t i, T* du) {
       for (int64_t b = 0; b < k; ++b) add_times(du + b * d, vv.row(i), dout.row(i)[b], d);
     });
-    add_each_row(v.accumulator(), m, d, [&](int64_t i, T* dv) {
+    add_each_row(v.accumulator(), [&](int64_t i, T* dv) {
       for (int64_t b = 0; b < k; ++b) add_times(dv, uv.row(i) + b * d, dout.row(i)[b], d);
     });
   });
@@ -41,10 +41,10 @@ Variable<T> block_combine(Variable<T> weights, Variable<T> blocks) {
     for (int64_t b = 0; b < k; ++b) add_times(y.row(i), uv.row(i) + b * d, wv.row(i)[b], d);
   });
   return tape.record(kBlockCombine, y, {weights, blocks}, [=](const Tensor<T>& dout) {
-    add_each_row(weights.accumulator(), m, k, [&](int64_t i, T* dw) {
+    add_each_row(weights.accumulator(), [&](int64_t i, T* dw) {
       for (int64_t b = 0; b < k; ++b) dw[b] += dot(dout.row(i), uv.row(i) + b * d, d);
     });
-    add_each_row(blocks.accumulator(), m, k * d, [&](int64_t i, T* du) {
+    add_each_row(blocks.accumulator(), [&](int64_t i, T* du) {
       for (int64_t b = 0; b < k; ++b) add_times(du + b * d, dout.row(i), wv.row(i)[b], d);
     });
   });

@@ -11,11 +11,11 @@ inline constexpr int64_t kElementGrain = 32768;  // elements; less is not worth 
 // Rows of this width that make a chunk.
 inline int64_t row_grain(int64_t cols) { return kElementGrain / (cols > 0 ? cols : 1) + 1; }
 
-// dx[i] += share(i) for every element i of dx, whose shape is given.
+// dx[i] += share(i) for every element i of dx.
 template <class T, class Share>
-void add_elements(Accumulator<T> dx, const Shape& shape, Share share) {
+void add_elements(Accumulator<T> dx, Share share) {
   if (!dx) return;
-  const int64_t rows = shape.rows(), cols = shape.cols();
+  const int64_t rows = dx.rows(), cols = dx.cols();
   if (rows == 1) {
     T* to = dx.all();
     parallel_for(0, cols, kElementGrain, [&](int64_t lo, int64_t hi) {

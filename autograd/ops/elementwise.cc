@@ -21,7 +21,7 @@ Variable<T> unary(const Op& op, Variable<T> x, F f, DF df) {
       for (int64_t i = lo; i < hi; ++i) y[i] = f(xv[i]);
     });
   return tape.record(op, y, {x}, [=](const Tensor<T>& dout) {
-    add_elements(x.accumulator(), y.shape(), [&](int64_t i) { return dout[i] * df(xv[i], y[i]); });
+    add_elements(x.accumulator(), [&](int64_t i) { return dout[i] * df(xv[i], y[i]); });
   });
 }
 
@@ -106,7 +106,7 @@ Variable<T> dropout(Variable<T> x, double probability, const Philox& random, uin
     }
   });
   return tape.record(kDropout, y, {x}, [=](const Tensor<T>& dout) {
-    add_elements(x.accumulator(), y.shape(), [&](int64_t i) { return dout[i] * factor[i]; });
+    add_elements(x.accumulator(), [&](int64_t i) { return dout[i] * factor[i]; });
   });
 }
 

@@ -17,6 +17,7 @@ Variable<T> embedding(Variable<T> table, Tensor<const int64_t> ids, TableGradien
   for (int64_t i = 0; i < n; ++i)
     check(ids[i] >= -1 && ids[i] < rows, kEmbedding.name, "id ", ids[i], " at position ", i,
           "; the table has rows 0 to ", rows - 1, " (-1 means none)");
+  ids = tape.keep(ids);
   kernels::gather_rows(values.data(), d, ids.data(), n, y.data(), d);
   return tape.record(kEmbedding, y, {table}, [=](const Tensor<T>& dout) {
     Node<T>* node = table.node();

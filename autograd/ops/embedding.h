@@ -11,7 +11,7 @@ namespace tt {
 enum class TableGradient { rows, dense };
 
 // table: [rows, d], ids: [n] -> [n, d]. The id -1 stands for "nothing" and gives a row of zeros. Any other id outside
-// the table throws. The ids must stay where they are until the backward pass is over.
+// the table throws.
 template <class T>
 Variable<T> embedding(Variable<T> table, Tensor<const int64_t> ids, TableGradient gradient = TableGradient::rows);
 

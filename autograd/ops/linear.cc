@@ -1,6 +1,7 @@
 #include <twotower/autograd/ops/linear.h>
 #include <twotower/autograd/ops/linear_blocks.h>
 #include <twotower/tensor/gemm.h>
+#include <twotower/tensor/parallel.h>
 
 #include <optional>
 
@@ -9,9 +10,9 @@ namespace {
 
 const Op kLinear("linear");
 
-int64_t chunk_rows(int64_t m) {
-  const int64_t blocks = (m + kBlockRows - 1) / kBlockRows;
-  return std::max<int64_t>((blocks + kMaxChunks - 1) / kMaxChunks, 1) * kBlockRows;
+int64_t chunk_rows(int64_t m, int64_t weights) {
+  const int64_t blocks = (m + kBlockRows - 1) / kBlockRows, most = most_chunks(weights);
+  return std::max<int64_t>((blocks + most - 1) / most, 1) * kBlockRows;
 }
 
 }  // namespace
@@ -62,7 +63,8 @@ Variable<T> linear(const Variable<T>* x, int count, Variable<T> w, Variable<T> b
 
   // One pass over dout: while a block of its rows is in the cache, it serves the activation, dx, dW and db.
   return tape.record(kLinear, y, inputs, count + 2, [=](const Tensor<T>& dout) {
-    const int64_t chunk = chunk_rows(m), chunks = (m + chunk - 1) / chunk, weights = n * k, stride = weights + n;
+    const int64_t weights = n * k, stride = weights + n;
+    const int64_t chunk = chunk_rows(m, weights), chunks = (m + chunk - 1) / chunk;
     const Accumulator<T> dw = w.accumulator(), db = b.accumulator();
     Accumulator<T> dx[kMaxParts] = {};
     std::optional<ThreadScope> serial;  // where two blocks are slices of one tensor that overlap

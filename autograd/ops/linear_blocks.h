@@ -14,8 +14,12 @@ namespace tt {
 // cache from one use to the next, many enough for a matrix product to run at full speed.
 inline constexpr int64_t kBlockRows = 256;
 
-// Chunks of whole blocks, each with a sum of its own for the weight gradient; they are added up in order.
+// Chunks of whole blocks, each with a sum of its own for the weight gradient; they are added up in order. Of large
+// weights there are fewer, so that the sums together stay below 4 million numbers or one gradient.
 inline constexpr int64_t kMaxChunks = 32;
+inline int64_t most_chunks(int64_t weights) {
+  return std::clamp<int64_t>((int64_t{1} << 22) / std::max<int64_t>(weights, 1), 1, kMaxChunks);
+}
 
 // to += partial[0] + partial[1] + ..., in this order. partial: [count, stride].
 template <class T>

@@ -19,13 +19,14 @@ Variable<T> bce_with_logits(Variable<T> logits, Tensor<const T> targets) {
         " and targets ", targets.shape(), " must have the same, non-zero size");
   Tape<T>& tape = logits.tape();
   const Tensor<T> x = logits.value(), y = tape.make({1});
+  targets = tape.keep(targets);
   const T share = T(1) / static_cast<T>(x.numel());
   T total = 0;
   for (int64_t i = 0; i < x.numel(); ++i)
     total += std::max(x[i], T(0)) - x[i] * targets[i] + std::log1p(std::exp(-std::abs(x[i])));
   y[0] = total * share;
   return tape.record(kBce, y, {logits}, [=](const Tensor<T>& dout) {
-    add_elements(logits.accumulator(), x.shape(), [&](int64_t i) {
+    add_elements(logits.accumulator(), [&](int64_t i) {
       const T p = 1 / (1 + std::exp(-x[i]));
       return dout[0] * share * (p - targets[i]);
     });
@@ -34,6 +35,7 @@ Variable<T> bce_with_logits(Variable<T> logits, Tensor<const T> targets) {
 
 // With s = exp(-|x|) and e the examination:
 //   -log sigmoid(x)         = max(-x, 0) + log(1 + s)
+//   where 1 - e + s is 0 (e = 1 and s too small to be a number), its logarithm is -x and s / (1 - e + s) is 1
 //   -log(1 - e sigmoid(x))  = log(1 + s) - log(1 - e + s) for x > 0, log(1 + s) - log(1 + (1 - e) s)
 //   otherwise
 template <class T>
@@ -44,20 +46,23 @@ Variable<T> examined_bce_with_logits(Variable<T> logits, Tensor<const T> targets
         examination.numel());
   Tape<T>& tape = logits.tape();
   const Tensor<T> x = logits.value(), y = tape.make({1});
+  targets = tape.keep(targets), examination = tape.keep(examination);
   const T share = T(1) / static_cast<T>(m * n);
   T total = 0;
   for (int64_t i = 0; i < m * n; ++i) {
     const T e = examination[i / n], s = std::exp(-std::abs(x[i])), softplus = std::log1p(s);
     const T hit = std::max(-x[i], T(0)) + softplus;
-    const T miss = softplus - (x[i] > 0 ? std::log((1 - e) + s) : std::log1p((1 - e) * s));
+    const T rest = (1 - e) + s;
+    const T miss = softplus - (x[i] <= 0 ? std::log1p((1 - e) * s) : rest > 0 ? std::log(rest) : -x[i]);
     total += targets[i] * hit + (1 - targets[i]) * miss;
   }
   y[0] = total * share;
   return tape.record(kExaminedBce, y, {logits}, [=](const Tensor<T>& dout) {
-    add_elements(logits.accumulator(), x.shape(), [&](int64_t i) {
+    add_elements(logits.accumulator(), [&](int64_t i) {
       const T e = examination[i / n], s = std::exp(-std::abs(x[i]));
       const T not_p = x[i] > 0 ? s / (1 + s) : 1 / (1 + s);  // 1 - sigmoid
-      const T miss = x[i] > 0 ? e * s / ((1 + s) * (1 - e + s)) : e * s / ((1 + s) * (1 + (1 - e) * s));
+      const T rest = x[i] > 0 ? 1 - e + s : 1 + (1 - e) * s;
+      const T miss = e / (1 + s) * (rest > 0 ? s / rest : T(1));
       return dout[0] * share * ((1 - targets[i]) * miss - targets[i] * not_p);
     });
   });
@@ -72,12 +77,13 @@ Variable<T> cross_entropy(Variable<T> scores, Tensor<const int64_t> targets) {
           "; the columns are 0 to ", n - 1);
   Tape<T>& tape = scores.tape();
   const Tensor<T> s = scores.value(), y = tape.make({m}), p = tape.make({m, n});
+  targets = tape.keep(targets);
   for (int64_t i = 0; i < m; ++i) {
     std::copy_n(s.row(i), n, p.row(i));
     y[i] = kernels::softmax(p.row(i), n) - s.row(i)[targets[i]];
   }
   return tape.record(kCrossEntropy, y, {scores}, [=](const Tensor<T>& dout) {
-    add_each_row(scores.accumulator(), m, n, [&](int64_t i, T* ds) {
+    add_each_row(scores.accumulator(), [&](int64_t i, T* ds) {
       add_times(ds, p.row(i), dout[i], n);
       ds[targets[i]] -= dout[i];
     });

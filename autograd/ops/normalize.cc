@@ -21,7 +21,7 @@ Variable<T> l2_normalize(Variable<T> x) {
     for (int64_t j = 0; j < n; ++j) y.row(i)[j] = xv.row(i)[j] * inverse[i];
   });
   return tape.record(kL2Normalize, y, {x}, [=](const Tensor<T>& dout) {  // dx = (dout - y <dout, y>) / |x|
-    add_each_row(x.accumulator(), m, n, [&](int64_t i, T* dx) {
+    add_each_row(x.accumulator(), [&](int64_t i, T* dx) {
       const T *g = dout.row(i), *u = y.row(i), inner = dot(g, u, n);
       for (int64_t j = 0; j < n; ++j) dx[j] += (g[j] - u[j] * inner) * inverse[i];
     });
@@ -31,7 +31,8 @@ Variable<T> l2_normalize(Variable<T> x) {
 template <class T>
 Variable<T> layer_norm(Variable<T> x, Variable<T> gain, Variable<T> bias) {
   const int64_t m = x.rows(), n = x.cols();
-  check(gain.numel() == n && bias.numel() == n, kLayerNorm.name, "gain and bias must have ", n, " elements");
+  check(gain && bias && gain.numel() == n && bias.numel() == n, kLayerNorm.name, "gain and bias must have ", n,
+        " elements");
   Tape<T>& tape = x.tape();
   const Tensor<T> xv = x.value(), y = tape.make(x.shape()), hat = tape.make(x.shape()), inverse = tape.make({m});
   const Tensor<T> g = gain.value(), b = bias.value();
@@ -48,18 +49,15 @@ Variable<T> layer_norm(Variable<T> x, Variable<T> gain, Variable<T> bias) {
     }
   });
   return tape.record(kLayerNorm, y, {x, gain, bias}, [=](const Tensor<T>& dout) {
-    if (const Accumulator<T> dgain = gain.accumulator()) {
-      T* to = dgain.all();
-      for (int64_t i = 0; i < m; ++i)
-        for (int64_t j = 0; j < n; ++j) to[j] += dout.row(i)[j] * hat.row(i)[j];
-    }
-    if (const Accumulator<T> dbias = bias.accumulator()) {
-      T* to = dbias.all();
-      for (int64_t i = 0; i < m; ++i)
-        for (int64_t j = 0; j < n; ++j) to[j] += dout.row(i)[j];
-    }
+    Arena& arena = x.tape().arena();
+    if (const Accumulator<T> dgain = gain.accumulator())
+      sum_rows_into(dgain.all(), n, m, n, arena, [&](int64_t i, T* total) {
+        for (int64_t j = 0; j < n; ++j) total[j] += dout.row(i)[j] * hat.row(i)[j];
+      });
+    if (const Accumulator<T> dbias = bias.accumulator())
+      sum_rows_into(dbias.all(), n, m, n, arena, [&](int64_t i, T* total) { add_times(total, dout.row(i), T(1), n); });
     // with h = dout * gain: dx = (h - mean(h) - hat * mean(h * hat)) / sigma
-    add_each_row(x.accumulator(), m, n, [&](int64_t i, T* dx) {
+    add_each_row(x.accumulator(), [&](int64_t i, T* dx) {
       T mean_h = 0, mean_h_hat = 0;
       for (int64_t j = 0; j < n; ++j) {
         const T h = dout.row(i)[j] * g[j];

@@ -21,4 +21,11 @@ inline void check_offsets(const Op& op, Tensor<const int64_t> offsets, int64_t r
         ", the input has ", rows, " rows");
 }
 
+// A copy of the offsets for the backward pass, once they are checked.
+template <class T>
+Tensor<const int64_t> checked_offsets(const Op& op, Tape<T>& tape, Tensor<const int64_t> offsets, int64_t rows) {
+  check_offsets(op, offsets, rows);
+  return tape.keep(offsets);
+}
+
 }  // namespace tt

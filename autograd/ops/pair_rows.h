@@ -18,6 +18,7 @@ constexpr T kMinusInf = -std::numeric_limits<T>::infinity();
 inline void check_sizes(const Op& op, const Shape& u, const Shape& v) {
   check(u.rank() == 2 && v.rank() == 2 && u[1] == v[1], op.name, "user vectors ", u, " and item vectors ", v,
         " must have the same width");
+  check(u[0] > 0 && v[0] > 0, op.name, u[0], " users and ", v[0], " items; there must be at least one of each");
 }
 
 // The temperature: one positive number.
@@ -65,7 +66,7 @@ template <class T, class Kernel>
 T run_pairs(T tau, ScoreGradients<T>* grads, Kernel&& kernel) {
   if (grads == nullptr) return static_cast<T>(kernel(static_cast<const kernels::InBatchGrads<T>*>(nullptr)));
   double d_inv_tau = 0;
-  const kernels::InBatchGrads<T> out{grads->du.data(), grads->dv.data(), &d_inv_tau};
+  const kernels::InBatchGrads<T> out{grads->du.data(), grads->dv.data(), &d_inv_tau};  // null: nobody asks for it
   const double loss = kernel(&out);
   grads->dtau = static_cast<T>(-d_inv_tau / (static_cast<double>(tau) * static_cast<double>(tau)));
   return static_cast<T>(loss);
@@ -77,16 +78,16 @@ template <class T>
 ScoreGradients<T>* make_gradients(Tape<T>& tape, Variable<T> u, Variable<T> v, Variable<T> tau) {
   if (!tape.recording() || !(u.requires_grad() || v.requires_grad() || tau.requires_grad())) return nullptr;
   auto* g = new (tape.arena().raw(sizeof(ScoreGradients<T>))) ScoreGradients<T>;
-  g->du = tape.make(u.shape());
-  g->dv = tape.make(v.shape());
+  if (u.requires_grad()) g->du = tape.make(u.shape());
+  if (v.requires_grad()) g->dv = tape.make(v.shape());
   return g;
 }
 
 template <class T>
 void push(Variable<T> u, Variable<T> v, Variable<T> tau, const ScoreGradients<T>* g, T upstream) {
-  add_elements(u.accumulator(), u.shape(), [=](int64_t i) { return upstream * g->du[i]; });
-  add_elements(v.accumulator(), v.shape(), [=](int64_t i) { return upstream * g->dv[i]; });
-  add_elements(tau.accumulator(), tau.shape(), [=](int64_t) { return upstream * g->dtau; });
+  add_elements(u.accumulator(), [=](int64_t i) { return upstream * g->du[i]; });
+  add_elements(v.accumulator(), [=](int64_t i) { return upstream * g->dv[i]; });
+  add_elements(tau.accumulator(), [=](int64_t) { return upstream * g->dtau; });
 }
 
 }  // namespace tt::pair_rows

@@ -26,7 +26,7 @@ Variable<T> sum_times(const Op& op, Variable<T> x, T factor) {
   y[0] *= factor;
   return tape.record(op, y, {x}, [=](const Tensor<T>& dout) {
     const T share = dout[0] * factor;
-    add_elements(x.accumulator(), x.shape(), [=](int64_t) { return share; });
+    add_elements(x.accumulator(), [=](int64_t) { return share; });
   });
 }
 
@@ -49,12 +49,10 @@ Variable<T> sum(Variable<T> x, int axis) {
         "; give axis 0 or 1 of a matrix");
   const int64_t m = x.rows(), n = x.cols();
   const Tensor<T> xv = x.value(), y = x.tape().make(axis == 0 ? Shape{n} : Shape{m, 1});
-  if (axis == 0) {  // every chunk has columns of its own
-    parallel_for(0, n, row_grain(m), [&](int64_t lo, int64_t hi) {
-      std::fill(y.data() + lo, y.data() + hi, T(0));
-      for (int64_t i = 0; i < m; ++i)
-        for (int64_t j = lo; j < hi; ++j) y[j] += xv[i * n + j];
-    });
+  if (axis == 0) {
+    y.fill(T(0));
+    sum_rows_into(y.data(), n, m, n, x.tape().arena(),
+                  [&](int64_t i, T* total) { add_times(total, xv.data() + i * n, T(1), n); });
   } else {
     parallel_for(0, m, row_grain(n), [&](int64_t lo, int64_t hi) {
       for (int64_t i = lo; i < hi; ++i) {
@@ -64,7 +62,7 @@ Variable<T> sum(Variable<T> x, int axis) {
     });
   }
   return x.tape().record(kSumAxis, y, {x}, [=](const Tensor<T>& dout) {
-    add_each_row(x.accumulator(), m, n, [&](int64_t i, T* dx) {
+    add_each_row(x.accumulator(), [&](int64_t i, T* dx) {
       for (int64_t j = 0; j < n; ++j) dx[j] += dout[axis == 0 ? j : i];
     });
   });
@@ -101,8 +99,8 @@ Variable<T> row_dot(Variable<T> a, Variable<T> b) {
   const Tensor<T> av = a.value(), bv = b.value(), y = tape.make({m, 1});
   for_each_row(m, d, [&](int64_t i) { y[i] = dot(av.row(i), bv.row(i), d); });
   return tape.record(kRowDot, y, {a, b}, [=](const Tensor<T>& dout) {
-    add_each_row(a.accumulator(), m, d, [&](int64_t i, T* da) { add_times(da, bv.row(i), dout[i], d); });
-    add_each_row(b.accumulator(), m, d, [&](int64_t i, T* db) { add_times(db, av.row(i), dout[i], d); });
+    add_each_row(a.accumulator(), [&](int64_t i, T* da) { add_times(da, bv.row(i), dout[i], d); });
+    add_each_row(b.accumulator(), [&](int64_t i, T* db) { add_times(db, av.row(i), dout[i], d); });
   });
 }
 

@@ -18,15 +18,15 @@ void check_candidates(const Op& op, const Candidates<T>& c, int64_t rows, int64_
   const Positives& p = c.positives;
   if (p.offsets.numel() == 0) {
     check(c.target.numel() == 0 || c.target.numel() == rows, op.name, c.target.numel(), " targets for ", rows, " rows");
-    check(c.target || columns >= rows, op.name, columns, " item columns for ", rows, " users");
+    check(c.target.numel() > 0 || columns >= rows, op.name, columns, " item columns for ", rows, " users");
     for (int64_t i = 0; i < c.target.numel(); ++i)
       check(c.target[i] >= 0 && c.target[i] < columns, op.name, "target ", c.target[i], " in row ", i,
             "; the columns are 0 to ", columns - 1);
     return;
   }
   check_lists(op, "positives", p.offsets, p.columns, rows, columns);
-  check(!c.target && c.exclude.offsets.numel() == 0 && c.hard_negatives == 0 && !c.positive_uncorrected, op.name,
-        "rows with several positives take no targets, exclusions, hard negatives or uncorrected positives");
+  check(c.target.numel() == 0 && c.exclude.offsets.numel() == 0 && c.hard_negatives == 0 && !c.positive_uncorrected,
+        op.name, "rows with several positives take no targets, exclusions, hard negatives or uncorrected positives");
   for (int64_t i = 0; i < rows; ++i)
     check(p.offsets[i] < p.offsets[i + 1], op.name, "row ", i, " has no positive column");
 }
@@ -34,10 +34,10 @@ void check_candidates(const Op& op, const Candidates<T>& c, int64_t rows, int64_
 // dots -> s, in place.
 template <class T>
 void to_scores(T* dots, int64_t row, int64_t m, T inv_tau, const Candidates<T>& c) {
-  const int64_t target = c.target ? c.target[row] : row;
-  const bool corrected = c.log_q && !c.positive_uncorrected;
+  const int64_t target = c.target.numel() > 0 ? c.target[row] : row;
+  const bool log_q = c.log_q.numel() > 0, corrected = log_q && !c.positive_uncorrected;
   const T own = dots[target] * inv_tau - (corrected ? c.log_q[target] : T(0));
-  for (int64_t j = 0; j < m; ++j) dots[j] = dots[j] * inv_tau - (c.log_q ? c.log_q[j] : T(0));
+  for (int64_t j = 0; j < m; ++j) dots[j] = dots[j] * inv_tau - (log_q ? c.log_q[j] : T(0));
   kernels::exclude(kernel_exclusions(c.exclude), row, dots);
   dots[target] = kMinusInf<T>;  // out of the way of the selection
   if (c.hard_negatives > 0) kernels::keep_highest(dots, m, c.hard_negatives);
@@ -49,12 +49,13 @@ T softmax_loss(Tensor<T> u, Tensor<T> v, T tau, Tensor<T> weight, const Candidat
                ScoreGradients<T>* grads, Arena& arena) {
   kernels::InBatchSoftmax<T> in;
   in.b = u.rows(), in.m = v.rows(), in.d = u.cols(), in.u = u.data(), in.v = v.data(), in.inv_tau = 1 / tau;
-  if (c.log_q) {
+  if (c.log_q.numel() > 0) {
     const Tensor<T> bias = make_tensor<T>(arena, {in.m});
     for (int64_t j = 0; j < in.m; ++j) bias[j] = -c.log_q[j];
     in.col_bias = bias.data();
   }
-  in.positive_uncorrected = c.positive_uncorrected, in.target = c.target.data(), in.hard_k = c.hard_negatives;
+  in.positive_uncorrected = c.positive_uncorrected, in.target = c.target.numel() > 0 ? c.target.data() : nullptr,
+  in.hard_k = c.hard_negatives;
   in.exclude = kernel_exclusions(c.exclude);
   if (c.positives.offsets.numel()) {
     const Positives& p = c.positives;
@@ -72,7 +73,6 @@ Variable<T> in_batch_softmax(Variable<T> u, Variable<T> v, Variable<T> tau, Vari
   check_sizes(kInBatch, u.shape(), v.shape());
   const int64_t b = u.rows();
   check(weight.value().numel() == b, kInBatch.name, weight.value().numel(), " weights for ", b, " rows");
-  check(b > 0, kInBatch.name, "the batch is empty");
   check_candidates(kInBatch, candidates, b, v.rows());
   check_temperature(kInBatch, tau);
   Tape<T>& tape = u.tape();
@@ -81,7 +81,7 @@ Variable<T> in_batch_softmax(Variable<T> u, Variable<T> v, Variable<T> tau, Vari
   y[0] = softmax_loss(u.value(), v.value(), tau.item(), weight.value(), candidates, ce, grads, tape.arena());
   return tape.record(kInBatch, y, {u, v, tau, weight}, [=](const Tensor<T>& dout) {
     if (grads) push(u, v, tau, grads, dout[0]);
-    add_elements(weight.accumulator(), weight.shape(), [=](int64_t i) { return dout[0] * ce[i] / static_cast<T>(b); });
+    add_elements(weight.accumulator(), [=](int64_t i) { return dout[0] * ce[i] / static_cast<T>(b); });
   });
 }
 
@@ -102,8 +102,8 @@ Variable<T> candidate_scores(Variable<T> dots, Variable<T> tau, const Candidates
     T dtau = 0;
     for (int64_t i = 0; i < dout.numel(); ++i)
       if (passes(i)) dtau -= dout[i] * raw[i] / (t * t);
-    add_elements(dots.accumulator(), dots.shape(), [&](int64_t i) { return passes(i) ? dout[i] / t : T(0); });
-    add_elements(tau.accumulator(), tau.shape(), [=](int64_t) { return dtau; });
+    add_elements(dots.accumulator(), [&](int64_t i) { return passes(i) ? dout[i] / t : T(0); });
+    add_elements(tau.accumulator(), [=](int64_t) { return dtau; });
   });
 }
 

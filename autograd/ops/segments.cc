@@ -15,7 +15,7 @@ constexpr int64_t kSequences = 16;  // a chunk
 
 template <class T>
 Variable<T> segment_mean(Variable<T> x, Tensor<const int64_t> offsets) {
-  check_offsets(kSegmentMean, offsets, x.rows());
+  offsets = checked_offsets(kSegmentMean, x.tape(), offsets, x.rows());
   Tape<T>& tape = x.tape();
   const int64_t segments = offsets.numel() - 1, d = x.cols();
   const Tensor<T> xv = x.value(), y = tape.make({segments, d});
@@ -43,7 +43,7 @@ Variable<T> segment_mean(Variable<T> x, Tensor<const int64_t> offsets) {
 
 template <class T>
 Variable<T> segment_first(Variable<T> x, Tensor<const int64_t> offsets) {
-  check_offsets(kSegmentFirst, offsets, x.rows());
+  offsets = checked_offsets(kSegmentFirst, x.tape(), offsets, x.rows());
   Tape<T>& tape = x.tape();
   const int64_t segments = offsets.numel() - 1, d = x.cols();
   const Tensor<T> y = tape.make({segments, d});
@@ -67,12 +67,13 @@ Variable<T> zero_if_empty(Variable<T> x, Tensor<const int64_t> offsets) {
   check(x.rows() == sequences, kZeroIfEmpty.name, x.rows(), " rows for ", sequences, " sequences");
   Tape<T>& tape = x.tape();
   const Tensor<T> y = tape.make(x.shape());
+  offsets = tape.keep(offsets);
   const auto empty = [=](int64_t s) { return offsets[s] == offsets[s + 1]; };
   std::copy(x.value().begin(), x.value().end(), y.data());
   for (int64_t s = 0; s < sequences; ++s)
     if (empty(s)) std::fill_n(y.data() + s * d, d, T(0));
   return tape.record(kZeroIfEmpty, y, {x}, [=](const Tensor<T>& dout) {
-    add_each_row(x.accumulator(), sequences, d, [&](int64_t s, T* dx) {
+    add_each_row(x.accumulator(), [&](int64_t s, T* dx) {
       if (!empty(s)) add_times(dx, dout.data() + s * d, T(1), d);
     });
   });

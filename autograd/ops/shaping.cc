@@ -27,7 +27,7 @@ Variable<T> transpose(Variable<T> x) {
       for (int64_t i = 0; i < m; ++i) y[j * m + i] = xv[i * n + j];
   });
   return x.tape().record(kTranspose, y, {x}, [=](const Tensor<T>& dout) {
-    add_each_row(x.accumulator(), m, n, [&](int64_t i, T* dx) {
+    add_each_row(x.accumulator(), [&](int64_t i, T* dx) {
       for (int64_t j = 0; j < n; ++j) dx[j] += dout[j * m + i];
     });
   });
@@ -69,8 +69,8 @@ Variable<T> concat_rows(Variable<T> a, Variable<T> b) {
   std::copy(a.value().begin(), a.value().end(), y.data());
   std::copy(b.value().begin(), b.value().end(), y.data() + split);
   return tape.record(kConcatRows, y, {a, b}, [=](const Tensor<T>& dout) {
-    add_elements(a.accumulator(), a.shape(), [=](int64_t i) { return dout[i]; });
-    add_elements(b.accumulator(), b.shape(), [=](int64_t i) { return dout[split + i]; });
+    add_elements(a.accumulator(), [=](int64_t i) { return dout[i]; });
+    add_elements(b.accumulator(), [=](int64_t i) { return dout[split + i]; });
   });
 }
 
@@ -101,7 +101,7 @@ Variable<T> concat_columns(std::initializer_list<Variable<T>> x) {
     int64_t column = 0;
     for (int p = 0; p < parts.count; ++p) {
       const int64_t width = parts.x[p].cols();
-      add_each_row(parts.x[p].accumulator(), m, width,
+      add_each_row(parts.x[p].accumulator(),
                    [&](int64_t i, T* dx) { add_times(dx, dout.row(i) + column, T(1), width); });
       column += width;
     }

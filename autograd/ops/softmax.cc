@@ -23,7 +23,7 @@ Variable<T> softmax_rows(Variable<T> x) {
     kernels::softmax(y.row(i), n);
   });
   return tape.record(kSoftmax, y, {x}, [=](const Tensor<T>& dout) {  // dx = y * (dout - <dout, y>)
-    add_each_row(x.accumulator(), m, n, [&](int64_t i, T* dx) {
+    add_each_row(x.accumulator(), [&](int64_t i, T* dx) {
       const T *g = dout.row(i), *p = y.row(i), inner = dot(g, p, n);
       for (int64_t j = 0; j < n; ++j) dx[j] += p[j] * (g[j] - inner);
     });
@@ -43,7 +43,7 @@ Variable<T> log_softmax_rows(Variable<T> x) {
     for (int64_t j = 0; j < n; ++j) to[j] = from[j] - log_sum;
   });
   return tape.record(kLogSoftmax, y, {x}, [=](const Tensor<T>& dout) {  // dx = dout - softmax(x) * sum(dout)
-    add_each_row(x.accumulator(), m, n, [&](int64_t i, T* dx) {
+    add_each_row(x.accumulator(), [&](int64_t i, T* dx) {
       const T* g = dout.row(i);
       T total = 0;
       for (int64_t j = 0; j < n; ++j) total += g[j];

@@ -35,7 +35,7 @@ Variable<T> huber(Variable<T> x, Tensor<const T> target, T delta) {
   // The gradient, later: dout is dL/dy, and its share is added to x's gradient. The function keeps copies of views and
   // numbers ([=]), and only those that it reads.
   return tape.record(kHuber, y, {x}, [=](const Tensor<T>& dout) {
-    add_elements(x.accumulator(), xv.shape(),
+    add_elements(x.accumulator(),
                  [&](int64_t i) { return dout[i] * std::max(-delta, std::min(xv[i] - target[i], delta)); });
   });
 }

@@ -38,12 +38,14 @@ StepLosses TrainingStep::run(const Batch<float>& batch, double learning_rate, bo
         model_.alignment()->expected_value(tape_, loss.u.value(), loss.v.value(), model_.temperature()));
   const Gradients<float> gradients = tape_.backward(loss.total);
   if (queue_) queue_->give(loss.v.value());
-  if (average_) average_->before_step(optimizer_->steps(), gradients);
   double scale = 1;
   if (clip_norm_ > 0) {
     const double norm = gradients.norm();
+    check(std::isfinite(norm), "train", "the gradient of step ", optimizer_->steps() + 1, " is ", norm,
+          " long although its loss is finite; lower learning_rate");
     if (norm > clip_norm_) scale = clip_norm_ / norm;
   }
+  if (average_) average_->before_step(optimizer_->steps(), gradients);
   optimizer_->set_learning_rate(learning_rate);
   optimizer_->step(model_.parameters().all(), gradients, scale);
   return losses;

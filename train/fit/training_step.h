@@ -23,7 +23,8 @@ class TrainingStep {
   // queue: the loader's, whose items get their vectors from here; null: batches have none, or bring the vectors along.
   TrainingStep(TwoTower<float>& model, const TrainConfig& config, NegativeQueue* queue = nullptr);
 
-  // Throws Error if the loss is not finite; the parameters are then still those of before the step.
+  // Throws Error if the loss is not finite, or with clip_norm the gradient; the parameters are then still those of
+  // before the step. Without clip_norm gradients are not looked at.
   StepLosses run(const Batch<float>& batch, double learning_rate, bool alignment_on = true);
 
   // mean_i sum_j pi_ij value_ij on the last batch that was watched: what the alignment's proxy ranker thinks of the

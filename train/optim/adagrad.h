@@ -1,6 +1,7 @@
 #pragma once
 // Adagrad (Duchi et al. 2011), with PyTorch's formula:   s += g^2     x -= rate * g / (sqrt(s) + epsilon)
 
+#include <twotower/tensor/error.h>
 #include <twotower/train/optim/optimizer.h>
 
 namespace tt {
@@ -14,7 +15,9 @@ template <class T>
 class Adagrad : public Optimizer<T> {
  public:
   explicit Adagrad(const AdagradOptions& options = {})
-      : Optimizer<T>(options.learning_rate, {"square_sum"}), options_(options) {}
+      : Optimizer<T>(options.learning_rate, {"square_sum"}), options_(options) {
+    check(options_.epsilon > 0, "adagrad", "epsilon = ", options_.epsilon, "; it must be above 0");
+  }
 
  private:
   using Update = typename Optimizer<T>::Update;

@@ -9,16 +9,23 @@ template <class T>
 Optimizer<T>::Optimizer(double learning_rate, std::vector<std::string> state_names)
     : learning_rate_(learning_rate), state_names_(std::move(state_names)) {}
 
-// A parameter's number is where its state stands, unless parameters of several sets are trained together.
+// A parameter's state stands at its number, unless parameters of several sets are trained together.
 template <class T>
 auto Optimizer<T>::state_of(const Parameter<T>& parameter) -> State& {
   const auto number = static_cast<std::size_t>(parameter.number);
-  if (number < states_.size() && states_[number].parameter == &parameter) return states_[number];
-  for (State& s : states_)
-    if (s.parameter == &parameter) return s;
-  states_.push_back({});
-  states_.back().parameter = &parameter;
-  return states_.back();
+  if (number >= states_.size()) states_.resize(number + 1);
+  State* state = &states_[number];
+  if (state->parameter != nullptr && state->parameter != &parameter) {
+    state = nullptr;
+    for (State& s : states_)
+      if (s.parameter == &parameter) state = &s;
+    if (state == nullptr) state = &states_.emplace_back();
+  }
+  if (state->parameter == nullptr) state->parameter = &parameter, state->numel = parameter.value.numel();
+  check(state->numel == parameter.value.numel(), "optimizer", "the parameter \"", parameter.name, "\" has ",
+        parameter.value.numel(), " elements, its state ", state->numel,
+        "; an optimizer serves the parameters that it began with");
+  return *state;
 }
 
 template <class T>
@@ -59,13 +66,14 @@ void Optimizer<T>::add_state(SafetensorsWriter& writer, const std::vector<Parame
 
 template <class T>
 void Optimizer<T>::load_state(const SafetensorsFile& file, const std::vector<Parameter<T>*>& parameters) {
+  for (const Parameter<T>* p : parameters)  // all of it is there before any of it is taken
+    for (const std::string& name : state_names_) (void)file.data<T>(p->name + "." + name, {p->value.numel()});
   steps_ = *file.data<int64_t>("step", {1});
   for (const Parameter<T>* p : parameters) {
     State& state = state_of(*p);
     make_tensors(state);
-    const int64_t n = p->value.numel();
     for (std::size_t i = 0; i < state_names_.size(); ++i)
-      std::copy_n(file.data<T>(p->name + "." + state_names_[i], {n}), n, state.tensors[i]);
+      std::copy_n(file.data<T>(p->name + "." + state_names_[i]), p->value.numel(), state.tensors[i]);
   }
 }
 

@@ -59,6 +59,7 @@ class Optimizer {
  private:
   struct State {
     const Parameter<T>* parameter = nullptr;
+    int64_t numel = 0;
     T* tensors[kMostStates] = {};  // null until they are needed
     double rate_scale = 1;
   };

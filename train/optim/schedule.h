@@ -1,6 +1,6 @@
 #pragma once
 // The learning rate of a step: a linear rise over the warm-up steps, then constant, linear or cosine (Loshchilov &
-// Hutter 2017) decay to zero at the last step.
+// Hutter 2017) decay that would reach zero one step after the last.
 
 #include <algorithm>
 #include <cmath>

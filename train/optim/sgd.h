@@ -1,6 +1,7 @@
 #pragma once
 // Stochastic gradient descent, with momentum as PyTorch has it:   m = momentum * m + g     x -= rate * m
 
+#include <twotower/tensor/error.h>
 #include <twotower/train/optim/optimizer.h>
 
 namespace tt {
@@ -16,7 +17,10 @@ class Sgd : public Optimizer<T> {
   explicit Sgd(const SgdOptions& options = {})
       : Optimizer<T>(options.learning_rate,
                      options.momentum > 0 ? std::vector<std::string>{"momentum"} : std::vector<std::string>{}),
-        options_(options) {}
+        options_(options) {
+    check(options_.momentum >= 0 && options_.momentum < 1, "sgd", "momentum = ", options_.momentum,
+          "; it must be in [0, 1)");
+  }
 
  private:
   using Update = typename Optimizer<T>::Update;

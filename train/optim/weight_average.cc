@@ -1,3 +1,4 @@
+#include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/optim/weight_average.h>
 
@@ -7,6 +8,7 @@
 namespace tt {
 
 WeightAverage::WeightAverage(const std::vector<Parameter<float>*>& parameters, double decay) : decay_(decay) {
+  check(decay > 0 && decay < 1, "weight average", "decay = ", decay, "; it must be in (0, 1)");
   for (Parameter<float>* p : parameters) {
     const int64_t n = p->value.numel(), units = std::max<int64_t>(p->value.rows(), 1);
     states_.push_back(
@@ -38,11 +40,14 @@ void WeightAverage::before_step(int64_t done, const Gradients<float>& gradients)
 }
 
 void WeightAverage::apply(int64_t done) {
+  check(done >= 1 && !applied_, "weight average", "apply() after ", done, " steps", applied_ ? ", twice" : "",
+        "; call it after at least one step, and restore() before the next time");
+  applied_ = true;
   const auto scale = static_cast<float>(1 / (1 - std::pow(decay_, static_cast<double>(done))));
   for (const State& s : states_) {
     float* w = s.parameter->value.data();
     std::copy_n(w, s.units * s.width, s.kept);
-    parallel_for(0, s.units, std::max<int64_t>(1, 32768 / s.width), [&](int64_t lo, int64_t hi) {
+    parallel_for(0, s.units, std::max<int64_t>(1, 32768 / std::max<int64_t>(s.width, 1)), [&](int64_t lo, int64_t hi) {
       for (int64_t u = lo; u < hi; ++u) count(s, u, done);
       for (int64_t i = lo * s.width; i < hi * s.width; ++i) w[i] = scale * s.sum[i];
     });
@@ -50,6 +55,8 @@ void WeightAverage::apply(int64_t done) {
 }
 
 void WeightAverage::restore() {
+  check(applied_, "weight average", "restore() without apply()");
+  applied_ = false;
   for (const State& s : states_) std::copy_n(s.kept, s.units * s.width, s.parameter->value.data());
 }
 

@@ -45,12 +45,13 @@ class WeightAverage {
   void count(const State& state, int64_t unit, int64_t done) const;
 
   double decay_;
+  bool applied_ = false;
   Pool pool_;
   std::vector<State> states_;
 };
 
 // Averages while it lives; does nothing for a null average.
-class AveragedWeights {
+class [[nodiscard]] AveragedWeights {
  public:
   AveragedWeights(WeightAverage* average, int64_t done) : average_(average) {
     if (average_) average_->apply(done);
