@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
 #include <twotower/tensor/text.h>
 
+#include <utility>
+
 using namespace tt;
 
 TEST_CASE("trim takes blanks and line ends off both sides and nothing else") {
@@ -18,10 +20,11 @@ TEST_CASE("pieces are trimmed, and what is empty is left out") {
 
 TEST_CASE("a number is the whole text and finite") {
   double value = 0;
-  for (const auto& [text, expected] : {std::pair<const char*, double>{" 12 ", 12}, {"+1.5", 1.5}, {"-3e-4", -3e-4}}) {
-    CAPTURE(text);
-    REQUIRE(parse_number(text, value));
-    CHECK(value == expected);
+  using Case = std::pair<const char*, double>;
+  for (const Case& c : {Case{" 12 ", 12}, Case{"+1.5", 1.5}, Case{"-3e-4", -3e-4}}) {
+    CAPTURE(c.first);
+    REQUIRE(parse_number(c.first, value));
+    CHECK(value == c.second);
   }
   for (const char* text :
        {"", " ", "1x", "1 2", "x", "+", "+-1", "++1", "0x10", "1,5", "nan", "inf", "-inf", "1e999"}) {
