@@ -199,7 +199,7 @@ void rows(const Bench& b) {
   float *out = x.floats(n * dim), *values = x.floats(n * dim);
   std::vector<double> work(row_groups_workspace(n) / 8 + 1);
   const double row = 4.0 * static_cast<double>(n * dim);
-  const RowPart part{ids, out, n, dim};
+  const RowPart<float> part{ids, out, n, dim};
   b.run("rows gather 51200x64 of 1M", 0, 2 * row, [&] { gather_rows(table, dim, ids, n, out, dim); });
   b.run("rows group 51200 ids", 0, 4.0 * 16 * n, [&] { group_rows(&part, 1, work.data()); });
   const RowGroups groups = group_rows(&part, 1, work.data());
