@@ -185,7 +185,7 @@ void attentions(const Bench& b) {
   b.run("attention_last forward 1024x50x64 h4", 2 * one, row,
         [&] { attention_last_forward(qk, dout, offsets.data(), n, d, heads, pooled); });
   b.run("attention_last backward 1024x50x64 h4", 6 * one, 2 * row,
-        [&] { attention_last_backward(qk, dout, offsets.data(), n, d, heads, pooled, dqk, out, false); });
+        [&] { attention_last_backward(qk, dout, offsets.data(), n, d, heads, pooled, dqk, out); });
 }
 
 void rows(const Bench& b) {
