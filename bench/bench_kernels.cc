@@ -185,7 +185,7 @@ void attentions(const Bench& b) {
   b.run("attention_last forward 1024x50x64 h4", 2 * one, row,
         [&] { attention_last_forward(qk, dout, offsets.data(), n, d, heads, pooled); });
   b.run("attention_last backward 1024x50x64 h4", 6 * one, 2 * row,
-        [&] { attention_last_backward(qk, dout, offsets.data(), n, d, heads, pooled, dqk, out, false); });
+        [&] { attention_last_backward(qk, dout, offsets.data(), n, d, heads, pooled, dqk, out); });
 }
 
 void rows(const Bench& b) {
@@ -199,7 +199,7 @@ void rows(const Bench& b) {
   float *out = x.floats(n * dim), *values = x.floats(n * dim);
   std::vector<double> work(row_groups_workspace(n) / 8 + 1);
   const double row = 4.0 * static_cast<double>(n * dim);
-  const RowPart part{ids, out, n, dim};
+  const RowPart<float> part{ids, out, n, dim};
   b.run("rows gather 51200x64 of 1M", 0, 2 * row, [&] { gather_rows(table, dim, ids, n, out, dim); });
   b.run("rows group 51200 ids", 0, 4.0 * 16 * n, [&] { group_rows(&part, 1, work.data()); });
   const RowGroups groups = group_rows(&part, 1, work.data());

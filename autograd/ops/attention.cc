@@ -170,8 +170,7 @@ Variable<T> newest_attention(Variable<T> query, Variable<T> x, Variable<T> w, Va
               dpooled.data() + h * dim, wide);
     const Accumulator<T> dx = x.accumulator(), dq = query.accumulator(), dw = w.accumulator(), db = b.accumulator();
     kernels::attention_last_backward(qk.data(), xv.data(), offsets.data(), sequences, dim, heads, dpooled.data(),
-                                     dqk.data(), dx ? dx.all() : t.make(x.shape()).data(),
-                                     /*accumulate_dx=*/static_cast<bool>(dx));
+                                     dqk.data(), dx ? dx.all() : nullptr);
     T *dquery = dq ? dq.all() : nullptr, *dweight = dw ? dw.all() : nullptr;
     for (int64_t h = 0; h < heads; ++h) {
       const int64_t block = h * d * dim;

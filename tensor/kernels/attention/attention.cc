@@ -68,14 +68,15 @@ void attention_last_forward(const T* qk, const T* x, const int64_t* offsets, int
 
 template <class T>
 void attention_last_backward(const T* qk, const T* x, const int64_t* offsets, int64_t sequences, int64_t dim,
-                             int64_t heads, const T* dpooled, T* dqk, T* dx, bool accumulate_dx) {
+                             int64_t heads, const T* dpooled, T* dqk, T* dx) {
   assert(heads > 0 && dim % heads == 0);
   const auto f = attention_body<T>().last_backward;
-  each_sequence<T>(
-      offsets, sequences, dim, false, last_work<T>, heads, [=](int64_t s, int64_t row, int64_t length, T* work) {
-        const int64_t at = s * heads * dim;
-        f(qk + at, x + row * dim, length, dim, heads, dpooled + at, dqk + at, dx + row * dim, accumulate_dx, work);
-      });
+  each_sequence<T>(offsets, sequences, dim, false, last_work<T>, heads,
+                   [=](int64_t s, int64_t row, int64_t length, T* work) {
+                     const int64_t at = s * heads * dim;
+                     f(qk + at, x + row * dim, length, dim, heads, dpooled + at, dqk + at,
+                       dx == nullptr ? nullptr : dx + row * dim, work);
+                   });
 }
 
 #define TT_INSTANTIATE(T)                                                                                             \
@@ -84,7 +85,7 @@ void attention_last_backward(const T* qk, const T* x, const int64_t* offsets, in
                                    T*);                                                                               \
   template void attention_last_forward(const T*, const T*, const int64_t*, int64_t, int64_t, int64_t, T*);            \
   template void attention_last_backward(const T*, const T*, const int64_t*, int64_t, int64_t, int64_t, const T*, T*,  \
-                                        T*, bool);
+                                        T*);
 TT_INSTANTIATE(float)
 TT_INSTANTIATE(double)
 #undef TT_INSTANTIATE

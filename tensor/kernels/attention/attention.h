@@ -27,9 +27,9 @@ template <class T>
 void attention_last_forward(const T* qk, const T* x, const int64_t* offsets, int64_t sequences, int64_t dim,
                             int64_t heads, T* pooled);
 
-// dpooled: [sequences, heads, dim] -> dqk (written) and dx: [N, dim] (written, or added to if accumulate_dx).
+// dpooled: [sequences, heads, dim] -> dqk (written) and dx: [N, dim] (added to; null: not made).
 template <class T>
 void attention_last_backward(const T* qk, const T* x, const int64_t* offsets, int64_t sequences, int64_t dim,
-                             int64_t heads, const T* dpooled, T* dqk, T* dx, bool accumulate_dx);
+                             int64_t heads, const T* dpooled, T* dqk, T* dx);
 
 }  // namespace tt::kernels

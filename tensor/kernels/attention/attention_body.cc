@@ -215,7 +215,7 @@ void last_forward(const T* qk, const T* x, int64_t length, int64_t dim, int64_t 
 
 template <class T>
 void last_backward(const T* qk, const T* x, int64_t length, int64_t dim, int64_t heads, const T* dpooled, T* dqk, T* dx,
-                   bool accumulate_dx, T* work) {
+                   T* work) {
   if (length == 0) return zero(dqk, heads * dim);
   const int64_t width = round_to_half(heads);
   T *queries = work, *dps = queries + width * dim;
@@ -234,7 +234,8 @@ void last_backward(const T* qk, const T* x, int64_t length, int64_t dim, int64_t
     softmax_backward(p + j, ds + j, length, sizeof(V) / sizeof(T), width, top, inverse, inverse_sqrt<T>(dim / heads));
   });
   product_transposed(heads, dim, length, ds, width, x, dim, dqk, dim);
-  product(length, dim, heads, p, width, dpooled, dim, dx, dim, accumulate_dx);
+  if (dx == nullptr) return;
+  product(length, dim, heads, p, width, dpooled, dim, dx, dim, true);
   product(length, dim, heads, ds, width, qk, dim, dx, dim, true);
 }
 

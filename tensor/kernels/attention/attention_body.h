@@ -19,7 +19,7 @@ struct AttentionTable {
                    const T* dout, T* dqkv, T* work);
   void (*last_forward)(const T* qk, const T* x, int64_t length, int64_t dim, int64_t heads, T* pooled, T* work);
   void (*last_backward)(const T* qk, const T* x, int64_t length, int64_t dim, int64_t heads, const T* dpooled, T* dqk,
-                        T* dx, bool accumulate_dx, T* work);
+                        T* dx, T* work);
 };
 TT_KERNEL_TABLES(AttentionTable, attention)
 

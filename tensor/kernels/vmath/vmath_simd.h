@@ -12,8 +12,11 @@ namespace tt::kernels::TT_ISA {
 // times as long.
 TT_INLINE vf exp(vf x) {
   const vi tiny = x < -87.33654f;
-  x = min(broadcast(89.0f), max(broadcast(-88.0f), x));  // in this order of arguments NaN passes both
-  const vf magic = broadcast(12582912.0f);               // 1.5 * 2^23: adding it rounds to an integer
+  x = min(broadcast(89.0f), x);  // in this order of arguments NaN passes
+#if TT_ISA_LEVEL != 2
+  x = max(broadcast(-88.0f), x);  // n must fit its bits below
+#endif
+  const vf magic = broadcast(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
   const vf t = fma(x, broadcast(1.44269504f), magic);
   const vf n = t - magic;
   vf r = fma(n, broadcast(-0.693359375f), x);
