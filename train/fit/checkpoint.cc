@@ -17,13 +17,12 @@ void load_model(const std::string& path, TwoTower<float>& model) {
   read_parameters(file, model.parameters());
   bool anchored = false;
   for (const std::string& name : file.names()) anchored |= name.starts_with("anchor.");
-  if (anchored) {
-    model.set_anchor();
-    read_parameters(file, *model.anchor_parameters());
-  }
+  if (anchored) model.set_anchor();  // nothing for a model that stays near none: the names are then left over
+  ParameterSet<float>* anchor = anchored ? model.anchor_parameters() : nullptr;
+  if (anchor) read_parameters(file, *anchor);
   for (const std::string& name : file.names())
-    check(model.parameters().find(name) || (anchored && model.anchor_parameters()->find(name)), "checkpoint " + path,
-          "parameter \"", name, "\" is not one of the model's; the file belongs to another model config");
+    check(model.parameters().find(name) || (anchor && anchor->find(name)), "checkpoint " + path, "parameter \"", name,
+          "\" is not one of the model's; the file belongs to another model config");
 }
 
 }  // namespace tt

@@ -25,6 +25,8 @@ StepBatch::StepBatch(const std::string& path, const ModelConfig& config) : file_
         "the model learns from \"ranker_scores\", which the file does not hold");
   if (file_.has("log_q") && config.log_q != "none") {
     batch_.candidates.log_q = {file_.data<float>("log_q", {b}), {b}};
+    for (const float log_q : batch_.candidates.log_q)
+      check(std::isfinite(log_q), "step " + path, "log_q holds ", log_q, "; values must be finite");
     batch_.candidates.positive_uncorrected = !config.log_q_correct_positive;
   }
   batch_.candidates.hard_negatives = config.hard_negatives;

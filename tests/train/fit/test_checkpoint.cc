@@ -82,6 +82,24 @@ TEST_CASE("checkpoint: a frozen anchor comes back with it, its temperature too")
   CHECK(loss(loaded) == loss(saved));
 }
 
+TEST_CASE("checkpoint: a frozen anchor is no parameter of a model that stays near none") {
+  ModelConfig config = testing::rung_config("reward");
+  config.alignment = "dpo";
+  const TempFolder folder;
+  const std::string path = folder.path() + "/model.safetensors";
+  TwoTower<float> saved(config);
+  saved.set_anchor();
+  save_model(path, saved);
+  config.alignment = "kl";
+  TwoTower<float> other(config);
+  other.set_anchor();
+  CHECK(!other.has_anchor());
+  CHECK(error_of([&] { load_model(path, other); }, path) ==
+        "[checkpoint FILE] parameter \"anchor.item_id_embedding_arch.weight\" is not one of the model's; the file "
+        "belongs "
+        "to another model config");
+}
+
 TEST_CASE("checkpoint: what is missing, left over or of another shape is named") {
   const ModelConfig base = testing::rung_config("base");
   CHECK(load_error([](const std::string&) {}) ==
