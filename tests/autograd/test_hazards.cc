@@ -206,7 +206,7 @@ TEST_CASE("hazard: variables of another tape are refused") {
   CHECK_THROWS_WITH_AS(x + y, "[add] input 1 belongs to another tape", Error);
   CHECK_THROWS_WITH_AS(linear({x}, y, {}), "[linear] input 0 belongs to another tape", Error);
   const Variable<double> loss = sum(x);
-  CHECK_THROWS_WITH_AS(b.backward(loss), "[backward] the output belongs to another tape", Error);
+  CHECK_THROWS_WITH_AS(b.backward(loss), "[backward] the output is not one of this tape", Error);
   CHECK_THROWS_WITH_AS(a.backward(loss).of(y), "[gradients] the variable belongs to another tape", Error);
 }
 
@@ -278,8 +278,6 @@ TEST_CASE("hazard: NaN passes relu, alone and fused, on every instruction set an
     const Tensor<float> x = normals<float>(pool, {m, k}, 1), w = normals<float>(pool, {n, k}, 2),
                         b = normals<float>(pool, {n}, 3);
     for (int64_t i = 0; i < m; i += 3) x.row(i)[k - 1] = std::nanf("");
-    std::vector<GemmBackend> backends = {GemmBackend::own};
-    if (*onednn_version()) backends.push_back(GemmBackend::onednn);
     for (const kernels::Isa isa : kernels::supported_isas())
       for (const GemmBackend backend : backends) {
         kernels::set_isa(isa), force_gemm_backend(backend);
@@ -361,5 +359,7 @@ TEST_CASE("hazard: NoGrad freezes what is recorded while it lives, and nothing e
     const NoGrad scope(tape);
     return model.loss(tape, ids.view());
   }();
-  CHECK(numbers_of(model, tape.backward(again)).empty());
+  CHECK_THROWS_WITH_AS((void)tape.backward(again),
+                       "[backward] the loss depends on no parameter; was everything detached, or made under NoGrad?",
+                       Error);
 }
