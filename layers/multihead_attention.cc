@@ -16,7 +16,7 @@ MultiheadAttention<T>::MultiheadAttention(ParameterSet<T>& parameters, const std
   in_weight_ = parameters.add(name + ".in_proj_weight", {3 * width, width}, Initializer::xavier(width, 3 * width));
   in_bias_ = parameters.add(name + ".in_proj_bias", {3 * width}, Initializer::constant(0));
   out_ = Linear<T>(parameters, name + ".out_proj", width, width);
-  out_.bias->value.fill(T(0));
+  if (!parameters.given()) out_.bias->value.fill(T(0));
 }
 
 template <class T>

@@ -9,8 +9,14 @@ Parameter<T>* ParameterSet<T>::add(const std::string& name, const Shape& shape, 
   Parameter<T>& p = storage_.emplace_back();
   p.name = name;
   p.number = static_cast<int64_t>(order_.size());
-  p.value = make_tensor<T>(pool_, shape);
-  initialize(p.value, how, seed_, name);
+  if (source_) {
+    const Tensor<const T> value = source_(name, shape);
+    check(value.shape() == shape, "model", "parameter \"", name, "\" is given as ", value.shape(), ", not ", shape);
+    p.value = {const_cast<T*>(value.data()), shape};
+  } else {
+    p.value = make_tensor<T>(pool_, shape);
+    initialize(p.value, how, seed_, name);
+  }
   order_.push_back(&p);
   return &p;
 }

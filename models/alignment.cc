@@ -18,7 +18,7 @@ Alignment<T>::Alignment(ParameterSet<T>& parameters, const ModelConfig& config)
   // and until then would pull retrieval towards scores that are nearly the same for all users. It must also
   // follow u and v faster than they move towards it, or the two chase each other away from the data.
   if (config.compat != "default") return;
-  for (int64_t t = 0; t < config.num_tasks(); ++t)
+  for (int64_t t = 0; t < config.num_tasks() && !parameters.given(); ++t)
     simple_ranker_.weight->value.row(t)[2 * config.item_id_embedding_dim] = T(1);
 }
 

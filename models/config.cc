@@ -1,70 +1,13 @@
 #include <twotower/models/config.h>
-#include <twotower/models/toml_fields.h>
+#include <twotower/tensor/error.h>
 #include <twotower/tensor/text.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 namespace tt {
 namespace {
-
-using Field = TomlField<ModelConfig>;
-
-#define TT_FIELD(name) \
-  Field { #name, &ModelConfig::name }
-const std::vector<Field>& fields() {
-  static const std::vector<Field> list = {
-      TT_FIELD(compat),
-      TT_FIELD(user_id_hash_size),
-      TT_FIELD(item_id_hash_size),
-      TT_FIELD(user_id_embedding_dim),
-      TT_FIELD(item_id_embedding_dim),
-      TT_FIELD(user_features_size),
-      TT_FIELD(item_features_size),
-      TT_FIELD(hidden_size),
-      TT_FIELD(embedding_init),
-      TT_FIELD(tower_head),
-      TT_FIELD(user_value_weights),
-      TT_FIELD(num_items),
-      TT_FIELD(normalize),
-      TT_FIELD(temperature),
-      TT_FIELD(learn_temperature),
-      TT_FIELD(history),
-      TT_FIELD(user_history_seqlen),
-      TT_FIELD(attention_heads),
-      TT_FIELD(attention_layers),
-      TT_FIELD(transformer_blocks),
-      TT_FIELD(positional_encoding),
-      TT_FIELD(history_actions),
-      TT_FIELD(log_q),
-      TT_FIELD(log_q_correct_positive),
-      TT_FIELD(mask_accidental_hits),
-      TT_FIELD(mask_user_positives),
-      TT_FIELD(mixed_negatives),
-      TT_FIELD(negative_queue),
-      TT_FIELD(hard_negatives),
-      TT_FIELD(full_softmax),
-      TT_FIELD(debias),
-      TT_FIELD(debias_gradient),
-      TT_FIELD(debias_reduction),
-      TT_FIELD(debias_cap),
-      TT_FIELD(position_init),
-      TT_FIELD(light_ranker),
-      TT_FIELD(num_mips_items),
-      TT_FIELD(num_ranker_user_embeddings),
-      TT_FIELD(ranker_value),
-      TT_FIELD(ranker_examination),
-      TT_FIELD(distill),
-      TT_FIELD(kd_weight),
-      TT_FIELD(alignment),
-      TT_FIELD(alignment_weight),
-      TT_FIELD(alignment_temperature),
-      TT_FIELD(alignment_beta),
-      TT_FIELD(alignment_fit_ranker),
-  };
-  return list;
-}
-#undef TT_FIELD
 
 void check_choice(const char* key, const std::string& value, std::initializer_list<const char*> choices) {
   std::string list;
@@ -204,33 +147,84 @@ void apply_rung(ModelConfig& config, const std::string& rung) {
   config.alignment = rung == "reward" ? "kl" : "none";
 }
 
-void read_model_table(const toml::table& table, const std::string& where, ModelConfig& config) {
-  // compat first: it sets options that other keys of the table may then change
-  if (const auto compat = table["compat"].value<std::string>()) {
-    config.compat = *compat;
-    config.apply_compat();
-  }
-  read_toml_fields(table, where, "model.", fields(), config);
+#define TT_FIELD(name) \
+  ConfigField<ModelConfig> { #name, &ModelConfig::name }
+const std::vector<ConfigField<ModelConfig>>& model_fields() {
+  static const std::vector<ConfigField<ModelConfig>> list = {
+      TT_FIELD(compat),
+      TT_FIELD(user_id_hash_size),
+      TT_FIELD(item_id_hash_size),
+      TT_FIELD(user_id_embedding_dim),
+      TT_FIELD(item_id_embedding_dim),
+      TT_FIELD(user_features_size),
+      TT_FIELD(item_features_size),
+      TT_FIELD(hidden_size),
+      TT_FIELD(embedding_init),
+      TT_FIELD(tower_head),
+      TT_FIELD(user_value_weights),
+      TT_FIELD(num_items),
+      TT_FIELD(normalize),
+      TT_FIELD(temperature),
+      TT_FIELD(learn_temperature),
+      TT_FIELD(history),
+      TT_FIELD(user_history_seqlen),
+      TT_FIELD(attention_heads),
+      TT_FIELD(attention_layers),
+      TT_FIELD(transformer_blocks),
+      TT_FIELD(positional_encoding),
+      TT_FIELD(history_actions),
+      TT_FIELD(log_q),
+      TT_FIELD(log_q_correct_positive),
+      TT_FIELD(mask_accidental_hits),
+      TT_FIELD(mask_user_positives),
+      TT_FIELD(mixed_negatives),
+      TT_FIELD(negative_queue),
+      TT_FIELD(hard_negatives),
+      TT_FIELD(full_softmax),
+      TT_FIELD(debias),
+      TT_FIELD(debias_gradient),
+      TT_FIELD(debias_reduction),
+      TT_FIELD(debias_cap),
+      TT_FIELD(position_init),
+      TT_FIELD(light_ranker),
+      TT_FIELD(num_mips_items),
+      TT_FIELD(num_ranker_user_embeddings),
+      TT_FIELD(ranker_value),
+      TT_FIELD(ranker_examination),
+      TT_FIELD(distill),
+      TT_FIELD(kd_weight),
+      TT_FIELD(alignment),
+      TT_FIELD(alignment_weight),
+      TT_FIELD(alignment_temperature),
+      TT_FIELD(alignment_beta),
+      TT_FIELD(alignment_fit_ranker),
+  };
+  return list;
+}
+#undef TT_FIELD
+
+std::string to_json(const ModelConfig& config) {
+  nlohmann::ordered_json out;
+  for (const auto& field : model_fields())
+    std::visit([&](auto member) { out[field.key] = config.*member; }, field.member);
+  return out.dump();
 }
 
-void set_model_key(ModelConfig& config, const std::string& key, const std::string& value) {
-  read_model_table(parse_assignment(key, value), "--set", config);
-}
-
-std::vector<std::string> model_keys() {
-  std::vector<std::string> keys;
-  for (const Field& field : fields()) keys.emplace_back(field.key);
-  return keys;
-}
-
-std::string to_toml(const ModelConfig& config) { return "[model]\n" + write_toml_fields(fields(), config); }
-
-ModelConfig load_model_config(const std::string& path) {
-  const toml::table file = parse_toml_file(path);
-  const toml::table* table = file["model"].as_table();
-  check(table != nullptr, "config " + path, "there is no [model] table; begin one with a line [model]");
+ModelConfig model_config_from_json(const std::string& json, const std::string& where) {
+  const auto object = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
+  check(object.is_object(), where, "the model's config is no JSON object; make the file anew");
   ModelConfig config;
-  read_model_table(*table, "config " + path, config);
+  const auto& fields = model_fields();
+  for (const auto& [key, value] : object.items()) {
+    const auto field = std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return key == f.key; });
+    check(field != fields.end(), where, "the model's config has the unknown key \"", key,
+          "\"; it was made by another version of twotower: make it anew with this one");
+    try {
+      std::visit([&, &from = value](auto member) { from.get_to(config.*member); }, field->member);
+    } catch (const nlohmann::json::exception&) {
+      fail(where, "the model's config has ", value.dump(), " for \"", key, "\"; make the file anew");
+    }
+  }
   config.validate();
   return config;
 }

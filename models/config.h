@@ -1,15 +1,11 @@
 #pragma once
-// What a model is: the [model] table of a config file. Every field is a key of that table under the same name.
+// What a model is. Every field is a key under the same name: of the [model] table of a config file (train/fit/config.h)
+// and of the JSON object that travels in a bundle.
 
 #include <cstdint>
 #include <string>
+#include <variant>
 #include <vector>
-
-namespace toml {
-inline namespace v3 {
-class table;
-}
-}  // namespace toml
 
 namespace tt {
 
@@ -91,16 +87,22 @@ struct ModelConfig {
 void apply_rung(ModelConfig& config, const std::string& rung);
 const std::vector<std::string>& rung_names();
 
-// Reads a [model] table on top of `config`; `where` names the file for messages. Unknown keys and values of the wrong
-// type throw Error, with the nearest known key.
-void read_model_table(const toml::table& table, const std::string& where, ModelConfig& config);
-// One key of the table from text, as `--set model.key=value` has it.
-void set_model_key(ModelConfig& config, const std::string& key, const std::string& value);
-// The names of all keys of the table.
-std::vector<std::string> model_keys();
-// The config as a [model] table in TOML.
-std::string to_toml(const ModelConfig& config);
-// A file whose [model] table is read; other tables are ignored.
-ModelConfig load_model_config(const std::string& path);
+// The keys of a config struct, in the order in which they are written: what reading and writing it, in any format, goes
+// through.
+template <class Config>
+struct ConfigField {
+  const char* key;
+  std::variant<int64_t Config::*, double Config::*, bool Config::*, std::string Config::*,
+               std::vector<double> Config::*>
+      member;
+};
+const std::vector<ConfigField<ModelConfig>>& model_fields();
+
+// One JSON object with every key.
+std::string to_json(const ModelConfig& config);
+// Reads it back: every key as it stands (compat sets nothing anew), defaults for keys that it does not have, so that an
+// option of a later version does no harm. Throws Error, with `where` first, for unknown keys, values of the wrong type
+// and what validate() refuses.
+ModelConfig model_config_from_json(const std::string& json, const std::string& where);
 
 }  // namespace tt

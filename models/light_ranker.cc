@@ -19,7 +19,7 @@ LightRanker<T>::LightRanker(ParameterSet<T>& parameters, const ModelConfig& conf
   head_ = Linear<T>(parameters, "light_ranker", 2 * d + nu + 1, config.distill ? 2 * tasks : tasks);
   // Retrieval's own score is where the ranker begins; from a small random weight on it, most of a run goes
   // into finding it again.
-  if (config.compat != "default") return;
+  if (config.compat != "default" || parameters.given()) return;
   for (int64_t t = 0; t < head_.weight->value.rows(); ++t) head_.weight->value.row(t)[2 * d + nu] = T(1);
 }
 

@@ -43,8 +43,16 @@ TwoTower<T>::AnchorTowers::AnchorTowers(const ModelConfig& config)
 
 template <class T>
 TwoTower<T>::TwoTower(const ModelConfig& config, uint64_t seed)
+    : TwoTower(config, std::make_unique<ParameterSet<T>>(seed)) {}
+
+template <class T>
+TwoTower<T>::TwoTower(const ModelConfig& config, typename ParameterSet<T>::Source source)
+    : TwoTower(config, std::make_unique<ParameterSet<T>>(std::move(source))) {}
+
+template <class T>
+TwoTower<T>::TwoTower(const ModelConfig& config, std::unique_ptr<ParameterSet<T>> parameters)
     : config_(checked(config)),
-      parameters_(std::make_unique<ParameterSet<T>>(seed)),
+      parameters_(std::move(parameters)),
       item_tower_(*parameters_, "", config_),
       user_tower_(*parameters_, "", config_, item_tower_.table()) {
   if (config_.learn_temperature)

@@ -30,6 +30,8 @@ template <class T>
 class TwoTower {
  public:
   explicit TwoTower(const ModelConfig& config, uint64_t seed = 1);
+  // Over values that are there already (layers/parameter_set.h), for serving: it cannot be trained.
+  TwoTower(const ModelConfig& config, typename ParameterSet<T>::Source source);
 
   // One forward pass with every loss that the config asks for. `alignment_on = false` leaves the alignment move out
   // (its proxy is fitted all the same): for the steps before alignment starts.
@@ -66,6 +68,8 @@ class TwoTower {
   T temperature() const;
 
  private:
+  TwoTower(const ModelConfig& config, std::unique_ptr<ParameterSet<T>> parameters);
+
   struct AnchorTowers {
     explicit AnchorTowers(const ModelConfig& config);
     ParameterSet<T> parameters;

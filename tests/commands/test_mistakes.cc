@@ -97,6 +97,14 @@ const Mistake kMistakes[] = {
     {"retrieve --run R --items-from empty --user u1", "[import empty] is empty"},
     {"retrieve --run R --user u1 --only-new", "give --items-from FILE"},
     {"retrieve --run R --user u1 --index fast", "use --index exact"},
+    {"retrieve --user u1", "give one of --run RUN and --bundle FILE"},
+    {"retrieve --run R --bundle R/bundle.safetensors --user u1", "give one of --run RUN and --bundle FILE"},
+    {"retrieve --bundle R/weights.safetensors --user u1", "is no bundle"},
+    {"retrieve --bundle nowhere --user u1", "cannot be opened"},
+    {"retrieve --run R --user u1 --where genre", "is not of the form column=value"},
+    {"retrieve --run R --user u1 --where nowhere=x", "items have no column \"nowhere\" of categories"},
+    {"pack --run nowhere --out X", "[run nowhere] there is no config.toml"},
+    {"pack --run R --out nowhere/X", "make its folder first"},
     {"export --run R --out X.npy", "give one of --items and --users"},
     {"export --run R --items --out X.txt", "must end in .safetensors or .npy"},
     {"export --run R --items --out nowhere/X.npy", "make its folder first"},
@@ -105,7 +113,7 @@ const Mistake kMistakes[] = {
     {"inspect empty", "is truncated"},
     {"inspect full", "neither a dataset"},
     {"step --config R/config.toml --weights binary --batch binary --out X", "[safetensors binary]"},
-    {"step --config binary --weights R/model.safetensors --batch binary --out X", "[config binary:1]"},
+    {"step --config binary --weights R/weights.safetensors --batch binary --out X", "[config binary:1]"},
     {"demo --out empty", "the folder cannot be made"},
     {"demo --out X --models bsae", "choose one of base, history"},
     {"demo --out X --set epohcs=3", "did you mean \"train.epochs\"?"},
@@ -157,34 +165,46 @@ TEST_CASE("program: a mistake is one line and status 2, and leaves nothing") {
 
 TEST_CASE("program: a run whose files are not its own") {
   const World world;
-  const std::string at = world.path() + "/R/", weights = read_whole_file(at + "model.safetensors"),
-                    config = read_whole_file(at + "config.toml");
-  const auto message = [&] { return mistake_of(world.run({"retrieve", "--run", "R", "--user", "u1"})); };
+  const std::string at = world.path() + "/R/", weights = read_whole_file(at + "weights.safetensors"),
+                    bundle = read_whole_file(at + "bundle.safetensors"), config = read_whole_file(at + "config.toml");
+  const auto retrieve = [&] { return mistake_of(world.run({"retrieve", "--run", "R", "--user", "u1"})); };
+  const auto pack = [&] { return mistake_of(world.run({"pack", "--run", "R", "--out", "P"})); };
   const auto with = [&](const std::string& from, const std::string& to) {
     std::string changed = config;
     const size_t place = changed.find(from);
     REQUIRE(place != std::string::npos);
     world.file("R/config.toml", changed.replace(place, from.size(), to));
-    const std::string text = message();
+    const std::string text = pack();
     world.file("R/config.toml", config);
+    CHECK(!fs::exists(world.path() + "/P"));
     return text;
   };
   REQUIRE(world.run({"retrieve", "--run", "R", "--user", "u1"}).status == 0);
-  CHECK(with("history = false", "history = true").find("belongs to another model config") != std::string::npos);
-  CHECK(with("user_id_embedding_dim = 64", "user_id_embedding_dim = 8").find("the model expects [40, 8]") !=
-        std::string::npos);
+  CHECK(with("history = false", "history = true").find("is missing") != std::string::npos);
+  CHECK(with("user_id_embedding_dim = 64", "user_id_embedding_dim = 8").find("[40, 8]") != std::string::npos);
   CHECK(with("[train]", "[trian]").find("unknown table or key \"trian\"") != std::string::npos);
+  CHECK(with("data_rows = '", "data_rows = '0").find("are not those that R was trained on") != std::string::npos);
 
-  world.file("R/model.safetensors", weights.substr(0, weights.size() - 4));
-  CHECK(message().find("is truncated") != std::string::npos);
-  world.file("R/model.safetensors", weights.substr(0, 300));
-  CHECK(message().find("is truncated") != std::string::npos);
-  std::string bad = weights;
+  world.file("R/bundle.safetensors", bundle.substr(0, bundle.size() - 4));
+  CHECK(retrieve().find("is truncated") != std::string::npos);
+  world.file("R/bundle.safetensors", bundle.substr(0, 300));
+  CHECK(retrieve().find("is truncated") != std::string::npos);
+  std::string bad = bundle;
   bad[8] = '!';
-  world.file("R/model.safetensors", bad);
-  CHECK(message().find("not valid JSON") != std::string::npos);
-  fs::remove(at + "model.safetensors");
-  CHECK(message().find("go on with `twotower train --resume`") != std::string::npos);
+  world.file("R/bundle.safetensors", bad);
+  CHECK(retrieve().find("not valid JSON") != std::string::npos);
+  world.file("R/bundle.safetensors", weights);
+  CHECK(retrieve().find("is no bundle: its metadata does not say so") != std::string::npos);
+  fs::remove(at + "bundle.safetensors");
+  CHECK(retrieve() ==
+        "[run R] there is no bundle.safetensors; make it with `twotower pack --run R --out R/bundle.safetensors`");
+  CHECK(world.run({"pack", "--run", "R", "--out", "R/bundle.safetensors"}).status == 0);
+  CHECK(read_whole_file(at + "bundle.safetensors") == bundle);  // the very one that training left
+
+  world.file("R/weights.safetensors", weights.substr(0, weights.size() - 4));
+  CHECK(pack().find("is truncated") != std::string::npos);
+  fs::remove(at + "weights.safetensors");
+  CHECK(pack().find("go on with `twotower train --resume`") != std::string::npos);
 }
 
 TEST_CASE("program: a dataset with a damaged file") {

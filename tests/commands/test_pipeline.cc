@@ -12,7 +12,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A batch of two impressions for a model with features of the widths that `model.safetensors` reads.
+// A batch of two impressions for a model with features of the widths that `weights.safetensors` reads.
 void write_batch(const std::string& path, const std::string& model_path) {
   const SafetensorsFile model = SafetensorsFile::open(model_path);
   const int64_t users = model.entry("user_features_arch.0.weight").shape[1],
@@ -54,8 +54,8 @@ TEST_CASE("program: from simulated data to recommendations and one step") {
   CHECK(o.json()["epochs"] == 2);
   CHECK(o.json()["monitor"] == "recall@20");
   CHECK(o.json()["valid"].contains("recall@20"));
-  for (const char* file :
-       {"config.toml", "model.safetensors", "metrics.jsonl", "last.safetensors", "state.safetensors"})
+  for (const char* file : {"config.toml", "bundle.safetensors", "weights.safetensors", "metrics.jsonl",
+                           "last.safetensors", "state.safetensors"})
     CHECK(fs::exists(at(std::string("R/") + file)));
 
   SUBCASE("evaluate, with the K that a small corpus has") {
@@ -114,7 +114,7 @@ TEST_CASE("program: from simulated data to recommendations and one step") {
     CHECK(std::count(ids.begin(), ids.end(), '\n') == 80);
   }
   SUBCASE("inspect a run, a dataset and a file") {
-    for (const char* what : {"R", "D", "R/model.safetensors"}) {
+    for (const char* what : {"R", "D", "R/weights.safetensors", "R/bundle.safetensors"}) {
       o = run({"inspect", what});
       CHECK(o.status == 0);
       CHECK(o.out.find(what == std::string("D") ? "train impressions" : "item_id_embedding_arch.weight") !=
@@ -122,8 +122,8 @@ TEST_CASE("program: from simulated data to recommendations and one step") {
     }
   }
   SUBCASE("step with the run's own config and weights") {
-    write_batch(at("batch.safetensors"), at("R/model.safetensors"));
-    o = run({"step", "--config", "R/config.toml", "--weights", "R/model.safetensors", "--batch", "batch.safetensors",
+    write_batch(at("batch.safetensors"), at("R/weights.safetensors"));
+    o = run({"step", "--config", "R/config.toml", "--weights", "R/weights.safetensors", "--batch", "batch.safetensors",
              "--out", "out.safetensors"});
     INFO(o.err);
     REQUIRE(o.status == 0);
@@ -158,12 +158,12 @@ TEST_CASE("program: from simulated data to recommendations and one step") {
     CHECK(message("history", "optimizer=adagrad").find("cannot resume") != std::string::npos);
   }
   SUBCASE("a start that fails leaves the older run as it was") {
-    const std::string before = read_whole_file(at("R/model.safetensors")),
+    const std::string before = read_whole_file(at("R/weights.safetensors")),
                       config = read_whole_file(at("R/config.toml"));
     const std::string message = mistake_of(run(
         {"train", "--data", "D", "--out", "R", "--quiet", "--set", "learning_rate=1e30", "--set", "batch_size=64"}));
     CHECK(message.find("lower learning_rate") != std::string::npos);
-    CHECK(read_whole_file(at("R/model.safetensors")) == before);
+    CHECK(read_whole_file(at("R/weights.safetensors")) == before);
     CHECK(read_whole_file(at("R/config.toml")) == config);
   }
 }

@@ -5,7 +5,7 @@
 #include <fstream>
 
 // README example begins
-#include <twotower/train/evaluate/serving.h>
+#include <twotower/models/retrieval/recommender.h>
 #include <twotower/train/fit/run.h>
 #include <twotower/train/fit/trainer.h>
 #include <twotower/train/simulate/simulator.h>
@@ -19,11 +19,12 @@ void recommend(const std::string& dir) {
   tt::apply_rung(config.model, "history");
   tt::fit_config_to_data(config.model, data);
   tt::train(config, data, dir + "/run");
-  const tt::Run run = tt::open_run(dir + "/run");
-  tt::Retriever retriever(*run.model, run.data);
+
+  const tt::Bundle bundle = tt::Bundle::open(dir + "/run/bundle.safetensors");  // all that serving needs
+  const tt::Recommender recommender(bundle);  // for any number of threads, each with a session of its own
+  tt::Session session;
   tt::TopItems top;
-  const tt::UserMoment user = tt::latest_moment(run.data, /*user=*/0);
-  retriever.retrieve({&user, 1}, /*k=*/10, top);  // top.items(0), top.scores(0)
+  recommender.recommend(session, "u0", {.k = 10}, top);  // top.items(0), top.scores(0)
 }
 // README example ends
 
@@ -32,5 +33,5 @@ void recommend(const std::string& dir) {
 TEST_CASE("the README's example runs") {
   const tt::TempFolder temp;
   recommend(temp.path());
-  CHECK(std::ifstream(temp.path() + "/run/model.safetensors").good());
+  CHECK(std::ifstream(temp.path() + "/run/bundle.safetensors").good());
 }

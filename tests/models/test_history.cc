@@ -6,6 +6,7 @@
 #include <twotower/models/history_encoder.h>
 #include <twotower/tensor/atomic_file.h>
 #include <twotower/train/fit/checkpoint.h>
+#include <twotower/train/fit/config.h>
 #include <twotower/train/fit/step.h>
 #include <twotower/train/fit/step_batch.h>
 

@@ -58,10 +58,6 @@ Exclusions user_positives(Tensor<const int64_t> users, Tensor<const int64_t> tar
 
 }  // namespace
 
-bool learns_from_all_rows(const ModelConfig& m) {
-  return m.debias != "none" || m.light_ranker || m.alignment != "none";
-}
-
 void gather_histories(const Dataset& data, const ModelConfig& model, const int64_t* user_rows,
                       const int64_t* history_ends, int64_t n, Arena& arena, UserInputs<float>& users) {
   const int64_t capacity = model.user_history_seqlen, kinds = model.history_actions;
@@ -99,12 +95,7 @@ Loader::Loader(const Dataset& data, const ModelConfig& model, const TrainConfig&
   if (!model.history && model.user_features_size == 0) train_.user_id_dropout = 0;
   if (model.item_features_size == 0) train_.item_id_dropout = 0;
   const Impressions& log = data.split(Split::train);
-  const int64_t tasks = data.num_tasks();
-  const bool all = train.rows == "auto" ? learns_from_all_rows(model) : train.rows == "all";
-  check(model.num_tasks() == tasks, "dataset " + data.dir(), "it has ", tasks, " labels, model.user_value_weights ",
-        model.num_tasks(), " weights; give one a label");
-  for (int64_t i = 0; i < log.size; ++i)
-    if (all || has_value(log.labels + i * tasks, model.user_value_weights)) rows_.push_back(i);
+  rows_ = training_rows(data, model, train);
   check(!rows_.empty(), "dataset " + data.dir(),
         "no training impression has a label above 0; there is nothing to learn from");
   if (train.rows == "users") {

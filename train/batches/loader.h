@@ -6,6 +6,7 @@
 #include <twotower/models/batch.h>
 #include <twotower/train/batches/negative_queue.h>
 #include <twotower/train/batches/sampling.h>
+#include <twotower/train/batches/training_rows.h>
 #include <twotower/train/batches/user_rows.h>
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/fit/config.h>
@@ -23,9 +24,6 @@ namespace tt {
 // Fills the history fields of `users`; memory from the arena.
 void gather_histories(const Dataset& data, const ModelConfig& model, const int64_t* user_rows,
                       const int64_t* history_ends, int64_t n, Arena& arena, UserInputs<float>& users);
-
-// Whether some part of the model learns from impressions without value, too.
-bool learns_from_all_rows(const ModelConfig& model);
 
 // Rows of a feature matrix [*, width] by id, zeros for -1.
 Tensor<float> gather_features(const float* features, int64_t width, const int64_t* ids, int64_t n, Arena& arena);

@@ -5,6 +5,7 @@
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/console.h>
 #include <twotower/train/commands/options.h>
+#include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/evaluate/text_table.h>
 #include <twotower/train/fit/run.h>
 #include <twotower/train/fit/trainer.h>
@@ -79,11 +80,11 @@ Rung climb(const DemoArguments& a, const Dataset& data, const std::string& name,
   const TrainSummary summary = train(config, data, run_dir, options);
 
   const Run run = open_run(run_dir);
-  Retriever retriever(*run.model, run.data);
   EvaluateOptions evaluation;
   evaluation.baselines = false;
-  evaluation.ks = default_ks(data.num_items());
-  return {name, evaluate(retriever, run.data, evaluation).measures, summary.seconds, summary.best_epoch};
+  evaluation.ks = default_ks(data.num_items(), config.model);
+  return {name, evaluate(ServedDataset(run.bundle, run.data), evaluation).measures, summary.seconds,
+          summary.best_epoch};
 }
 
 void print_ladder(const std::vector<Rung>& ladder) {
@@ -102,18 +103,18 @@ void print_ladder(const std::vector<Rung>& ladder) {
 }
 
 void print_recommendations(const std::string& run_dir, const std::string& rung) {
-  const Run run = open_run(run_dir);
-  Retriever retriever(*run.model, run.data);
-  const UserItems seen = run.data.seen_before(Split::test);
-  const UserMoment user = latest_moment(run.data, 0);
+  const Bundle bundle = Bundle::open(bundle_of_run(run_dir));
+  const Recommender recommender(bundle);
+  Session session;
   TopItems top;
-  retriever.retrieve({&user, 1}, 10, top, &seen);
-  std::cout << "\n10 items for user " << run.data.user_ids().text(0) << " from " << rung << "\n";
+  const std::string user(bundle.user_ids().text(0));
+  recommender.recommend(session, user, {.k = 10}, top);
+  std::cout << "\n10 items for user " << user << " from " << rung << "\n";
   TextTable table;
   table.header = {"item", "score"};
-  for (int64_t j = 0; j < top.counts[0]; ++j)
-    table.rows.push_back({std::string(run.data.item_ids().text(top.items(0)[static_cast<size_t>(j)])),
-                          decimals(static_cast<double>(top.scores(0)[static_cast<size_t>(j)]))});
+  for (size_t j = 0; j < top.items(0).size(); ++j)
+    table.rows.push_back(
+        {std::string(recommender.catalog().id(top.items(0)[j])), decimals(static_cast<double>(top.scores(0)[j]))});
   table.print(std::cout);
 }
 
@@ -134,10 +135,9 @@ void run_demo(const DemoArguments& a) {
     ladder.push_back(climb(a, data, name, line));
     if (ladder.size() == 1) {  // the baselines once, for scale
       const Run run = open_run(a.out + "/" + name);
-      Retriever retriever(*run.model, run.data);
       EvaluateOptions options;
-      options.ks = default_ks(data.num_items());
-      const EvaluationResult result = evaluate(retriever, run.data, options);
+      options.ks = default_ks(data.num_items(), run.bundle.config());
+      const EvaluationResult result = evaluate(ServedDataset(run.bundle, run.data), options);
       std::vector<Rung> baselines;
       for (const auto& [baseline, measures] : result.baselines) baselines.push_back({baseline, measures, 0, 0});
       ladder.insert(ladder.begin(), baselines.rbegin(), baselines.rend());

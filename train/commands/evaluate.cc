@@ -72,11 +72,11 @@ void run_evaluate(Options& o) {
   o.evaluate.intervals = !o.no_intervals;
   o.evaluate.truth = !o.no_truth;
   const Run run = open_run(o.run, o.data);
-  if (o.evaluate.ks.empty()) o.evaluate.ks = default_ks(run.data.num_items());
+  if (o.evaluate.ks.empty()) o.evaluate.ks = default_ks(run.data.num_items(), run.bundle.config());
   const Evaluator evaluator(run.data, o.evaluate);
-  Retriever retriever(*run.model, run.data);
-  const EvaluationResult result = evaluator.run(retriever);
-  const std::vector<Finding> findings = o.doctor ? examine(retriever, result, o.evaluate) : std::vector<Finding>();
+  const ServedDataset served(run.bundle, run.data);
+  const EvaluationResult result = evaluator.run(served);
+  const std::vector<Finding> findings = o.doctor ? examine(served, result, o.evaluate) : std::vector<Finding>();
   if (o.json) {
     nlohmann::ordered_json out = to_json(result);
     if (o.doctor) {
@@ -103,12 +103,17 @@ void register_evaluate(CLI::App& app) {
   auto o = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("evaluate", "Measure a run over the full corpus, beside the baselines");
   command->add_option("--run", o->run, "The run folder")->required();
-  command->add_option("--data", o->data, "Another dataset folder than the run's own");
+  command->add_option("--data", o->data,
+                      "Where the run's dataset is now, or one of the same users, items and features with another log");
   command->add_option("--split", o->split, "valid or test")->capture_default_str();
   command
       ->add_option("--k", o->evaluate.ks,
                    "How many items are returned: one or more K (default: those of 10,20,100 that the corpus has)")
       ->delimiter(',')
+      ->check(whole_number(1, 1000000000));
+  command
+      ->add_option("--candidates", o->evaluate.candidates,
+                   "How many of the best by inner product a light ranker puts in order (default: num_mips_items)")
       ->check(whole_number(1, 1000000000));
   command->add_flag("--include-seen", o->evaluate.include_seen, "Let items of the splits before be returned");
   command->add_flag("--no-baselines", o->no_baselines, "Leave popularity and random out");

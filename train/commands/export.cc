@@ -7,8 +7,6 @@
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/npy.h>
 #include <twotower/train/commands/options.h>
-#include <twotower/train/evaluate/serving.h>
-#include <twotower/train/fit/run.h>
 #include <twotower/train/import/newcomers.h>
 
 #include <CLI/CLI.hpp>
@@ -19,7 +17,8 @@ namespace tt {
 namespace {
 
 struct Options {
-  std::string run, data, out, items_from;
+  BundleSource source;
+  std::string out, items_from;
   bool items = false, users = false, quiet = false;
   int threads = 0;
 };
@@ -31,22 +30,26 @@ void run_export(const Options& o) {
   const bool npy = o.out.ends_with(".npy");
   check(npy || o.out.ends_with(".safetensors"), "export", "--out ", o.out,
         ": the name must end in .safetensors or .npy");
-  const Run run = open_run(o.run, o.data);
-  const NewItems new_items = o.items_from.empty() ? NewItems() : read_new_items(o.items_from, run.data);
+  const Bundle bundle = Bundle::open(o.source.path("export"));
+  check(o.items || bundle.has_users(), "export", bundle.path(),
+        " holds no users (--no-users); give a bundle with them");
+  const NewItems new_items = o.items_from.empty() ? NewItems() : read_new_items(o.items_from, bundle);
   if (!o.quiet)
     for (const std::string& note : new_items.notes) std::cerr << "note: " << note << "\n";
-  Retriever retriever(*run.model, run.data);
-  if (new_items.size() > 0) retriever.add_items(new_items.features);
-  Tensor<const float> vectors = retriever.item_vectors();
+  Catalog catalog(bundle);
+  if (new_items.size() > 0) catalog.add(bundle.model(), new_items.ids, new_items.features);
+  const Recommender recommender(bundle, std::move(catalog));
+  Tensor<const float> vectors = recommender.catalog().vectors();
   std::vector<float> of_users;
   if (o.users) {
-    std::vector<UserMoment> users;
-    for (int64_t u = 0; u < run.data.num_users(); ++u) users.push_back(latest_moment(run.data, u));
+    std::vector<ServedUser> users;
+    for (int64_t u = 0; u < bundle.num_users(); ++u) users.push_back(recommender.known(u));
     of_users.resize(users.size() * static_cast<size_t>(vectors.cols()));
-    retriever.encode_users(users, of_users.data());
-    vectors = {of_users.data(), {run.data.num_users(), vectors.cols()}};
+    Session session;
+    recommender.encode(session, users, of_users.data());
+    vectors = {of_users.data(), {bundle.num_users(), vectors.cols()}};
   }
-  const IdTable& table = o.items ? run.data.item_ids() : run.data.user_ids();
+  const IdTable& table = o.items ? bundle.item_ids() : bundle.user_ids();
   std::string ids;
   for (int64_t i = 0; i < table.size(); ++i) ids.append(table.text(i)) += '\n';
   for (const std::string& id : new_items.ids) ids.append(id) += '\n';
@@ -69,12 +72,11 @@ void run_export(const Options& o) {
 void register_export(CLI::App& app) {
   auto o = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("export", "Write the vectors of all items or users, and their ids beside");
-  command->add_option("--run", o->run, "The run folder")->required();
-  command->add_option("--data", o->data, "Another dataset folder than the run's own");
+  add_bundle_source(*command, o->source);
   command->add_flag("--items", o->items, "Vectors of the item tower");
   command->add_flag("--users", o->users, "Vectors of the user tower, with all history");
   command->add_option("--items-from", o->items_from,
-                      "A file of items the data does not have (id and features), to come after the others");
+                      "A file of items the bundle does not have (id and features), to come after the others");
   command->add_option("--out", o->out, "F.safetensors or F.npy; the ids go to F.….ids.txt, a line a row")->required();
   command->add_flag("--quiet", o->quiet, "No messages");
   add_threads(*command, o->threads);

@@ -1,5 +1,6 @@
-// twotower inspect: what a checkpoint, a dataset, a batch or a run holds.
+// twotower inspect: what a checkpoint, a bundle, a dataset, a batch or a run holds.
 
+#include <twotower/models/bundle/bundle.h>
 #include <twotower/tensor/atomic_file.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/safetensors.h>
@@ -59,8 +60,40 @@ void print_examination(const SafetensorsFile& file) {
   }
 }
 
+// What a bundle is for people; the tensors follow. It is read whole and must be what was written.
+void inspect_bundle(const std::string& path) {
+  const Bundle bundle = Bundle::open(path);
+  bundle.verify();
+  std::cout << path << ": a bundle, as it was written; trained on a " << bundle.data().protocol << "\n";
+  const auto count = [](std::span<const uint8_t> flags) { return std::count(flags.begin(), flags.end(), 1); };
+  TextTable table{{"what", "how many", "names"}, {}, /*last_is_text=*/true};
+  table.rows = {{"items", std::to_string(bundle.num_items()), ""},
+                {"items that training has met", std::to_string(count(bundle.learnt_items())), ""}};
+  if (bundle.has_users()) {
+    table.rows.push_back({"users", std::to_string(bundle.num_users()), ""});
+    table.rows.push_back({"users whom training has met", std::to_string(count(bundle.learnt_users())), ""});
+  } else {
+    table.rows.push_back({"users", "none", "only users described by features and history are served"});
+  }
+  for (const Category& category : bundle.categories())
+    table.rows.push_back({"values of " + category.name, std::to_string(category.values.size()), "--where"});
+  const auto columns = [&](const char* side, const FeatureEncoder& encoder) {
+    std::string names;
+    for (const auto& source : encoder.sources())
+      if (source.width > 0) names += (names.empty() ? "" : ", ") + source.name;
+    table.rows.push_back(
+        {std::string(side) + " features", std::to_string(encoder.constant() ? 0 : encoder.width()), names});
+  };
+  columns("user", bundle.user_encoder());
+  columns("item", bundle.item_encoder());
+  table.print(std::cout);
+  std::cout << "\n";
+}
+
 void inspect_tensors(const std::string& path) {
   const SafetensorsFile file = SafetensorsFile::open(path);
+  const bool is_bundle = Bundle::is_bundle(file);
+  if (is_bundle) inspect_bundle(path);
   TextTable table{{"name", "shape", "type", "min", "max", "mean", "not finite"}, {}, false};
   int64_t elements = 0;
   for (const std::string& name : file.names()) {
@@ -94,7 +127,8 @@ void inspect_tensors(const std::string& path) {
   }
   std::cout << path << ": " << file.names().size() << " tensors, " << elements << " elements in all"
             << (file.has("item_id_embedding_arch.weight") ? " (the model's parameters)" : "") << "\n";
-  for (const auto& [key, value] : file.metadata()) std::cout << "  " << key << ": " << value << "\n";
+  for (const auto& [key, value] : file.metadata())
+    if (!is_bundle || value.size() < 100) std::cout << "  " << key << ": " << value << "\n";
   table.print(std::cout);
   print_examination(file);
 }
@@ -134,11 +168,11 @@ void run_inspect(const std::string& path) {
     inspect_tensors(path);
   } else if (fs::exists(path + "/dataset.json")) {
     inspect_dataset(path);
-  } else if (fs::exists(path + "/model.safetensors")) {
-    if (fs::exists(path + "/config.toml")) std::cout << read_whole_file(path + "/config.toml") << "\n";
-    inspect_tensors(path + "/model.safetensors");
+  } else if (fs::exists(path + "/bundle.safetensors")) {
+    inspect_tensors(path + "/bundle.safetensors");
+    if (fs::exists(path + "/config.toml")) std::cout << "\n" << read_whole_file(path + "/config.toml");
   } else {
-    fail("inspect", path, " is neither a dataset (no dataset.json) nor a run (no model.safetensors)");
+    fail("inspect", path, " is neither a dataset (no dataset.json) nor a run (no bundle.safetensors)");
   }
 }
 
@@ -146,9 +180,9 @@ void run_inspect(const std::string& path) {
 
 void register_inspect(CLI::App& app) {
   auto path = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand("inspect", "What a checkpoint, batch, dataset or run holds");
+  CLI::App* command = app.add_subcommand("inspect", "What a checkpoint, bundle, batch, dataset or run holds");
   command->add_option("path", *path, "A safetensors file, a dataset folder or a run folder")->required();
-  command->footer("Example:\n  twotower inspect runs/base/model.safetensors");
+  command->footer("Example:\n  twotower inspect runs/base/bundle.safetensors");
   command->callback([path] { run_inspect(*path); });
 }
 

@@ -48,6 +48,7 @@ int main(int argc, char** argv) {
   tt::register_evaluate(app);
   tt::register_retrieve(app);
   tt::register_export(app);
+  tt::register_pack(app);
   tt::register_step(app);
   tt::register_inspect(app);
   tt::register_demo(app);

@@ -1,4 +1,6 @@
+#include <twotower/tensor/error.h>
 #include <twotower/train/commands/options.h>
+#include <twotower/train/fit/run.h>
 
 #include <CLI/CLI.hpp>
 #include <charconv>
@@ -32,6 +34,16 @@ void add_seed(CLI::App& command, uint64_t& seed, const char* of_what) {
   command.add_option("--seed", seed, of_what)
       ->capture_default_str()
       ->check(whole_number(0, std::numeric_limits<int64_t>::max()));
+}
+
+std::string BundleSource::path(const char* command) const {
+  check(run.empty() != bundle.empty(), command, "give one of --run RUN and --bundle FILE");
+  return bundle.empty() ? bundle_of_run(run) : bundle;
+}
+
+void add_bundle_source(CLI::App& command, BundleSource& source) {
+  command.add_option("--run", source.run, "A run folder, whose bundle is served");
+  command.add_option("--bundle", source.bundle, "A bundle: a file that training or `twotower pack` made");
 }
 
 }  // namespace tt

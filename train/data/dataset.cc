@@ -6,9 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <mutex>
 #include <nlohmann/json.hpp>
-#include <unordered_map>
 
 namespace tt {
 
@@ -48,33 +46,6 @@ Split split_from_name(std::string_view name) {
   for (size_t s = 0; s < 3; ++s)
     if (name == kSplitNames[s]) return static_cast<Split>(s);
   fail("split", "\"", name, "\" is not a split; choose train, valid or test");
-}
-
-// ------------------------------------------------------------------------------------------------ ids
-
-struct IdTable::Index {
-  std::once_flag built;
-  std::unordered_map<std::string_view, int64_t> rows;
-};
-
-IdTable::IdTable(const int64_t* offsets, const uint8_t* bytes, int64_t rows)
-    : offsets_(offsets), bytes_(bytes), rows_(rows), index_(std::make_shared<Index>()) {}
-
-std::string_view IdTable::text(int64_t row) const {
-  check(row >= 0 && row < rows_, "ids", "row ", row, " is out of range, there are ", rows_);
-  return {reinterpret_cast<const char*>(bytes_) + offsets_[row],
-          static_cast<size_t>(offsets_[row + 1] - offsets_[row])};
-}
-
-std::optional<int64_t> IdTable::find(std::string_view id) const {
-  if (!index_) return std::nullopt;
-  std::call_once(index_->built, [&] {
-    index_->rows.reserve(static_cast<size_t>(rows_));
-    for (int64_t r = 0; r < rows_; ++r) index_->rows.emplace(text(r), r);
-  });
-  const auto found = index_->rows.find(id);
-  if (found == index_->rows.end()) return std::nullopt;
-  return found->second;
 }
 
 // ------------------------------------------------------------------------------------------------ opening
@@ -142,7 +113,7 @@ void Dataset::read_side(bool users) {
   const int64_t* offsets = file.data<int64_t>("id_offsets", {rows + 1});
   const uint8_t* bytes = file.data<uint8_t>("id_bytes", {-1});
   check_offsets(where, "id_offsets", offsets, rows, file.entry("id_bytes").elements());
-  (users ? user_ids_ : item_ids_) = IdTable(offsets, bytes, rows);
+  (users ? user_ids_ : item_ids_) = IdTable(offsets, bytes, rows, file.entry("id_bytes").elements());
   (users ? user_features_ : item_features_) = features;
   if (users) return;
   train_counts_ = file.data<int64_t>("train_counts", {rows});

@@ -3,6 +3,7 @@
 // an impression log for each split that points into both. Everything is memory-mapped; a Dataset hands out
 // views.
 
+#include <twotower/models/bundle/id_table.h>
 #include <twotower/tensor/safetensors.h>
 
 #include <array>
@@ -31,24 +32,6 @@ struct Impressions {
   const double* time = nullptr;          // [N] in the unit of the source; compares within the dataset only
   const float* labels = nullptr;         // [N, T] in [0, 1]
   const float* ranker_scores = nullptr;  // [N, T] in [0, 1], or nullptr
-};
-
-// The original ids: row -> text without a copy, text -> row through an index built at first use
-// (thread-safe).
-class IdTable {
- public:
-  IdTable() = default;
-  IdTable(const int64_t* offsets, const uint8_t* bytes, int64_t rows);
-  int64_t size() const { return rows_; }
-  std::string_view text(int64_t row) const;
-  std::optional<int64_t> find(std::string_view id) const;
-
- private:
-  struct Index;
-  const int64_t* offsets_ = nullptr;
-  const uint8_t* bytes_ = nullptr;
-  int64_t rows_ = 0;
-  std::shared_ptr<Index> index_;
 };
 
 // Item rows by user, each list sorted and without repeats.

@@ -100,10 +100,11 @@ void look_at_log_q(const ModelConfig& config, const Dataset& data, std::vector<F
 
 }  // namespace
 
-std::vector<Finding> examine(Retriever& retriever, const EvaluationResult& result, const EvaluateOptions& options) {
+std::vector<Finding> examine(const ServedDataset& served, const EvaluationResult& result,
+                             const EvaluateOptions& options) {
   std::vector<Finding> out;
-  const Dataset& data = retriever.data();
-  const Tensor<const float> items = retriever.item_vectors();
+  const Dataset& data = served.data();
+  const Tensor<const float> items = served.item_vectors();
   const int64_t d = items.cols();
   const Vectors v{items.rows(), d, items.data()};
 
@@ -112,20 +113,21 @@ std::vector<Finding> examine(Retriever& retriever, const EvaluationResult& resul
   for (int64_t i = 0, n = std::min(all, kSample); i < n; ++i)
     users.push_back(latest_moment(data, result.user_rows[static_cast<size_t>(i * all / n)]));
   std::vector<float> encoded(users.size() * static_cast<size_t>(d));
-  retriever.encode_users(users, encoded.data());
+  Session session;
+  served.encode(session, users, encoded.data());
   const Vectors u{static_cast<int64_t>(users.size()), d, encoded.data()};
 
   look_at_side("user", u, out);
   look_at_side("item", v, out);
 
   std::vector<double> scores;
-  const auto tau = static_cast<double>(retriever.model().temperature());
+  const auto tau = static_cast<double>(served.model().temperature());
   const int64_t step = std::max<int64_t>(1, v.rows / 200);
   for (int64_t i = 0; i < u.rows; i += std::max<int64_t>(1, u.rows / 200))
     for (int64_t j = 0; j < v.rows; j += step) scores.push_back(v.dot(j, u.row(i)) / tau);
   out.push_back({"scores u.v / temperature of any user and item", spread(scores), true, ""});
 
-  look_at_log_q(retriever.model().config(), data, out);
+  look_at_log_q(served.model().config(), data, out);
 
   std::vector<int64_t> warm, cold;
   for (int64_t i = 0; i < v.rows; ++i) (data.train_positives()[i] > 0 ? warm : cold).push_back(i);

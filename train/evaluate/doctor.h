@@ -15,7 +15,8 @@ struct Finding {
   std::string advice;  // what to try; empty if healthy
 };
 
-// `result` is an evaluation of the retriever with these options.
-std::vector<Finding> examine(Retriever& retriever, const EvaluationResult& result, const EvaluateOptions& options);
+// `result` is an evaluation of it with these options.
+std::vector<Finding> examine(const ServedDataset& served, const EvaluationResult& result,
+                             const EvaluateOptions& options);
 
 }  // namespace tt

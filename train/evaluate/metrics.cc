@@ -99,11 +99,12 @@ double Measures::operator[](const std::string& name) const {
 
 bool lower_is_better(const std::string& measure) { return measure.find("value_lost") != std::string::npos; }
 
-std::vector<int64_t> default_ks(int64_t items) {
+std::vector<int64_t> default_ks(int64_t items, const ModelConfig& model) {
+  const int64_t most = model.light_ranker ? std::min(items, model.num_mips_items) : items;
   std::vector<int64_t> ks;
   for (const int64_t k : {10, 20, 100})
-    if (k <= items) ks.push_back(k);
-  if (ks.empty()) ks.push_back(std::max<int64_t>(1, items / 2));
+    if (k <= most) ks.push_back(k);
+  if (ks.empty()) ks.push_back(std::max<int64_t>(1, most / 2));
   return ks;
 }
 
@@ -349,18 +350,18 @@ Evaluator::Evaluator(const Dataset& data, const EvaluateOptions& options) {
 
 Evaluator::~Evaluator() = default;
 
-EvaluationResult Evaluator::run(Retriever& retriever) const {
+EvaluationResult Evaluator::run(const ServedDataset& served) const {
   const State& s = *state_;
   EvaluationResult result;
   result.protocol = s.protocol();
-  if (retriever.has_light_ranker())
+  if (served.has_light_ranker())
     result.protocol += "; the light ranker orders the best " +
-                       std::to_string(std::max(s.deepest, retriever.model().config().num_mips_items)) +
+                       std::to_string(served.recommender().most({.candidates = s.options.candidates})) +
                        " by inner product, and mrr is 0 beyond the first " + std::to_string(s.deepest);
   result.users = static_cast<int64_t>(s.users.size());
   result.per_user_names = s.measures->names();
   for (const UserMoment& user : s.users) result.user_rows.push_back(user.user);
-  ModelRanking model(retriever);
+  ModelRanking model(served, s.options.candidates);
   result.measures = s.measure(model, &result);
   if (s.options.baselines) {
     PopularityRanking popularity(s.data);
@@ -377,8 +378,8 @@ EvaluationResult Evaluator::run(Retriever& retriever) const {
   return result;
 }
 
-EvaluationResult evaluate(Retriever& retriever, const Dataset& data, const EvaluateOptions& options) {
-  return Evaluator(data, options).run(retriever);
+EvaluationResult evaluate(const ServedDataset& served, const EvaluateOptions& options) {
+  return Evaluator(served.data(), options).run(served);
 }
 
 }  // namespace tt

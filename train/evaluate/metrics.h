@@ -57,20 +57,21 @@ class Measures {
 // False if a larger value of the measure is the better one.
 bool lower_is_better(const std::string& measure);
 
-// The K of 10, 20 and 100 that a corpus has; of fewer than 10 items half of them.
-std::vector<int64_t> default_ks(int64_t items);
+// The K of 10, 20 and 100 that a model returns of so many items; of fewer than 10 half of them.
+std::vector<int64_t> default_ks(int64_t items, const ModelConfig& model);
 
 struct EvaluateOptions {
   Split split = Split::test;
-  std::vector<int64_t> ks = {10, 20, 100};  // none above the size of the corpus
+  std::vector<int64_t> ks = {10, 20, 100};  // none above what is returned at most
   bool include_seen = false;                // true: items of the splits before may be returned, and are expected
   bool baselines = true;                    // popularity and random beside the model; where the split is later than
                                             // train, also popularity_recent, of the last tenth of train's time
   bool truth = true;       // measures against the truth and the main ranker, where the dataset has them
   bool intervals = false;  // 95 % bootstrap intervals over users
   int64_t resamples = 1000;
-  int64_t max_users = 0;  // > 0: an evenly spaced sample of so many users, for a quick look while training
-  uint64_t seed = 1;      // of the random baseline and the bootstrap
+  int64_t candidates = 0;  // of a light ranker (Ask); 0: the model's own number
+  int64_t max_users = 0;   // > 0: an evenly spaced sample of so many users, for a quick look while training
+  uint64_t seed = 1;       // of the random baseline and the bootstrap
 };
 
 struct EvaluationResult {
@@ -95,15 +96,15 @@ class Evaluator {
   // than the corpus.
   Evaluator(const Dataset& data, const EvaluateOptions& options);
   ~Evaluator();
-  EvaluationResult run(Retriever& retriever) const;
+  EvaluationResult run(const ServedDataset& served) const;
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
 
-// Once: Evaluator(data, options).run(retriever).
-EvaluationResult evaluate(Retriever& retriever, const Dataset& data, const EvaluateOptions& options);
+// Once: Evaluator(served.data(), options).run(served).
+EvaluationResult evaluate(const ServedDataset& served, const EvaluateOptions& options);
 
 // The measures that a model on this dataset will have, for checking a name before training starts.
 std::vector<std::string> measure_names(const Dataset& data, const EvaluateOptions& options);

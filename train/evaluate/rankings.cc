@@ -1,3 +1,4 @@
+#include <twotower/tensor/gemm.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
 #include <twotower/train/data/positives.h>
@@ -11,6 +12,9 @@
 
 namespace tt {
 namespace {
+
+constexpr int64_t kUserTile = 256;   // users at a time
+constexpr int64_t kRankTile = 2048;  // items whose scores are held at a time to count who comes first
 
 std::span<const int32_t> seen_by(const UserMoment& m, const UserItems* seen) {
   return seen && m.user >= 0 ? seen->of(m.user) : std::span<const int32_t>();
@@ -36,22 +40,65 @@ void fill_row(TopItems& out, int64_t q, std::span<const int32_t> seen, Next next
 }  // namespace
 
 void ModelRanking::top(std::span<const UserMoment> users, int64_t k, const UserItems* seen, TopItems& out) {
-  retriever_.retrieve(users, k, out, seen);
+  served_.top(session_, users, {.k = k, .candidates = candidates_}, seen, out);
 }
 
+// The best-placed of each user's relevant items is found first; then whatever comes before it is counted.
 void ModelRanking::first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen,
                                const std::vector<int64_t>& after, int64_t* ranks) {
-  if (retriever_.has_light_ranker()) {
+  if (served_.has_light_ranker()) {
     std::fill_n(ranks, users.size(), 0);
     return;
   }
-  retriever_.first_ranks(users, relevant, seen, ranks);
+  const Tensor<const float> items = served_.item_vectors();
+  const int64_t d = items.cols();
+  std::vector<float> u(static_cast<size_t>(kUserTile * d)), scores(static_cast<size_t>(kUserTile * kRankTile));
+  struct Best {
+    int64_t item;
+    float score;
+  };
+  std::vector<Best> best(static_cast<size_t>(kUserTile));
+  for (size_t lo = 0; lo < users.size(); lo += kUserTile) {
+    const auto tile = users.subspan(lo, std::min<size_t>(kUserTile, users.size() - lo));
+    const auto n = static_cast<int64_t>(tile.size());
+    served_.encode(session_, tile, u.data());
+    for (int64_t q = 0; q < n; ++q) {
+      Best& b = best[static_cast<size_t>(q)] = {-1, 0};
+      const size_t list = lo + static_cast<size_t>(q);
+      for (int64_t at = relevant.offsets[list]; at < relevant.offsets[list + 1]; ++at) {
+        const int64_t item = relevant.rows[static_cast<size_t>(at)];
+        const float score = std::inner_product(items.row(item), items.row(item) + d, u.data() + q * d, 0.0f);
+        if (b.item < 0 || score > b.score || (score == b.score && item < b.item)) b = {item, score};
+      }
+      ranks[lo + static_cast<size_t>(q)] = b.item < 0 ? 0 : 1;
+    }
+    for (int64_t first = 0; first < items.rows(); first += kRankTile) {
+      const int64_t m = std::min(kRankTile, items.rows() - first);
+      gemm(false, true, n, m, d, 1.0f, u.data(), d, items.row(first), d, 0.0f, scores.data(), m);  // [n, m]
+      parallel_for(0, n, 16, [&](int64_t begin, int64_t end) {
+        for (int64_t q = begin; q < end; ++q) {
+          const Best b = best[static_cast<size_t>(q)];
+          if (b.item < 0) continue;
+          const float* row = scores.data() + q * m;
+          const auto before = [&](int64_t i) {  // item first + i comes before the best relevant one
+            return first + i != b.item && (row[i] > b.score || (row[i] == b.score && first + i < b.item));
+          };
+          int64_t ahead = 0;
+          for (int64_t i = 0; i < m; ++i) ahead += before(i);
+          const auto list = seen_by(tile[static_cast<size_t>(q)], seen);
+          for (auto s = std::lower_bound(list.begin(), list.end(), first); s != list.end() && *s < first + m; ++s)
+            ahead -= before(*s - first);
+          ranks[lo + static_cast<size_t>(q)] += ahead;
+        }
+      });
+    }
+  }
   // The two ways of multiplying may round a near tie apart.
   for (size_t i = 0; i < users.size(); ++i) ranks[i] = std::max(ranks[i], after[i] + 1);
 }
 
 bool ModelRanking::score(const UserMoment& user, std::span<const int64_t> items, float* out) {
-  retriever_.score(user, items, out);
+  served_.recommender().score(session_, served_.user(user), items, out);
   return true;
 }
 

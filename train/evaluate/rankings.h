@@ -8,7 +8,7 @@ namespace tt {
 class Ranking {
  public:
   virtual ~Ranking() = default;
-  // As Retriever::retrieve.
+  // The k best items of each user; seen: items to leave out by user row, or null.
   virtual void top(std::span<const UserMoment> users, int64_t k, const UserItems* seen, TopItems& out) = 0;
   // The place of the first relevant item of each user in the whole order, for users of whom none was among the first
   // `after[i]`; 0 where the order has no more places. relevant: a list a user, never empty.
@@ -18,16 +18,20 @@ class Ranking {
   virtual bool score(const UserMoment&, std::span<const int64_t>, float*) { return false; }
 };
 
+// By the very path that serves. With a light ranker, which orders only its candidates, first_ranks() knows no place.
 class ModelRanking : public Ranking {
  public:
-  explicit ModelRanking(Retriever& retriever) : retriever_(retriever) {}
+  explicit ModelRanking(const ServedDataset& served, int64_t candidates = 0)
+      : served_(served), candidates_(candidates) {}
   void top(std::span<const UserMoment> users, int64_t k, const UserItems* seen, TopItems& out) override;
   void first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen,
                    const std::vector<int64_t>& after, int64_t* ranks) override;
   bool score(const UserMoment& user, std::span<const int64_t> items, float* out) override;
 
  private:
-  Retriever& retriever_;
+  const ServedDataset& served_;
+  int64_t candidates_;  // of a light ranker; 0: the model's own number
+  Session session_;
 };
 
 // Everyone gets the items with the most training positives in the last `share` of the time that train spans, ties by

@@ -8,7 +8,7 @@ void save_model(const std::string& path, const TwoTower<float>& model) {
   SafetensorsWriter writer;
   add_parameters(writer, model.parameters());
   if (model.has_anchor()) add_parameters(writer, *model.anchor_parameters());
-  writer.metadata("format", "pt");  // as PyTorch's own writer marks its files
+  writer.metadata("format", "pt");
   writer.write(path);
 }
 

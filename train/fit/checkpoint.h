@@ -7,7 +7,8 @@
 
 namespace tt {
 
-// Atomic: the file is the old one or the whole new one. A frozen anchor is stored too, under "anchor.NAME".
+// Atomic: the file is the old one or the whole new one. With a frozen anchor, if there is one, under "anchor.NAME":
+// what a training goes on from.
 void save_model(const std::string& path, const TwoTower<float>& model);
 
 // Throws Error, naming the parameter, if one is missing, left over or of another shape.

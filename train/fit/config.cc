@@ -1,13 +1,13 @@
-#include <twotower/models/toml_fields.h>
 #include <twotower/tensor/text.h>
 #include <twotower/train/fit/config.h>
+#include <twotower/train/fit/toml_fields.h>
 
 #include <algorithm>
 
 namespace tt {
 namespace {
 
-using Field = TomlField<TrainConfig>;
+using Field = ConfigField<TrainConfig>;
 
 #define TT_FIELD(name) \
   Field { #name, &TrainConfig::name }
@@ -46,7 +46,7 @@ const std::vector<Field>& fields() {
 std::string qualified(const std::string& key) {
   std::vector<std::string> bare, full;
   for (const Field& f : fields()) bare.emplace_back(f.key), full.push_back("train." + bare.back());
-  for (const std::string& k : model_keys()) bare.push_back(k), full.push_back("model." + k);
+  for (const auto& f : model_fields()) bare.emplace_back(f.key), full.push_back("model." + bare.back());
   const auto full_name = [&](const std::string& name) {
     const auto at = std::find(bare.begin(), bare.end(), name);
     return at == bare.end() ? std::string() : full[static_cast<size_t>(at - bare.begin())];
@@ -57,6 +57,15 @@ std::string qualified(const std::string& key) {
   fail(
       "--set", "unknown key \"", key, "\"",
       nearest.empty() ? std::string("; see docs/config.md for the known ones") : "; did you mean \"" + nearest + "\"?");
+}
+
+void read_model_table(const toml::table& table, const std::string& where, ModelConfig& config) {
+  // compat first: it sets options that other keys of the table may then change
+  if (const auto compat = table["compat"].value<std::string>()) {
+    config.compat = *compat;
+    config.apply_compat();
+  }
+  read_toml_fields(table, where, "model.", model_fields(), config);
 }
 
 }  // namespace
@@ -111,6 +120,8 @@ void read_config_file(const std::string& path, RunConfig& config) {
     else if (key == "run" && table) {
       config.data = (*table)["data"].value_or(config.data);
       config.rung = (*table)["model"].value_or(config.rung);
+      config.data_rows = (*table)["data_rows"].value_or(config.data_rows);
+      config.data_log = (*table)["data_log"].value_or(config.data_log);
     } else {
       fail(where, "unknown table or key \"", key.str(), "\"; the tables are [model] and [train]");
     }
@@ -126,15 +137,29 @@ void set_config_key(RunConfig& config, const std::string& assignment) {
   const bool model = key.starts_with("model.");
   key = key.substr(6);
   if (model)
-    set_model_key(config.model, key, value);
+    read_model_table(parse_assignment(key, value), "--set", config.model);
   else
     read_toml_fields(parse_assignment(key, value), "--set", "train.", fields(), config.train);
+}
+
+std::string to_toml(const ModelConfig& config) { return "[model]\n" + write_toml_fields(model_fields(), config); }
+
+ModelConfig load_model_config(const std::string& path) {
+  const toml::table file = parse_toml_file(path);
+  const toml::table* table = file["model"].as_table();
+  check(table != nullptr, "config " + path, "there is no [model] table; begin one with a line [model]");
+  ModelConfig config;
+  read_model_table(*table, "config " + path, config);
+  config.validate();
+  return config;
 }
 
 std::string to_toml(const RunConfig& config) {
   toml::table run;
   run.insert("data", config.data);
   run.insert("model", config.rung);
+  run.insert("data_rows", config.data_rows);
+  run.insert("data_log", config.data_log);
   std::ostringstream out;
   out << "[run]\n"
       << run << "\n\n"

@@ -43,16 +43,20 @@ struct TrainConfig {
 };
 
 struct RunConfig {
-  std::string data;  // the dataset folder
-  std::string rung;  // the ladder's name for the model, for people
+  std::string data;                 // the dataset folder
+  std::string rung;                 // the ladder's name for the model, for people
+  std::string data_rows, data_log;  // its fingerprints (train/data/fingerprint.h), set when training starts
   ModelConfig model;
   TrainConfig train;
 };
 
+// A file whose [model] table is read and validated; other tables are ignored.
+ModelConfig load_model_config(const std::string& path);
 // Reads [model], [train] and [run] on top of `config`; unknown tables and keys throw Error with the nearest known.
 void read_config_file(const std::string& path, RunConfig& config);
 // "model.key=value" or "train.key=value"; a bare key is looked for in both.
 void set_config_key(RunConfig& config, const std::string& assignment);
 std::string to_toml(const RunConfig& config);
+std::string to_toml(const ModelConfig& config);  // the [model] table
 
 }  // namespace tt

@@ -1,7 +1,6 @@
 #pragma once
 // What a resumed training must have in common with the one that was stopped, to end as that would have ended.
 
-#include <twotower/train/data/dataset.h>
 #include <twotower/train/fit/config.h>
 
 #include <cstdint>
@@ -9,11 +8,8 @@
 
 namespace tt {
 
-// Changes with whatever of the data training sees: its ids in their order, columns, training impressions and histories.
-std::string data_mark(const Dataset& data);
-
 // Throws Error "[train RUN] cannot resume: ..." unless `now` goes on from `before` after `epochs` epochs as if it had
-// been `now` all along. `now` may train longer and stop or evaluate at other times.
+// been `now` all along, on the same data. `now` may train longer and stop or evaluate at other times.
 void check_resumable(const std::string& run, const RunConfig& before, const RunConfig& now, int64_t epochs);
 
 // Drops the lines of later epochs and one that was cut off: a training may be killed between its files.

@@ -1,4 +1,6 @@
 #include <twotower/tensor/error.h>
+#include <twotower/train/data/fingerprint.h>
+#include <twotower/train/fit/bundle_maker.h>
 #include <twotower/train/fit/checkpoint.h>
 #include <twotower/train/fit/run.h>
 
@@ -6,22 +8,57 @@
 
 namespace tt {
 
-Run open_run(const std::string& run_dir, const std::string& data_dir) {
-  const std::string config_path = run_dir + "/config.toml", where = "run " + run_dir;
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string where(const std::string& run_dir) { return "run " + run_dir; }
+
+void check_is_run(const std::string& run_dir) {
   std::error_code ignored;
-  check(std::filesystem::exists(config_path, ignored), where,
+  check(fs::exists(run_dir + "/config.toml", ignored), where(run_dir),
         "there is no config.toml; give a folder that `twotower train --out` wrote");
-  check(std::filesystem::exists(run_dir + "/model.safetensors", ignored), where,
-        "there is no model.safetensors: its training was stopped too early; go on with `twotower train --resume`");
-  Run run;
-  read_config_file(config_path, run.config);
-  if (!data_dir.empty()) run.config.data = data_dir;
-  check(std::filesystem::exists(run.config.data, ignored), where, "its dataset \"", run.config.data,
+  check(fs::exists(run_dir + "/weights.safetensors", ignored), where(run_dir),
+        "there is no weights.safetensors: its training was stopped too early; go on with `twotower train --resume`");
+}
+
+// The run's config, and the data it was trained on.
+std::pair<RunConfig, Dataset> open_data(const std::string& run_dir, const std::string& data_dir) {
+  std::error_code ignored;
+  RunConfig config;
+  read_config_file(run_dir + "/config.toml", config);
+  if (!data_dir.empty()) config.data = data_dir;
+  check(fs::exists(config.data, ignored), where(run_dir), "its dataset \"", config.data,
         "\" is not there; give its place with --data DIR");
-  run.data = Dataset::open(run.config.data);
-  run.model = std::make_unique<TwoTower<float>>(run.config.model);
-  load_model(run_dir + "/model.safetensors", *run.model);
-  return run;
+  Dataset data = Dataset::open(config.data);
+  check_rows(data, config.data_rows, run_dir);
+  return {std::move(config), std::move(data)};
+}
+
+}  // namespace
+
+std::string bundle_of_run(const std::string& run_dir) {
+  check_is_run(run_dir);
+  std::string path = run_dir + "/bundle.safetensors";
+  std::error_code ignored;
+  check(fs::exists(path, ignored), where(run_dir), "there is no bundle.safetensors; make it with `twotower pack --run ",
+        run_dir, " --out ", path, "`");
+  return path;
+}
+
+Run open_run(const std::string& run_dir, const std::string& data_dir) {
+  Bundle bundle = Bundle::open(bundle_of_run(run_dir));
+  auto [config, data] = open_data(run_dir, data_dir);
+  check_rows(data, bundle.data().rows, bundle.path());
+  return {std::move(config), std::move(data), std::move(bundle)};
+}
+
+void pack_run(const std::string& run_dir, const std::string& data_dir, const std::string& out, bool users) {
+  check_is_run(run_dir);
+  const auto [config, data] = open_data(run_dir, data_dir);
+  TwoTower<float> model(config.model);
+  load_model(run_dir + "/weights.safetensors", model);
+  BundleMaker(data, config.model, learnt_rows(data, config.model, config.train), users).write(out, model);
 }
 
 void fit_config_to_data(ModelConfig& model, const Dataset& data) {

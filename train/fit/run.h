@@ -1,8 +1,12 @@
 #pragma once
-// A run: the folder that training leaves behind. config.toml (as used), model.safetensors (the best epoch),
-// metrics.jsonl (a line an evaluation), last.safetensors and state.safetensors (what --resume needs).
+// A run: the folder that training leaves behind.
+//   config.toml           as used, and the fingerprints of the data
+//   bundle.safetensors    the best epoch, and all that serving needs (models/bundle)
+//   weights.safetensors   its weights alone, as PyTorch's load_state_dict takes them
+//   metrics.jsonl         a line an evaluation
+//   last.safetensors, state.safetensors   what --resume needs
 
-#include <twotower/models/two_tower.h>
+#include <twotower/models/bundle/bundle.h>
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/fit/config.h>
 
@@ -14,11 +18,18 @@ namespace tt {
 struct Run {
   RunConfig config;
   Dataset data;
-  std::unique_ptr<TwoTower<float>> model;
+  Bundle bundle;
 };
 
-// Opens a run with its best parameters. data_dir: another dataset than the one it was trained on; empty: the same.
+// Opens a run with its data, which must be what it was trained on: its users, items and features, that is; its log may
+// be another. data_dir: where that data is now; empty: where it was.
 Run open_run(const std::string& run_dir, const std::string& data_dir = "");
+
+// The path of a run's bundle. Throws Error, with the mend, for a folder that is no run or has none.
+std::string bundle_of_run(const std::string& run_dir);
+
+// Makes a bundle of a run's best weights anew. users = false: nothing of its users is in it.
+void pack_run(const std::string& run_dir, const std::string& data_dir, const std::string& out, bool users);
 
 // Fills what the dataset decides (table sizes, feature widths, value weights, action kinds) where the config leaves it
 // open, and throws Error, before anything else starts, if the config asks for what the data does not have.

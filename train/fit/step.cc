@@ -1,6 +1,7 @@
 #include <twotower/tensor/kernels/topk/topk.h>
 #include <twotower/tensor/safetensors.h>
 #include <twotower/train/fit/checkpoint.h>
+#include <twotower/train/fit/config.h>
 #include <twotower/train/fit/step.h>
 #include <twotower/train/fit/step_batch.h>
 

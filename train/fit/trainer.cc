@@ -1,6 +1,9 @@
+#include <twotower/layers/checkpoint.h>
 #include <twotower/tensor/atomic_file.h>
 #include <twotower/tensor/text.h>
 #include <twotower/train/batches/loader.h>
+#include <twotower/train/data/fingerprint.h>
+#include <twotower/train/fit/bundle_maker.h>
 #include <twotower/train/fit/checkpoint.h>
 #include <twotower/train/fit/overoptimization.h>
 #include <twotower/train/fit/resume.h>
@@ -66,8 +69,9 @@ class Training {
         data_(data),
         out_(out),
         options_(options),
-        data_mark_(data_mark(data)),
-        model_(config.model, static_cast<uint64_t>(config.train.seed)) {}
+        model_(config.model, static_cast<uint64_t>(config.train.seed)) {
+    config_.data_rows = rows_fingerprint(data), config_.data_log = log_fingerprint(data);
+  }
 
   TrainSummary run();
 
@@ -79,6 +83,7 @@ class Training {
   double run_epoch(int64_t epoch);
   // Evaluates, logs and checkpoints; returns whether training should stop.
   bool finish_epoch(int64_t epoch);
+  void save_best();
   void save_state(int64_t epoch) const;
   void say(const std::string& line) const {
     if (options_.message) options_.message(line);
@@ -89,12 +94,12 @@ class Training {
   const Dataset& data_;
   std::string out_;
   TrainOptions options_;
-  std::string data_mark_;
   TwoTower<float> model_;
   std::unique_ptr<TrainingStep> step_;
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<Evaluator> evaluator_;
-  std::unique_ptr<Retriever> retriever_;
+  std::unique_ptr<ServedDataset> served_;
+  std::unique_ptr<BundleMaker> bundle_;
   OveroptimizationMonitor monitor_;
   TrainSummary summary_;
   StepLosses losses_;
@@ -117,7 +122,8 @@ void Training::begin_run() {
   if (begun_) return;
   begun_ = true;
   std::error_code ignored;
-  for (const char* file : {"/metrics.jsonl", "/model.safetensors", "/last.safetensors", "/state.safetensors"})
+  for (const char* file :
+       {"/metrics.jsonl", "/weights.safetensors", "/bundle.safetensors", "/last.safetensors", "/state.safetensors"})
     fs::remove(out_ + file, ignored);
   write_file_atomically(out_ + "/config.toml", to_toml(config_));
 }
@@ -128,7 +134,7 @@ TrainSummary Training::run() {
       std::min(train.alignment_start_epoch, train.epochs - 1);  // a short run aligns at its end
   summary_.best = std::numeric_limits<double>::quiet_NaN();
   summary_.parameters = model_.parameters().element_count();
-  const std::vector<int64_t> ks = default_ks(data_.num_items());
+  const std::vector<int64_t> ks = default_ks(data_.num_items(), config_.model);
   const bool automatic = train.monitor == "auto";
   if (automatic) train.monitor = default_monitor(config_.model, data_, ks);
   if (can_evaluate(data_, Split::valid, /*include_seen=*/true)) {
@@ -140,7 +146,7 @@ TrainSummary Training::run() {
     options.baselines = false;
     options.max_users = 2000;
     options.ks = ks;
-    if (automatic && data_.num_items() < 20) say("the corpus is small: monitoring " + train.monitor);
+    if (automatic && ks.back() < 20) say("the corpus is small: monitoring " + train.monitor);
     const std::vector<std::string> names = measure_names(data_, options);
     if (std::find(names.begin(), names.end(), train.monitor) == names.end()) {
       const std::string nearest = nearest_name(train.monitor, names);
@@ -162,16 +168,16 @@ TrainSummary Training::run() {
     begun_ = true;
     write_file_atomically(out_ + "/config.toml", to_toml(config_));
   }
-  if (evaluator_) retriever_ = std::make_unique<Retriever>(model_, data_);
+  if (evaluator_) served_ = std::make_unique<ServedDataset>(model_, data_, train);
   start_ = Clock::now();
   for (int64_t epoch = first_epoch_; epoch < train.epochs; ++epoch) {
     summary_.final_loss = run_epoch(epoch);
     summary_.epochs = epoch + 1;
     if (finish_epoch(epoch)) break;
   }
-  if (!fs::exists(out_ + "/model.safetensors")) {
+  if (!fs::exists(out_ + "/bundle.safetensors")) {
     const AveragedWeights averaged(step_->average(), step_->optimizer().steps());
-    save_model(out_ + "/model.safetensors", model_);
+    save_best();
   }
   summary_.steps = step_->optimizer().steps();
   summary_.seconds = seconds_since(start_);
@@ -220,8 +226,8 @@ bool Training::finish_epoch(int64_t epoch) {
   EvaluationResult result;
   double value = 0;
   if (evaluates) {
-    retriever_->refresh();
-    result = evaluator_->run(*retriever_);
+    served_->refresh();
+    result = evaluator_->run(*served_);
     value = result.measures[config_.train.monitor];  // Error, before anything is written, if no user has such a value
   }
   begin_run();
@@ -237,7 +243,7 @@ bool Training::finish_epoch(int64_t epoch) {
     } else if (std::isnan(summary_.best) || better(value, summary_.best)) {
       summary_.best = value, summary_.best_epoch = epoch + 1, summary_.best_measures = result.measures;
       waited_ = 0;
-      save_model(out_ + "/model.safetensors", model_);
+      save_best();
       text << "  best so far";
     } else if (config_.train.patience > 0 && ++waited_ >= config_.train.patience) {
       stop = true;
@@ -248,7 +254,7 @@ bool Training::finish_epoch(int64_t epoch) {
       if (!warning.empty()) line["warning"] = summary_.warning = warning, say("warning: " + warning);
     }
   } else if (!evaluator_) {
-    save_model(out_ + "/model.safetensors", model_);
+    save_best();
     summary_.best_epoch = epoch + 1;
   }
   averaged.reset();  // training goes on from the weights themselves
@@ -259,6 +265,14 @@ bool Training::finish_epoch(int64_t epoch) {
   say(text.str());
   save_state(epoch);
   return stop;
+}
+
+// The model as it is now is the one to serve.
+void Training::save_best() {
+  if (!bundle_)
+    bundle_ = std::make_unique<BundleMaker>(data_, config_.model, learnt_rows(data_, config_.model, config_.train));
+  save_parameters(out_ + "/weights.safetensors", model_.parameters());
+  bundle_->write(out_ + "/bundle.safetensors", model_);
 }
 
 // What --resume needs: the parameters and the optimizer as they are after an epoch, and how the search for the best
@@ -272,7 +286,6 @@ void Training::save_state(int64_t epoch) const {
   writer.add("trainer.counters", counters, {3});
   writer.add("trainer.best", &summary_.best, {1});
   if (loader_->queue()) loader_->queue()->add_state(writer);
-  writer.metadata("data", data_mark_);
   writer.write(out_ + "/state.safetensors");
 }
 
@@ -286,9 +299,9 @@ bool Training::resume() {
   RunConfig before;
   read_config_file(out_ + "/config.toml", before);
   check_resumable(out_, before, config_, counters[0]);
-  const auto data = state.metadata().find("data");
-  check(data != state.metadata().end() && data->second == data_mark_, "train " + out_, "cannot resume: the dataset ",
-        data_.dir(), " is not the one that it was trained on; give that one, or train anew without --resume");
+  check(before.data_rows == config_.data_rows && before.data_log == config_.data_log, "train " + out_,
+        "cannot resume: the dataset ", data_.dir(),
+        " is not the one that it was trained on; give that one, or train anew without --resume");
   load_model(out_ + "/last.safetensors", model_);
   if (loader_->queue()) loader_->queue()->load_state(state);
   step_->optimizer().load_state(state, model_.parameters().all());

@@ -1,9 +1,9 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/text.h>
-#include <twotower/train/data/feature_encoder.h>
 #include <twotower/train/import/delimited.h>
 #include <twotower/train/import/newcomers.h>
 
+#include <algorithm>
 #include <fstream>
 #include <unordered_map>
 
@@ -40,12 +40,12 @@ class Strays {
 
 class Reader {
  public:
-  Reader(const std::string& path, const Dataset& data, bool users)
+  Reader(const std::string& path, const Bundle& bundle, bool users)
       : path_(path),
         users_(users),
-        encoder_(data, users),
-        known_(users ? data.user_ids() : data.item_ids()),
-        items_(data.item_ids()) {}
+        encoder_(users ? bundle.user_encoder() : bundle.item_encoder()),
+        known_(users ? bundle.user_ids() : bundle.item_ids()),
+        items_(bundle.item_ids()) {}
 
   // row(id, features, history) for each line.
   template <class Row>
@@ -54,8 +54,9 @@ class Reader {
         path_, dialect_of(path_, delimiter), [&](const std::vector<HeaderColumn>& header) { plan(header); },
         [&](int64_t line, const std::vector<std::string_view>& fields) {
           const std::string id = read_id(line, fields[0]);
-          std::vector<float> features = encoder_.blank();
-          std::vector<int64_t> history;
+          std::vector<float> features = std::vector<float>(static_cast<size_t>(encoder_.width()));
+          encoder_.blank(features.data());
+          std::vector<int32_t> history;
           for (size_t c = 1; c < fields.size(); ++c) read_field(line, fields[c], c, features, history);
           row(id, std::move(features), std::move(history));
         });
@@ -110,7 +111,7 @@ class Reader {
   }
 
   void read_field(int64_t line, std::string_view field, size_t c, std::vector<float>& features,
-                  std::vector<int64_t>& history) {
+                  std::vector<int32_t>& history) {
     if (c == history_) return read_history(line, field, history);
     if (fills_[c].size() == 1) return encode(line, fills_[c][0], c, field, features);
     const std::vector<std::string_view> entries = pieces(field, ' ');
@@ -132,11 +133,11 @@ class Reader {
     strays_[c].add(line, unknown);
   }
 
-  void read_history(int64_t line, std::string_view field, std::vector<int64_t>& history) {
+  void read_history(int64_t line, std::string_view field, std::vector<int32_t>& history) {
     const char separator = field.find('|') != std::string_view::npos ? '|' : ' ';
     for (const std::string_view piece : pieces(field, separator)) {
       if (const auto row = items_.find(piece))
-        history.push_back(*row);
+        history.push_back(static_cast<int32_t>(*row));
       else
         strays_[history_].add(line, std::string(piece));
     }
@@ -144,7 +145,7 @@ class Reader {
 
   const std::string& path_;
   bool users_;
-  FeatureEncoder encoder_;
+  const FeatureEncoder& encoder_;
   const IdTable &known_, &items_;
   std::vector<std::vector<size_t>> fills_;  // by column: sources
   std::vector<std::string> columns_;
@@ -155,24 +156,31 @@ class Reader {
 
 }  // namespace
 
-NewItems read_new_items(const std::string& path, const Dataset& data, char delimiter) {
-  check(!FeatureEncoder(data, /*users=*/false).constant(), "import " + path, "the dataset ", data.dir(),
-        " has no item features, so all new items would look the same; import item features and train on them");
+NewItems read_new_items(const std::string& path, const Bundle& bundle, char delimiter) {
+  check(bundle.config().item_features_size > 0, "import " + path, "the model of ", bundle.path(),
+        " reads no item features, so all new items would look the same; import item features and train on them");
   NewItems out;
-  Reader(path, data, false).read(delimiter, out.notes, [&](const std::string& id, std::vector<float> features, auto&&) {
-    out.ids.push_back(id);
-    out.features.insert(out.features.end(), features.begin(), features.end());
-  });
+  Reader(path, bundle, false)
+      .read(delimiter, out.notes, [&](const std::string& id, std::vector<float> features, auto&&) {
+        out.ids.push_back(id);
+        out.features.insert(out.features.end(), features.begin(), features.end());
+      });
   return out;
 }
 
-NewUsers read_new_users(const std::string& path, const Dataset& data, char delimiter) {
+NewUsers read_new_users(const std::string& path, const Bundle& bundle, char delimiter) {
   NewUsers out;
-  Reader(path, data, true)
+  Reader(path, bundle, true)
       .read(delimiter, out.notes,
-            [&](const std::string& id, std::vector<float> features, std::vector<int64_t> history) {
+            [&](const std::string& id, std::vector<float> features, std::vector<int32_t> history) {
               out.ids.push_back(id);
-              out.users.push_back({std::move(features), std::move(history)});
+              if (bundle.config().user_features_size == 0) features.clear();
+              out.features.push_back(std::move(features));
+              std::reverse(history.begin(), history.end());  // the file has the newest first
+              out.histories.push_back(history);
+              std::sort(history.begin(), history.end());
+              history.erase(std::unique(history.begin(), history.end()), history.end());
+              out.seen.push_back(std::move(history));
             });
   return out;
 }

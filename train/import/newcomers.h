@@ -1,5 +1,5 @@
 #pragma once
-// Files of users and items that came after the dataset was made. They are served from features (and users
+// Files of users and items that came after the model was trained. They are served from features (and users
 // from a history), without an id.
 //
 // A file has a header line and then a line each: the id in its first column, the features of the dataset
@@ -7,7 +7,7 @@
 // newest first, separated by spaces or by |. Text is delimited as told, or as its header line looks:
 // RecBole's NAME:TYPE with tabs, tabs, or commas.
 
-#include <twotower/train/evaluate/serving.h>
+#include <twotower/models/retrieval/recommender.h>
 
 #include <string>
 #include <vector>
@@ -23,15 +23,19 @@ struct NewItems {
 
 struct NewUsers {
   std::vector<std::string> ids;
-  std::vector<NewUser> users;
+  std::vector<std::vector<float>> features;     // [IU] each; empty where the model reads none
+  std::vector<std::vector<int32_t>> histories;  // item rows, oldest first
+  std::vector<std::vector<int32_t>> seen;       // the same items, ascending and without repeats
   std::vector<std::string> notes;
+  int64_t size() const { return static_cast<int64_t>(ids.size()); }
+  ServedUser served(size_t i) const { return {.features = features[i], .history = histories[i], .leave_out = seen[i]}; }
 };
 
-// delimiter 0: see above. Errors "[import FILE:LINE] ...": an id that is empty, there twice, or in the
-// dataset already; a column that the dataset does not know; one that the model's features need and that is
-// missing; a text that is no number where the dataset has numbers. A category that the dataset does not know
-// is a note and counts as missing, and so does an item of a history.
-NewItems read_new_items(const std::string& path, const Dataset& data, char delimiter = 0);
-NewUsers read_new_users(const std::string& path, const Dataset& data, char delimiter = 0);
+// delimiter 0: see above. Errors "[import FILE:LINE] ...": an id that is empty, there twice, or known to the bundle
+// already; a column that it does not know; one that the model's features need and that is missing; a text that is no
+// number where the data has numbers. A category that the data does not have is a note and counts as missing, and so
+// does an item of a history.
+NewItems read_new_items(const std::string& path, const Bundle& bundle, char delimiter = 0);
+NewUsers read_new_users(const std::string& path, const Bundle& bundle, char delimiter = 0);
 
 }  // namespace tt

@@ -46,14 +46,16 @@ TEST_CASE("positives: each part asks the right question") {
   CHECK(error_of([&] { Loader(data, other, train); }, data.dir()) ==
         "[dataset FILE] it has 2 labels, model.user_value_weights 3 weights; give one a label");
   const TwoTower<float> stranger(other);
-  CHECK(error_of([&] { Retriever(stranger, data); }) ==
+  CHECK(error_of([&] { ServedDataset(stranger, data); }, data.dir()) ==
+        "[dataset FILE] it has 2 labels, model.user_value_weights 3 weights; give one a label");
+  CHECK(error_of([&] { ServedDataset(stranger, data, LearntRows()); }) ==
         "[retrieve] the model weighs 3 labels, the dataset has 2; serve it on the data it was trained on");
 
   const TwoTower<float> model(config);
-  Retriever retriever(model, data);
+  const ServedDataset served(model, data);
   // Without features, all that goes without an id looks alike: the items 0, 2 and 3, which no like has met, do.
   const auto same = [&](int64_t a, int64_t b) {
-    const Tensor<const float> v = retriever.item_vectors();
+    const Tensor<const float> v = served.item_vectors();
     return std::equal(v.row(a), v.row(a) + v.cols(), v.row(b));
   };
   CHECK(same(0, 2));

@@ -1,8 +1,10 @@
 #pragma once
 // A made-up dataset of any size, and a model for it.
 
+#include <twotower/models/bundle/bundle.h>
 #include <twotower/models/two_tower.h>
 #include <twotower/tensor/random.h>
+#include <twotower/train/fit/bundle_maker.h>
 #include <twotower/train/fit/run.h>
 
 #include "tests/train/fixtures.h"
@@ -64,6 +66,14 @@ inline ModelConfig small_config(const Dataset& data) {
   config.num_ranker_user_embeddings = 2;
   fit_config_to_data(config, data);
   return config;
+}
+
+// The bundle of a model in memory.
+inline Bundle bundle_of(const TempFolder& folder, const TwoTower<float>& model, const Dataset& data,
+                        bool users = true) {
+  const std::string path = folder.path() + "/bundle.safetensors";
+  BundleMaker(data, model.config(), learnt_rows(data, model.config(), TrainConfig()), users).write(path, model);
+  return Bundle::open(path);
 }
 
 }  // namespace tt

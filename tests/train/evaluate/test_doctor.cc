@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <twotower/train/evaluate/doctor.h>
 #include <twotower/train/evaluate/text_table.h>
+#include <twotower/train/fit/checkpoint.h>
 #include <twotower/train/fit/trainer.h>
 #include <twotower/train/simulate/simulator.h>
 
@@ -28,8 +29,8 @@ bool says(const Finding& f, const std::string& words) { return f.found.find(word
 std::vector<Finding> examined(const TwoTower<float>& model, const Dataset& data) {
   EvaluateOptions options;
   options.ks = {10}, options.truth = false;
-  Retriever retriever(model, data);
-  return examine(retriever, Evaluator(data, options).run(retriever), options);
+  const ServedDataset served(model, data);
+  return examine(served, evaluate(served, options), options);
 }
 
 }  // namespace
@@ -47,17 +48,18 @@ TEST_CASE("doctor: a trained model is well, the same model collapsed is not") {
   fit_config_to_data(config.model, data);
   config.train.batch_size = 256, config.train.epochs = 6, config.train.learning_rate = 3e-3;
   train(config, data, folder.path() + "/run");
-  const Run run = open_run(folder.path() + "/run");
+  TwoTower<float> model(config.model);
+  load_model(folder.path() + "/run/weights.safetensors", model);
 
-  for (const Finding& f : examined(*run.model, data)) {
+  for (const Finding& f : examined(model, data)) {
     INFO(f.what, ": ", f.found);
     CHECK(f.healthy == f.advice.empty());
     if (f.what.find("popularity") == std::string::npos) CHECK(f.healthy);  // so small a log is all head
   }
 
-  run.model->parameters().find("item_tower_arch.weight")->value.fill(0);
-  run.model->parameters().find("user_tower_arch.weight")->value.fill(0);
-  const std::vector<Finding> ill = examined(*run.model, data);
+  model.parameters().find("item_tower_arch.weight")->value.fill(0);
+  model.parameters().find("user_tower_arch.weight")->value.fill(0);
+  const std::vector<Finding> ill = examined(model, data);
   for (const char* what : {"spread of user vectors", "spread of item vectors", "very vector of another"}) {
     INFO(what, ": ", finding(ill, what).found);
     CHECK(!finding(ill, what).healthy);
@@ -66,8 +68,8 @@ TEST_CASE("doctor: a trained model is well, the same model collapsed is not") {
   CHECK(says(finding(ill, "very vector of another"), "that have a training positive"));
   CHECK(says(finding(ill, "spread of item vectors"), "mean cosine of two of them 1.000"));
 
-  run.model->parameters().find("item_tower_arch.bias")->value.fill(1e38f);
-  CHECK(says(finding(examined(*run.model, data), "length of item vectors"), "not finite"));
+  model.parameters().find("item_tower_arch.bias")->value.fill(1e38f);
+  CHECK(says(finding(examined(model, data), "length of item vectors"), "not finite"));
 }
 
 TEST_CASE("doctor: items that training never met and that look alike are told apart from the others") {

@@ -28,12 +28,13 @@ struct PlainMeasures {
   double recall = 0, ndcg = 0, hit = 0, mrr = 0, coverage = 0, accuracy = 0;
   int64_t users = 0;
 };
-PlainMeasures plain_measures(Retriever& retriever, const Dataset& data, Split split, int64_t k, bool include_seen) {
+PlainMeasures plain_measures(const ServedDataset& served, const Dataset& data, Split split, int64_t k,
+                             bool include_seen) {
   PlainMeasures out;
   std::set<int64_t> returned;
   double all_hits = 0, all_wanted = 0;
   const UserItems positives = data.positives(split), seen = data.seen_before(split);
-  const int64_t c = data.num_items(), d = retriever.item_vectors().cols();
+  const int64_t c = data.num_items(), d = served.item_vectors().cols();
   for (int64_t u = 0; u < data.num_users(); ++u) {
     std::set<int64_t> blocked, wanted;
     if (!include_seen) blocked.insert(seen.of(u).begin(), seen.of(u).end());
@@ -46,10 +47,11 @@ PlainMeasures plain_measures(Retriever& retriever, const Dataset& data, Split sp
     while (log.user[first] != u) ++first;
     const std::vector<UserMoment> moment = {{u, log.history_end[first]}};
     std::vector<float> vector(static_cast<size_t>(d)), score;
-    retriever.encode_users(moment, vector.data());
+    Session session;
+    served.encode(session, moment, vector.data());
     std::vector<int64_t> order;
     for (int64_t i = 0; i < c; ++i) {
-      score.push_back(std::inner_product(vector.begin(), vector.end(), retriever.item_vectors().row(i), 0.0f));
+      score.push_back(std::inner_product(vector.begin(), vector.end(), served.item_vectors().row(i), 0.0f));
       if (!blocked.contains(i)) order.push_back(i);
     }
     std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
@@ -114,16 +116,16 @@ TEST_CASE("metrics: tiles and kernels give what plain sorting gives") {
   ModelConfig config = small_config(data);
   config.history = true;
   const TwoTower<float> model(config);
-  Retriever retriever(model, data);
+  const ServedDataset served(model, data);
   for (const bool include_seen : {false, true}) {
     EvaluateOptions options;
     options.ks = {20, 5};
     options.include_seen = include_seen;
     options.intervals = true;
     options.resamples = 200;
-    const EvaluationResult result = evaluate(retriever, data, options);
+    const EvaluationResult result = evaluate(served, options);
     for (const int64_t k : {5, 20}) {
-      const PlainMeasures plain = plain_measures(retriever, data, Split::test, k, include_seen);
+      const PlainMeasures plain = plain_measures(served, data, Split::test, k, include_seen);
       const std::string at = "@" + std::to_string(k);
       CHECK(result.users == plain.users);
       CHECK(result.measures["recall" + at] == doctest::Approx(plain.recall).epsilon(1e-5));
@@ -139,8 +141,8 @@ TEST_CASE("metrics: tiles and kernels give what plain sorting gives") {
       CHECK(i.high >= result.measures[i.name]);
     }
     set_num_threads(1);
-    CHECK(evaluate(retriever, data, options).per_user[0] == result.per_user[0]);
-    CHECK(evaluate(retriever, data, options).measures.all() == result.measures.all());
+    CHECK(evaluate(served, options).per_user[0] == result.per_user[0]);
+    CHECK(evaluate(served, options).measures.all() == result.measures.all());
     set_num_threads(2);
   }
 }
@@ -176,11 +178,11 @@ TEST_CASE("metrics: the baselines") {
   CHECK(static_cast<int64_t>(distinct.size()) == 50 - static_cast<int64_t>(seen.of(3).size()));
 
   const TwoTower<float> model(small_config(data));
-  Retriever retriever(model, data);
+  const ServedDataset served(model, data);
   EvaluateOptions options;
   options.ks = {1, 10};
   options.include_seen = true;
-  const EvaluationResult result = evaluate(retriever, data, options);
+  const EvaluationResult result = evaluate(served, options);
   REQUIRE(result.baselines.size() == 3);  // between them that of late
   CHECK(result.baselines[0].first == "popularity");
   CHECK(result.baselines[0].second["recall@10"] > 0.3);                                 // the low rows are popular
@@ -208,11 +210,11 @@ TEST_CASE("metrics: a light ranker's order is what is measured, cut where it end
   ModelConfig config = small_config(data);
   config.light_ranker = true;
   const TwoTower<float> model(config);
-  Retriever retriever(model, data);
+  const ServedDataset served(model, data);
   EvaluateOptions options;
   options.ks = {10};
   options.baselines = false;
-  const EvaluationResult result = evaluate(retriever, data, options);
+  const EvaluationResult result = evaluate(served, options);
   CHECK(result.protocol.find("the light ranker orders the best 12 by inner product") != std::string::npos);
   CHECK(result.measures["mrr"] <= result.measures["hit@10"]);
   CHECK(result.measures["mrr"] * 10 >= result.measures["hit@10"]);
@@ -226,10 +228,10 @@ TEST_CASE("metrics: agreement with the simulator's ranker and truth, by plain co
   const Dataset data = Dataset::open(folder.path() + "/data");
   const Truth truth = Truth::load(data);
   const TwoTower<float> model(small_config(data));
-  Retriever retriever(model, data);
+  const ServedDataset served(model, data);
   EvaluateOptions options;
   options.ks = {5, 20};
-  const EvaluationResult result = evaluate(retriever, data, options);
+  const EvaluationResult result = evaluate(served, options);
   CHECK(result.measures.has("logged_kendall"));
   CHECK(result.measures["logged_pairs"] > 0.2);
   CHECK(result.measures["logged_pairs"] < 0.8);
@@ -243,7 +245,8 @@ TEST_CASE("metrics: agreement with the simulator's ranker and truth, by plain co
     while (log.user[first] != u) ++first;
     const std::vector<UserMoment> moment = {{u, log.history_end[first]}};
     TopItems top;
-    retriever.retrieve(moment, k, top, &seen);
+    Session session;
+    served.top(session, moment, {.k = k}, &seen, top);
     std::vector<float> ranker(80), value(80);
     truth.ranker_values(u, ranker.data());
     truth.true_values(u, value.data());
@@ -309,11 +312,11 @@ TEST_CASE("metrics: popularity of late stands beside that of all time where the 
   const auto names = [&] {
     const Dataset data = open_written(folder, content);
     const TwoTower<float> model(small_config(data));
-    Retriever retriever(model, data);
+    const ServedDataset served(model, data);
     EvaluateOptions options;
     options.ks = {2};
     std::vector<std::string> out;
-    for (const auto& [name, measures] : evaluate(retriever, data, options).baselines) out.push_back(name);
+    for (const auto& [name, measures] : evaluate(served, options).baselines) out.push_back(name);
     return out;
   };
   CHECK(names() == std::vector<std::string>{"popularity", "popularity_recent", "random"});
@@ -328,12 +331,12 @@ TEST_CASE("metrics: the names that are promised are those that come, in their or
   simulate(folder.path() + "/data", simulated);
   const Dataset data = Dataset::open(folder.path() + "/data");
   const TwoTower<float> model(small_config(data));
-  Retriever retriever(model, data);
+  const ServedDataset served(model, data);
   for (const bool truth : {false, true})
     for (const std::vector<int64_t>& ks : {std::vector<int64_t>{5}, {1, 10, 12, 80}}) {
       EvaluateOptions options;
       options.ks = ks, options.truth = truth, options.baselines = false;
-      const EvaluationResult result = evaluate(retriever, data, options);
+      const EvaluationResult result = evaluate(served, options);
       std::vector<std::string> promised = measure_names(data, options);
       CHECK(std::set<std::string>(promised.begin(), promised.end()).size() == promised.size());
       CHECK(std::count(promised.begin(), promised.end(), "agreement@10:12") == (truth && ks.size() > 1));
@@ -351,13 +354,33 @@ TEST_CASE("metrics: what is measured at 10 does not depend on the largest K that
   const TempFolder folder;
   const Dataset data = open_written(folder, made_up_content(300, 60, 5));
   const TwoTower<float> model(small_config(data));
-  Retriever retriever(model, data);
+  const ServedDataset served(model, data);
   EvaluateOptions options;
   options.ks = {10};
-  const Measures alone = evaluate(retriever, data, options).measures;
+  const Measures alone = evaluate(served, options).measures;
   options.ks = {3, 10, 60};
-  const Measures among = evaluate(retriever, data, options).measures;
+  const Measures among = evaluate(served, options).measures;
   for (const auto& [name, value] : alone.all()) CHECK_MESSAGE(among[name] == value, name);
+
+  // A light ranker orders as many candidates whatever K is; only how far mrr sees depends on it.
+  ModelConfig config = small_config(data);
+  config.light_ranker = true, config.num_mips_items = 30;
+  const TwoTower<float> light(config);
+  const ServedDataset reordered(light, data);
+  options.ks = {10}, options.baselines = false;
+  const Measures ten = evaluate(reordered, options).measures;
+  options.ks = {3, 10, 30};
+  const Measures thirty = evaluate(reordered, options).measures;
+  for (const auto& [name, value] : ten.all())
+    if (name != "mrr") CHECK_MESSAGE(thirty[name] == value, name);
+  options.ks = {10, 40};
+  CHECK(error_of([&] { evaluate(reordered, options); }) ==
+        "[retrieve] k = 40 is more than the 30 candidates that the light ranker puts in order; ask for fewer, or raise "
+        "--candidates");
+  options.candidates = 40;
+  CHECK(evaluate(reordered, options).protocol.find("the light ranker orders the best 40 by inner product") !=
+        std::string::npos);
+  CHECK(default_ks(60, config) == std::vector<int64_t>{10, 20});
 }
 
 TEST_CASE("metrics: what cannot be measured is refused") {

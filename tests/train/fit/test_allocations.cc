@@ -2,6 +2,7 @@
 // process, on all its threads. (oneDNN allocates on its own account, but no layer's product is large enough for it.)
 
 #include <doctest/doctest.h>
+#include <twotower/models/retrieval/recommender.h>
 #include <twotower/train/batches/loader.h>
 #include <twotower/train/fit/training_step.h>
 
@@ -9,6 +10,7 @@
 #include <cerrno>
 #include <cstddef>
 
+#include "tests/models/bundle_fixtures.h"
 #include "tests/train/evaluate/serving_fixtures.h"
 #include "tests/train/fit/training_fixtures.h"
 
@@ -149,4 +151,33 @@ TEST_CASE("a loader that has warmed up makes batches without allocating") {
   };
   run_epoch(0);
   CHECK(allocations_of([&] { run_epoch(1); }) == 0);
+}
+
+TEST_CASE("a session that has warmed up recommends without allocating") {
+  if (!kCounts) return;
+  const testing::Threads one(1);
+  for (const char* rung : {"base", "history", "kd"}) {
+    INFO("rung ", rung);
+    ModelConfig config = testing::rung_config(rung);
+    config.user_id_hash_size = 60, config.item_id_hash_size = 300, config.num_mips_items = 50;
+    testing::HandMade made(config, 60, 300);
+    const TempFolder folder;
+    const Bundle bundle = Bundle::open(made.write(folder));
+    const Recommender recommender(bundle);
+    const Selection some = recommender.catalog().where("genre", "b");
+    Session session;
+    TopItems top;
+    std::vector<ServedUser> users;
+    for (int64_t u = 0; u < 60; ++u) users.push_back(recommender.known(u));
+    const std::vector<NamedValue> features = {{"age", "30.5"}, {"town", "x"}};
+    const std::vector<std::string_view> history = {"i7", "i2", "i9", "i4"}, exclude = {"i50"};
+    const auto serve = [&] {
+      recommender.recommend(session, "u9", {.k = 10}, top);
+      recommender.recommend(session, "u14", {.k = 10, .among = &some}, top);
+      recommender.recommend(session, {.features = features, .history = history, .exclude = exclude}, {.k = 10}, top);
+      recommender.recommend(session, users, {.k = 10}, top);
+    };
+    serve(), serve();
+    CHECK(allocations_of(serve) == 0);
+  }
 }

@@ -27,20 +27,22 @@ std::string outcome(const RunConfig& config, const Dataset& data, const std::str
     return error.what();
   }
   const Run run = open_run(out);
-  for (const Parameter<float>* p : run.model->parameters().all())
+  for (const Parameter<float>* p : run.bundle.model().parameters().all())
     CHECK(std::all_of(p->value.begin(), p->value.end(), [](float x) { return std::isfinite(x); }));
-  Retriever retriever(*run.model, data);
+  const ServedDataset served(run.bundle, data);
   for (const Split split : {Split::valid, Split::test}) {
     EvaluateOptions options;
-    options.ks = default_ks(data.num_items());
+    options.ks = default_ks(data.num_items(), fitted.model);
     options.split = split, options.include_seen = true, options.baselines = false;
     if (data.split(split).size == 0 || data.positives(split).items.empty()) continue;
-    const Measures measures = evaluate(retriever, data, options).measures;
+    const Measures measures = evaluate(served, options).measures;
     for (const auto& [name, value] : measures.all()) CHECK_MESSAGE(std::isfinite(value), name);
   }
   TopItems top;
   const UserMoment users[] = {latest_moment(data, 0), {-1, 0}};
-  retriever.retrieve(users, data.num_items() + 5, top);  // more than there are
+  Session session;
+  const int64_t candidates = data.num_items() + 5;  // more than there are
+  served.top(session, users, {.k = candidates, .candidates = candidates}, nullptr, top);
   CHECK(top.counts[0] <= data.num_items());
   return "";
 }

@@ -1,7 +1,7 @@
 // Users and items that came after the dataset was made: read, encoded as the dataset's own, and served.
 
 #include <doctest/doctest.h>
-#include <twotower/train/data/feature_encoder.h>
+#include <twotower/models/bundle/feature_encoder.h>
 #include <twotower/train/fit/trainer.h>
 #include <twotower/train/import/import.h>
 #include <twotower/train/import/newcomers.h>
@@ -34,17 +34,19 @@ struct Fixture {
     options.columns = "user=user,item=item,time=time";
     options.split = "given", options.max_categories = 3;  // leaves the titles out
     data = open_written(folder, import_data("csv", options).content);
+    bundle = bundle_of(folder, TwoTower<float>(small_config(data)), data);
   }
   std::string items_error(const std::string& text) const {
     const std::string path = folder.file("new.csv", text);
-    return error_of([&] { read_new_items(path, data); }, path);
+    return error_of([&] { read_new_items(path, bundle); }, path);
   }
   std::string users_error(const std::string& text) const {
     const std::string path = folder.file("new.csv", text);
-    return error_of([&] { read_new_users(path, data); }, path);
+    return error_of([&] { read_new_users(path, bundle); }, path);
   }
   TempFolder folder;
   Dataset data;
+  Bundle bundle;
 };
 
 }  // namespace
@@ -55,7 +57,7 @@ TEST_CASE("newcomers: rows are encoded as the dataset's own were") {
         std::vector<std::string>{"year", "genre=comedy", "genre=drama", "tags=fun", "tags=sad", "tags=war"});
   std::string twins = kItems;  // the very items, under other ids
   for (size_t at = 0; (at = twins.find("\nm", at)) != std::string::npos;) twins.replace(at, 2, "\nn");
-  const NewItems items = read_new_items(f.folder.file("twins.csv", twins), f.data);
+  const NewItems items = read_new_items(f.folder.file("twins.csv", twins), f.bundle);
   CHECK(items.ids == std::vector<std::string>{"n0", "n1", "n2", "n3"});
   CHECK(items.notes.empty());
   REQUIRE(static_cast<int64_t>(items.features.size()) == 4 * f.data.item_features_size());
@@ -67,14 +69,17 @@ TEST_CASE("newcomers: rows are encoded as the dataset's own were") {
             doctest::Approx(f.data.item_features()[row * width + c]));
   }
 
-  const NewUsers users =
-      read_new_users(f.folder.file("new.tsv", "id\ttown\tage\thistory\neve\ty\t30.5\tm2 m0 zzz\nfay\tz\t\t\n"), f.data);
-  REQUIRE(users.users.size() == 2);
+  const NewUsers users = read_new_users(
+      f.folder.file("new.tsv", "id\ttown\tage\thistory\neve\ty\t30.5\tm2 m0 zzz\nfay\tz\t\t\n"), f.bundle);
+  REQUIRE(users.size() == 2);
   const int64_t bob = *f.data.user_ids().find("bob"), width = f.data.user_features_size();
   for (int64_t c = 0; c < width; ++c)
-    CHECK(users.users[0].features[static_cast<size_t>(c)] == doctest::Approx(f.data.user_features()[bob * width + c]));
-  CHECK(users.users[0].history == std::vector<int64_t>{*f.data.item_ids().find("m2"), *f.data.item_ids().find("m0")});
-  CHECK(users.users[1].features == std::vector<float>(static_cast<size_t>(width), 0.0f));
+    CHECK(users.features[0][static_cast<size_t>(c)] == doctest::Approx(f.data.user_features()[bob * width + c]));
+  const auto m0 = static_cast<int32_t>(*f.data.item_ids().find("m0")),
+             m2 = static_cast<int32_t>(*f.data.item_ids().find("m2"));
+  CHECK(users.histories[0] == std::vector<int32_t>{m0, m2});  // oldest first
+  CHECK(users.seen[0] == std::vector<int32_t>{std::min(m0, m2), std::max(m0, m2)});
+  CHECK(users.features[1] == std::vector<float>(static_cast<size_t>(width), 0.0f));
   const std::string path = f.folder.path() + "/new.tsv";
   CHECK(users.notes ==
         std::vector<std::string>{
@@ -88,7 +93,7 @@ TEST_CASE("newcomers: rows are encoded as the dataset's own were") {
 TEST_CASE("newcomers: RecBole's files, sets by spaces, other delimiters") {
   const Fixture f;
   const auto features = [&](const std::string& text, char delimiter = 0) {
-    return read_new_items(f.folder.file("new.any", text), f.data, delimiter).features;
+    return read_new_items(f.folder.file("new.any", text), f.bundle, delimiter).features;
   };
   const std::vector<float> expected = features("id,year,genre,tags\nx,2000.5,comedy,fun|war\n");
   CHECK(features("id:token\tyear:float\tgenre:token\ttags:token_seq\nx\t2000.5\tcomedy\twar fun\n") == expected);
@@ -127,10 +132,11 @@ TEST_CASE("newcomers: every mistake is one line that says where, what and how to
   DatasetContent content = tiny_content();
   content.item_features = {};
   const Dataset bare = open_written(other, content);
+  const Bundle without = bundle_of(other, TwoTower<float>(small_config(bare)), bare);
   const std::string path = f.folder.file("new.csv", "id\nx\n");
-  CHECK(error_of([&] { read_new_items(path, bare); }, other.path()) ==
+  CHECK(error_of([&] { read_new_items(path, without); }, other.path()) ==
         "[import " + path +
-            "] the dataset FILE/data has no item features, so all new items would look the same; "
+            "] the model of FILE/bundle.safetensors reads no item features, so all new items would look the same; "
             "import item features and train on them");
 }
 
@@ -139,63 +145,67 @@ TEST_CASE("newcomers: served like an item without id and a user without id, with
   const Dataset data = open_written(folder, made_up_content(300, 40, 5));
   for (const bool light : {false, true}) {
     ModelConfig config = small_config(data);
-    config.history = true, config.light_ranker = light;
+    config.history = true, config.light_ranker = light, config.num_mips_items = 50;
     const TwoTower<float> model(config);
-    Retriever retriever(model, data);
+    const Bundle bundle = bundle_of(folder, model, data);
+    Catalog catalog(bundle);
     const std::vector<float> features = {0.5f, 1, -0.5f, 0};  // two items
-    retriever.add_items(features);
-    REQUIRE(retriever.num_items() == 42);
+    catalog.add(bundle.model(), {"new0", "new1"}, features);
+    const Recommender recommender(bundle, std::move(catalog));
+    REQUIRE(recommender.catalog().size() == 42);
+    CHECK(recommender.catalog().id(41) == "new1");
+    CHECK(recommender.catalog().find("new0") == 40);
     Arena arena;
     Tape<float> tape(arena, /*recording=*/false);
     const std::vector<int64_t> none = {-1, -1};
     const Tensor<float> v = model.items(tape, {{none.data(), {2}}, {features.data(), {2, 2}}}).value();
     for (int64_t i = 0; i < 2; ++i)
       for (int64_t d = 0; d < 8; ++d)
-        CHECK(retriever.item_vectors().row(40 + i)[d] == doctest::Approx(v.row(i)[d]).epsilon(1e-4));
+        CHECK(recommender.catalog().vectors().row(40 + i)[d] == doctest::Approx(v.row(i)[d]).epsilon(1e-4));
 
     // A new user with the features and history of a known one who has no id of their own.
-    const UserMoment stranger{-1, 0};
-    const NewUser blank{{}, {}}, reader{{0.3f}, {5, 2, 5, 7}};
+    const std::vector<float> feature = {0.3f};
+    const std::vector<int32_t> history = {7, 5, 2, 5}, seen = {2, 5, 7};
+    const ServedUser blank, reader{.features = feature, .history = history, .leave_out = seen};
+    Session session;
     TopItems a, b;
-    retriever.retrieve({&stranger, 1}, 42, a);
-    retriever.retrieve({&blank, 1}, 42, b);
-    CHECK(a.rows == b.rows);
+    recommender.recommend(session, {&blank, 1}, {.k = 42}, a);
     std::vector<int64_t> all(a.items(0).begin(), a.items(0).end());
     std::sort(all.begin(), all.end());
     std::vector<int64_t> rows(42);
     std::iota(rows.begin(), rows.end(), 0);
-    if (!light) CHECK(all == rows);
-    retriever.retrieve({&reader, 1}, 42, b);
+    CHECK(all == rows);
+    recommender.recommend(session, {&reader, 1}, {.k = 42}, b);
     CHECK(b.counts[0] == 39);  // not what the user has in the history
     for (const int64_t item : b.items(0)) CHECK(item != 5);
-    retriever.retrieve({&reader, 1}, 42, b, /*include_seen=*/true);
+    recommender.recommend(session, {&reader, 1}, {.k = 42, .include_seen = true}, b);
     CHECK(b.counts[0] == 42);
 
-    retriever.serve_only_added(true);
-    retriever.retrieve({&reader, 1}, 2, b);
-    std::vector<int64_t> added(b.items(0).begin(), b.items(0).end());
-    std::sort(added.begin(), added.end());
-    CHECK(added == std::vector<int64_t>{40, 41});
-    const UserItems seen = seen_in_all(data);
-    const UserMoment known = latest_moment(data, 3);
-    retriever.retrieve({&known, 1}, 5, b, &seen);
+    const Selection added = recommender.catalog().added();
+    recommender.recommend(session, {&reader, 1}, {.k = 2, .among = &added}, b);
+    std::vector<int64_t> found(b.items(0).begin(), b.items(0).end());
+    std::sort(found.begin(), found.end());
+    CHECK(found == std::vector<int64_t>{40, 41});
+    recommender.recommend(session, "u3", {.k = 5, .among = &added}, b);  // nobody has seen what was added
     CHECK(b.counts[0] == 2);
   }
 
-  ModelConfig config = small_config(data);
-  const TwoTower<float> model(config);
-  Retriever retriever(model, data);
+  const Bundle bundle = bundle_of(folder, TwoTower<float>(small_config(data)), data);
+  Catalog catalog(bundle);
   CHECK(error_of([&] {
-          retriever.add_items(std::vector<float>{1, 2, 3});
-        }) == "[retrieve] the features of the added items hold 3 numbers, no multiple of the model's 2");
+          catalog.add(bundle.model(), {"x"}, std::vector<float>{1, 2, 3});
+        }) == "[catalog] the features of 1 added items hold 3 numbers, the model reads 2 an item");
+  CHECK(error_of([&] {
+          catalog.add(bundle.model(), {"i7"}, std::vector<float>{1, 2});
+        }) == "[catalog] item \"i7\" is there already; leave it out");
+  const Recommender recommender(bundle);
+  Session session;
   TopItems top;
-  const NewUser wide{{1, 2}, {}}, lost{{}, {40}};
+  const std::vector<float> two = {1, 2};
+  const ServedUser wide{.features = two};
   CHECK(error_of([&] {
-          retriever.retrieve({&wide, 1}, 3, top);
-        }) == "[retrieve] a new user has 2 features, the model reads 1");
-  CHECK(error_of([&] {
-          retriever.retrieve({&lost, 1}, 3, top);
-        }) == "[retrieve] the history holds the item row 40, the dataset has 0 .. 39");
+          recommender.recommend(session, {&wide, 1}, {.k = 3}, top);
+        }) == "[recommend] a user has 2 features, the model reads 1");
 }
 
 // A fifth of the items of a simulated log is held out of everything; the model that never met them then
@@ -254,9 +264,6 @@ TEST_CASE("newcomers: items held out of training are found by who likes them") {
     }
   }
   const Dataset data = open_written(folder, content);
-  const NewItems items = read_new_items(folder.file("held.csv", file.str() + "\n"), data);
-  REQUIRE(items.size() == 80);
-
   RunConfig config;
   config.data = data.dir();
   config.model.user_id_embedding_dim = config.model.item_id_embedding_dim = 16, config.model.hidden_size = 32;
@@ -264,17 +271,22 @@ TEST_CASE("newcomers: items held out of training are found by who likes them") {
   fit_config_to_data(config.model, data);
   config.train.batch_size = 256, config.train.epochs = 15, config.train.learning_rate = 3e-3;
   train(config, data, folder.path() + "/run");
-  const Run run = open_run(folder.path() + "/run");
-  Retriever retriever(*run.model, run.data);
-  retriever.add_items(items.features);
-  retriever.serve_only_added(true);
+  const Bundle bundle = Bundle::open(bundle_of_run(folder.path() + "/run"));
+  const NewItems items = read_new_items(folder.file("held.csv", file.str() + "\n"), bundle);
+  REQUIRE(items.size() == 80);
+
+  Catalog catalog(bundle);
+  catalog.add(bundle.model(), items.ids, items.features);
+  const Recommender recommender(bundle, std::move(catalog));
+  const Selection added = recommender.catalog().added();
+  Session session;
   std::vector<int64_t> random_rows(80);
   std::iota(random_rows.begin(), random_rows.end(), 320);
   Arena arena;
   Tape<float> tape(arena, /*recording=*/false);
   const int64_t width = data.item_features_size();
   const Tensor<float> with_random_ids =
-      run.model->items(tape, {{random_rows.data(), {80}}, {items.features.data(), {80, width}}}).value();
+      bundle.model().items(tape, {{random_rows.data(), {80}}, {items.features.data(), {80, width}}}).value();
   const ExactIndex by_random_id(with_random_ids);
 
   double from_features = 0, from_random_ids = 0, users = 0;
@@ -291,10 +303,10 @@ TEST_CASE("newcomers: items held out of training are found by who likes them") {
         hits += std::binary_search(expected.begin(), expected.end(), static_cast<int32_t>(row - first));
       return hits / static_cast<double>(expected.size());
     };
-    const UserMoment moment = latest_moment(run.data, user);
-    retriever.retrieve({&moment, 1}, 10, top);
+    const ServedUser served = recommender.known(user);
+    recommender.recommend(session, {&served, 1}, {.k = 10, .include_seen = true, .among = &added}, top);
     from_features += share(data.num_items());
-    retriever.encode_users({&moment, 1}, u.data());
+    recommender.encode(session, {&served, 1}, u.data());
     by_random_id.search({u.data(), {1, 16}}, 10, top);
     from_random_ids += share(0);
     users += 1;

@@ -1,8 +1,9 @@
 #pragma once
-// Reading and writing a struct as a TOML table: a list of (key, member) pairs does all of it. Shared by the model's
-// and the trainer's configs.
+// Reading and writing a struct as a TOML table by its list of fields (models/config.h): the model's and the trainer's
+// configs.
 
 #include <toml++/toml.h>
+#include <twotower/models/config.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/text.h>
 
@@ -15,14 +16,6 @@
 #include <vector>
 
 namespace tt {
-
-template <class Config>
-struct TomlField {
-  const char* key;
-  std::variant<int64_t Config::*, double Config::*, bool Config::*, std::string Config::*,
-               std::vector<double> Config::*>
-      member;
-};
 
 namespace detail {
 

@@ -1,8 +1,6 @@
 #pragma once
-// Encodes users or items that a dataset does not have in the way its own were: with the constants,
-// vocabularies and columns that its dataset.json keeps (docs/formats.md).
-
-#include <twotower/train/data/dataset.h>
+// From the columns of a user or an item, as text under their names, to the numbers that a tower reads: with the
+// constants, vocabularies and columns of the data that the model was trained on (docs/formats.md).
 
 #include <cstdint>
 #include <map>
@@ -14,9 +12,10 @@ namespace tt {
 
 class FeatureEncoder {
  public:
-  // Of the dataset's users or of its items. A dataset whose columns have no sources takes each column as a
-  // number that is encoded already.
-  FeatureEncoder(const Dataset& data, bool users);
+  FeatureEncoder() = default;
+  // From a JSON object {"columns": [...], "sources": [...]}, as dataset.json and a bundle have it. Columns without
+  // sources are taken as numbers that are encoded already. Error with `where` for anything else.
+  FeatureEncoder(const std::string& json, const std::string& where);
 
   // One column of the raw data, and what became of it.
   struct Source {
@@ -28,17 +27,22 @@ class FeatureEncoder {
     std::map<std::string, int64_t, std::less<>> codes;
   };
   const std::vector<Source>& sources() const { return sources_; }
+  const Source* find(std::string_view name) const;  // null if there is none
   int64_t width() const { return width_; }
   bool constant() const { return constant_; }  // there are no features: every row is the same
 
   // A row in which every value is missing.
-  std::vector<float> blank() const;
+  void blank(float* row) const;
   // Writes the value into a row. An empty text is a missing value. Returns the part of the text that the
   // source cannot take (no number, a category that it does not know), which then counts as missing; "" if
   // there is none.
   std::string encode(const Source& source, std::string_view text, float* row) const;
 
+  // The JSON object again, without the vocabularies of sources that were left out.
+  const std::string& json() const { return json_; }
+
  private:
+  std::string json_;
   std::vector<Source> sources_;
   int64_t width_ = 0;
   bool constant_ = false;

@@ -1,7 +1,8 @@
+#include <twotower/models/bundle/feature_encoder.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/text.h>
-#include <twotower/train/data/feature_encoder.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -15,6 +16,7 @@ FeatureEncoder::Source read_source(const nlohmann::json& entry, int64_t width, c
   const auto kind = entry.at("kind").get<std::string>();
   source.kind = kind == "numeric" ? Kind::numeric : kind == "multi" ? Kind::multi : Kind::categorical;
   source.first = entry.at("first").get<int64_t>(), source.width = entry.at("width").get<int64_t>();
+  if (source.width == 0) return source;
   if (source.kind == Kind::numeric) {
     source.mean = entry.at("mean").get<double>(), source.stddev = entry.at("stddev").get<double>();
   } else {
@@ -22,36 +24,43 @@ FeatureEncoder::Source read_source(const nlohmann::json& entry, int64_t width, c
       source.codes.emplace(text.get<std::string>(), static_cast<int64_t>(source.codes.size()));
   }
   const int64_t needed = source.kind == Kind::numeric ? 1 : static_cast<int64_t>(source.codes.size());
-  check(source.width == 0 || (source.first >= 0 && source.width == needed && source.first + needed <= width), where,
-        "the source \"", source.name, "\" does not fit the feature columns; make the dataset again");
+  check(source.first >= 0 && source.width == needed && source.first + needed <= width, where, "the source \"",
+        source.name, "\" does not fit the feature columns; make it again");
   return source;
 }
 
 }  // namespace
 
-FeatureEncoder::FeatureEncoder(const Dataset& data, bool users) {
-  const std::vector<std::string>& columns = users ? data.user_columns() : data.item_columns();
-  width_ = static_cast<int64_t>(columns.size());
-  constant_ = columns == std::vector<std::string>{"constant"};
-  const std::string where = "dataset " + data.dir() + "/dataset.json";
+FeatureEncoder::FeatureEncoder(const std::string& json, const std::string& where) {
   try {
-    const auto& side = data.info().at(users ? "user_features" : "item_features");
+    nlohmann::json side = nlohmann::json::parse(json);
+    const auto columns = side.at("columns").get<std::vector<std::string>>();
+    width_ = static_cast<int64_t>(columns.size());
+    constant_ = columns == std::vector<std::string>{"constant"};
     if (side.contains("sources"))
-      for (const auto& entry : side.at("sources")) sources_.push_back(read_source(entry, width_, where));
+      for (auto& entry : side.at("sources")) {
+        sources_.push_back(read_source(entry, width_, where));
+        if (sources_.back().width == 0) entry.erase("vocabulary");
+      }
+    if (!constant_ && sources_.empty())
+      for (int64_t c = 0; c < width_; ++c) {
+        Source& source = sources_.emplace_back();
+        source.name = columns[static_cast<size_t>(c)];
+        source.first = c, source.width = 1;
+      }
+    json_ = side.dump();
   } catch (const nlohmann::json::exception& error) {
-    fail(where, "the sources of the features cannot be read (", error.what(), "); make the dataset again");
-  }
-  if (constant_ || !sources_.empty()) return;
-  for (int64_t c = 0; c < width_; ++c) {
-    Source& source = sources_.emplace_back();
-    source.name = columns[static_cast<size_t>(c)];
-    source.first = c, source.width = 1;
+    fail(where, "the sources of the features cannot be read (", error.what(), "); make it again");
   }
 }
 
-std::vector<float> FeatureEncoder::blank() const {
-  return std::vector<float>(static_cast<size_t>(width_), constant_ ? 1.0f : 0.0f);
+const FeatureEncoder::Source* FeatureEncoder::find(std::string_view name) const {
+  for (const Source& source : sources_)
+    if (source.name == name) return &source;
+  return nullptr;
 }
+
+void FeatureEncoder::blank(float* row) const { std::fill_n(row, width_, constant_ ? 1.0f : 0.0f); }
 
 std::string FeatureEncoder::encode(const Source& source, std::string_view text, float* row) const {
   text = trim(text);
@@ -73,7 +82,11 @@ std::string FeatureEncoder::encode(const Source& source, std::string_view text, 
   // A set is separated by | in csv and by spaces in RecBole's files.
   const char separator = text.find('|') != std::string_view::npos ? '|' : ' ';
   std::string unknown;
-  for (const std::string_view piece : pieces(text, separator)) {
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(separator), text.size());
+    const std::string_view piece = trim(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (piece.empty()) continue;
     if (const auto found = source.codes.find(piece); found != source.codes.end())
       out[found->second] = 1;
     else

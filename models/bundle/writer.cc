@@ -1,0 +1,117 @@
+#include <twotower/models/bundle/fingerprint.h>
+#include <twotower/models/bundle/format.h>
+#include <twotower/models/bundle/weights.h>
+#include <twotower/models/bundle/writer.h>
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/safetensors.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace tt {
+namespace {
+
+using namespace bundle_format;
+
+// What serving reads beside the weights.
+class ServingTensors {
+ public:
+  template <class T>
+  void add(const std::string& name, const T* data, std::vector<int64_t> shape) {
+    std::size_t bytes = sizeof(T);
+    for (const int64_t size : shape) bytes *= static_cast<std::size_t>(size);
+    check(data || bytes == 0, "bundle", "\"", name, "\" is not given");
+    tensors_[name] = {dtype_of<T>(), std::move(shape), reinterpret_cast<const std::byte*>(data), bytes};
+  }
+  void add_texts(const std::string& prefix, const IdTable& table) {
+    add(prefix + "_offsets", table.offsets(), {table.size() + 1});
+    add(prefix + "_bytes", table.bytes(), {table.byte_count()});
+    add(prefix + "_order", table.order(), {table.size()});
+  }
+  const std::map<std::string, TensorEntry>& all() const { return tensors_; }
+
+ private:
+  std::map<std::string, TensorEntry> tensors_;
+};
+
+void add_items(const BundleContent& content, ServingTensors& to) {
+  const BundleItems& items = content.items;
+  const ModelConfig& config = content.model->config();
+  const int64_t c = items.ids.size(), d = config.item_id_embedding_dim;
+  check(items.vectors.shape() == Shape{c, d}, "bundle", "there are ", c, " items of width ", d, ", but vectors ",
+        items.vectors.shape());
+  check(c <= config.item_id_hash_size, "bundle", "there are ", c, " items, the model knows ", config.item_id_hash_size);
+  to.add_texts("items.id", items.ids);
+  to.add("items.vectors", items.vectors.data(), {c, d});
+  to.add("items.learnt", items.learnt, {c});
+  for (const Category& category : items.categories) {
+    const std::string name = kCategory + category.name;
+    to.add(name + ".offsets", category.offsets, {c + 1});
+    to.add(name + ".codes", category.codes, {category.count});
+    to.add_texts(name + ".text", category.values);
+  }
+}
+
+void add_users(const BundleContent& content, ServingTensors& to) {
+  if (!content.users) return;
+  const BundleUsers& users = *content.users;
+  const ModelConfig& config = content.model->config();
+  const int64_t u = users.ids.size();
+  const auto n = static_cast<int64_t>(users.history_items.size());
+  check(u <= config.user_id_hash_size, "bundle", "there are ", u, " users, the model knows ", config.user_id_hash_size);
+  to.add_texts("users.id", users.ids);
+  to.add("users.learnt", users.learnt, {u});
+  if (config.user_features_size > 0) to.add("users.features", users.features, {u, config.user_features_size});
+  if (config.history) {
+    to.add("users.history_offsets", users.history_offsets.data(), {u + 1});
+    to.add("users.history_items", users.history_items.data(), {n});
+    if (config.history_actions > 0)
+      to.add("users.history_actions", users.history_actions.data(), {n, config.history_actions});
+  }
+  to.add("users.seen_offsets", users.seen_offsets.data(), {u + 1});
+  to.add("users.seen_items", users.seen_items.data(), {static_cast<int64_t>(users.seen_items.size())});
+}
+
+}  // namespace
+
+void write_bundle(const std::string& path, const BundleContent& content) {
+  ModelConfig config = content.model->config();
+  std::vector<Weight> weights = weights_of(content.model->parameters());
+  const std::vector<float> nobody(static_cast<size_t>(config.user_id_embedding_dim), 0.0f);
+  if (!content.users) {  // a row a user is a user's data, too
+    config.user_id_hash_size = 1;
+    for (Weight& weight : weights)
+      if (weight.name == kUserTable) weight.shape[0] = 1, weight.data = nobody.data();
+  }
+  SafetensorsWriter writer;
+  for (const Weight& weight : weights) writer.add(weight.name, weight.data, weight.shape);
+  ServingTensors tensors;
+  add_items(content, tensors);
+  add_users(content, tensors);
+  for (const auto& [name, entry] : tensors.all()) writer.add(name, entry.dtype, entry.data, entry.shape);
+
+  const nlohmann::ordered_json data = {{"protocol", content.data.protocol}, {"tasks", content.data.tasks},
+                                       {"actions", content.data.actions},   {"title", content.items.title},
+                                       {"rows", content.data.rows},         {"log", content.data.log}};
+  const std::string fingerprint = fingerprint_of(weights);
+  const std::pair<const char*, std::string> metadata[] = {{kFormatKey, kFormat},
+                                                          {kVersionKey, kVersion},
+                                                          {kModelKey, to_json(config)},
+                                                          {kDataKey, data.dump()},
+                                                          {kUserFeaturesKey, content.user_encoder.json()},
+                                                          {kItemFeaturesKey, content.item_encoder.json()},
+                                                          {kWeightsKey, fingerprint},
+                                                          {kSampleKey, sample_of(weights)},
+                                                          {kVectorsKey, fingerprint},
+                                                          {kServingKey, fingerprint_of(tensors.all())}};
+  std::map<std::string, std::string> sorted(std::begin(metadata), std::end(metadata));
+  Fingerprint header;
+  for (const auto& [key, value] : sorted) {
+    writer.metadata(key, value);
+    header.add_text(key), header.add_text(value);
+  }
+  writer.metadata(kHeaderKey, header.text());
+  writer.write(path);
+}
+
+}  // namespace tt

@@ -1,0 +1,114 @@
+#pragma once
+// A user in, the best items out: the user tower, the index and the light ranker, if the model has one. It reads no
+// dataset and no log. One Recommender serves any number of threads; each has a Session of its own, in which a call
+// allocates nothing once it has seen calls of that size.
+//
+//   const Bundle bundle = Bundle::open("bundle.safetensors");
+//   const Recommender recommender(bundle);
+//   Session session;
+//   TopItems top;
+//   recommender.recommend(session, "user 196", {.k = 10}, top);
+//   for (int64_t row : top.items(0)) use(recommender.catalog().id(row));
+
+#include <twotower/models/retrieval/catalog.h>
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace tt {
+
+// A user as the towers read one. All spans are views.
+struct ServedUser {
+  int64_t row = -1;                         // of the id table; -1: training has not met the user
+  std::span<const float> features = {};     // [IU], encoded; empty: zeros
+  std::span<const int32_t> history = {};    // item rows, oldest first. Those that training has not met are left out
+  std::span<const uint8_t> actions = {};    // [history, A]; empty: each counts as the first kind of action
+  std::span<const int32_t> leave_out = {};  // item rows not to return, ascending and without repeats
+};
+
+// A user in words, whom the bundle does not know.
+struct NamedValue {
+  std::string_view column, value;
+};
+struct NewUser {
+  std::span<const NamedValue> features = {};       // what is not named is missing
+  std::span<const std::string_view> history = {};  // item ids, newest first
+  std::span<const std::string_view> exclude = {};  // item ids that shall not be returned
+};
+
+struct Ask {
+  int64_t k = 10;
+  bool include_seen = false;  // whether items that the user was shown, or has in the history, may be returned
+  // With a light ranker: how many of the best by inner product it puts in order; 0: the model's num_mips_items. What
+  // comes first never depends on k.
+  int64_t candidates = 0;
+  const Selection* among = nullptr;  // only these items; null: the whole catalog
+};
+
+// What of a NewUser was not understood and counts as missing.
+struct Unknown {
+  int64_t values = 0, items = 0;
+};
+
+// What a thread needs for itself.
+class Session {
+ public:
+  Session() : tape_(arena_, /*recording=*/false) {}
+
+ private:
+  friend class Recommender;
+  Arena arena_;
+  Tape<float> tape_;
+  std::vector<float> u_, ranker_, features_;
+  std::vector<int32_t> history_, leave_out_;
+  std::vector<int64_t> user_of_, order_;
+  SkipRows skip_;
+  TopItems tile_;
+};
+
+class Recommender {
+ public:
+  explicit Recommender(const Bundle& bundle) : Recommender(bundle, Catalog(bundle)) {}
+  Recommender(const Bundle& bundle, Catalog catalog);  // with items that came later
+  // Of a model in memory, which may change while nobody serves. Users are given as ServedUser only.
+  Recommender(const TwoTower<float>& model, Catalog catalog);
+
+  const Catalog& catalog() const { return catalog_; }
+  const TwoTower<float>& model() const { return *model_; }
+  bool has_light_ranker() const { return model_->light_ranker() != nullptr; }
+  // How many items a call can return at most.
+  int64_t most(const Ask& ask = {}) const;
+
+  // The k best items of each user, best first; fewer where fewer are left. Scores are inner products or, with a light
+  // ranker, its values. Throws Error for k < 1, for more than the light ranker's candidates, and for rows that the
+  // model does not have.
+  void recommend(Session& session, std::span<const ServedUser> users, const Ask& ask, TopItems& out) const;
+  // By id. Error for an id that the bundle does not know.
+  void recommend(Session& session, std::string_view user_id, const Ask& ask, TopItems& out) const;
+  // In words. Error with the nearest name for a column that the model does not read.
+  Unknown recommend(Session& session, const NewUser& user, const Ask& ask, TopItems& out) const;
+
+  // A user of the bundle. Error as above.
+  ServedUser known(std::string_view user_id) const;
+  ServedUser known(int64_t row) const;
+
+  // User vectors [users, DI].
+  void encode(Session& session, std::span<const ServedUser> users, float* out) const;
+  // The scores by which recommend() orders, for given items of one user.
+  void score(Session& session, const ServedUser& user, std::span<const int64_t> items, float* out) const;
+
+ private:
+  const Bundle& bundle() const;
+  UserInputs<float> inputs(Session& session, std::span<const ServedUser> users) const;
+  void encode_tile(Session& session, std::span<const ServedUser> users, float* u, float* ranker) const;
+  void skip_rows(Session& session, std::span<const ServedUser> users, const Selection& among) const;
+  void rerank(Session& session, int64_t users, int64_t first, int64_t k, TopItems& out) const;
+  void light_values(Session& session, int64_t pairs, const int64_t* user_of, const int64_t* rows, float* values) const;
+
+  const TwoTower<float>* model_;
+  Catalog catalog_;
+  const Bundle* bundle_ = nullptr;
+};
+
+}  // namespace tt
