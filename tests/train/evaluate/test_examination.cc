@@ -51,13 +51,14 @@ TEST_CASE("examination: inverse propensity recall weighs a hit by one over its s
   const TempFolder folder;
   const Dataset data = open_written(folder, made_up_content(120, 30, 9));
   const TwoTower<float> model(small_config(data));
-  Retriever retriever(model, data);
+  const ServedDataset served(model, data);
   EvaluateOptions options;
   options.ks = {4}, options.include_seen = true, options.baselines = false;
-  const double found = evaluate(retriever, data, options).measures["ips_recall@4"];
+  const double found = evaluate(served, options).measures["ips_recall@4"];
   const ExaminationCurve curve = estimate_examination(data);
   const Impressions& log = data.split(Split::test);
   double hits = 0, all = 0;
+  Session session;
   std::vector<int64_t> first(120, 1000);
   for (int64_t i = 0; i < log.size; ++i)
     first[static_cast<size_t>(log.user[i])] =
@@ -65,7 +66,7 @@ TEST_CASE("examination: inverse propensity recall weighs a hit by one over its s
   for (int64_t i = 0; i < log.size; ++i) {
     const UserMoment moment{log.user[i], first[static_cast<size_t>(log.user[i])]};
     TopItems top;
-    retriever.retrieve({&moment, 1}, 4, top);
+    served.top(session, {&moment, 1}, {.k = 4}, nullptr, top);
     const auto items = top.items(0);
     const double w = 1 / curve.of(log.position[i]);
     all += w;
