@@ -74,8 +74,9 @@ TEST_CASE("program: a bundle serves alone; the same data in another order is ref
   const Outcome from_run = asked({"--run", "R", "--user", "user 3", "user 8"});
   INFO(from_run.err);
   REQUIRE(from_run.status == 0);
-  REQUIRE(from_run.json()[0]["items"].size() == 3);
-  for (const auto& item : from_run.json()[0]["items"])
+  const nlohmann::json answer = from_run.json();
+  REQUIRE(answer[0]["items"].size() == 3);
+  for (const auto& item : answer[0]["items"])
     CHECK(item["title"] == "Film No. " + item["item"].get<std::string>().substr(5));
 
   SUBCASE("the same by original ids, wherever the bundle lies and whatever became of the data") {
