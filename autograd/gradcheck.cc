@@ -1,6 +1,6 @@
 #include <twotower/autograd/gradcheck.h>
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/reduce.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/rows/reduce.h>
 
 #include <cmath>
 #include <random>

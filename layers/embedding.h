@@ -1,8 +1,8 @@
 #pragma once
 // A table of vectors looked up by id; its gradient is the touched rows, or dense for a table so small that every row
-// may move in every step (autograd/ops/embedding.h). Parameter: NAME.weight [rows, width].
+// may move in every step (autograd/ops/rows/embedding.h). Parameter: NAME.weight [rows, width].
 
-#include <twotower/autograd/ops/embedding.h>
+#include <twotower/autograd/ops/rows/embedding.h>
 #include <twotower/layers/parameter_set.h>
 
 namespace tt {

@@ -2,7 +2,7 @@
 // Layer normalisation over each row (Ba et al. 2016). Parameters: NAME.weight (the gain, 1 at first), NAME.bias
 // [width].
 
-#include <twotower/autograd/ops/normalize.h>
+#include <twotower/autograd/ops/rows/normalize.h>
 #include <twotower/layers/parameter_set.h>
 
 namespace tt {

@@ -1,7 +1,7 @@
 #pragma once
 // y = x W^T + b, with W stored [out, in] as PyTorch stores it. Parameters: NAME.weight, NAME.bias.
 
-#include <twotower/autograd/ops/linear.h>
+#include <twotower/autograd/ops/matrix/linear.h>
 #include <twotower/layers/parameter_set.h>
 
 namespace tt {

@@ -1,8 +1,8 @@
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/attention.h>
-#include <twotower/autograd/ops/matmul.h>
-#include <twotower/autograd/ops/segments.h>
-#include <twotower/autograd/ops/shaping.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/matrix/matmul.h>
+#include <twotower/autograd/ops/matrix/shaping.h>
+#include <twotower/autograd/ops/sequences/attention.h>
+#include <twotower/autograd/ops/sequences/segments.h>
 #include <twotower/layers/multihead_attention.h>
 
 namespace tt {

@@ -1,6 +1,6 @@
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/elementwise.h>
-#include <twotower/autograd/ops/segments.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/elementwise/functions.h>
+#include <twotower/autograd/ops/sequences/segments.h>
 #include <twotower/layers/transformer_block.h>
 
 namespace tt {

@@ -1,7 +1,7 @@
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/elementwise.h>
-#include <twotower/autograd/ops/losses.h>
-#include <twotower/autograd/ops/reduce.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/elementwise/functions.h>
+#include <twotower/autograd/ops/losses/cross_entropy.h>
+#include <twotower/autograd/ops/rows/reduce.h>
 #include <twotower/models/alignment.h>
 #include <twotower/models/debias.h>
 

@@ -5,7 +5,7 @@
 // values, which are constants to that move. Only the proxy's three blocks are needed for all pairs (rank-1
 // sums), and what depends on the user alone cancels in every alignment loss.
 
-#include <twotower/autograd/ops/alignment_losses.h>
+#include <twotower/autograd/ops/losses/alignment_losses.h>
 #include <twotower/layers/linear.h>
 #include <twotower/models/batch.h>
 #include <twotower/models/config.h>

@@ -1,7 +1,7 @@
 #pragma once
 // One batch of an impression log, as the models read it. All fields are views; B rows.
 
-#include <twotower/autograd/ops/retrieval_losses.h>
+#include <twotower/autograd/ops/losses/retrieval_losses.h>
 #include <twotower/tensor/tensor.h>
 
 namespace tt {

@@ -1,7 +1,7 @@
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/embedding.h>
-#include <twotower/autograd/ops/matmul.h>
-#include <twotower/autograd/ops/segments.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/matrix/matmul.h>
+#include <twotower/autograd/ops/rows/embedding.h>
+#include <twotower/autograd/ops/sequences/segments.h>
 #include <twotower/layers/positional_encoding.h>
 #include <twotower/models/history_encoder.h>
 

@@ -1,9 +1,9 @@
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/blocks.h>
-#include <twotower/autograd/ops/losses.h>
-#include <twotower/autograd/ops/reduce.h>
-#include <twotower/autograd/ops/shaping.h>
-#include <twotower/autograd/ops/softmax.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/losses/cross_entropy.h>
+#include <twotower/autograd/ops/matrix/shaping.h>
+#include <twotower/autograd/ops/rows/blocks.h>
+#include <twotower/autograd/ops/rows/reduce.h>
+#include <twotower/autograd/ops/rows/softmax.h>
 #include <twotower/models/debias.h>
 #include <twotower/models/light_ranker.h>
 

@@ -1,6 +1,6 @@
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/embedding.h>
-#include <twotower/autograd/ops/normalize.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/rows/embedding.h>
+#include <twotower/autograd/ops/rows/normalize.h>
 #include <twotower/models/towers.h>
 
 namespace tt {

@@ -1,9 +1,9 @@
 // A classifier: which of three rings a point of the plane lies in, learnt from labels of which a tenth are wrong.
 
-#include <twotower/autograd/ops/elementwise.h>
-#include <twotower/autograd/ops/losses.h>
-#include <twotower/autograd/ops/reduce.h>
-#include <twotower/autograd/ops/softmax.h>
+#include <twotower/autograd/ops/elementwise/functions.h>
+#include <twotower/autograd/ops/losses/cross_entropy.h>
+#include <twotower/autograd/ops/rows/reduce.h>
+#include <twotower/autograd/ops/rows/softmax.h>
 #include <twotower/layers/layer_norm.h>
 #include <twotower/layers/mlp.h>
 #include <twotower/train/optim/adam.h>

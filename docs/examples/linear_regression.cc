@@ -1,8 +1,8 @@
 // Linear regression: y = x w + b with a known w and b, found again by gradient descent from noisy examples.
 
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/elementwise.h>
-#include <twotower/autograd/ops/reduce.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/elementwise/functions.h>
+#include <twotower/autograd/ops/rows/reduce.h>
 #include <twotower/layers/linear.h>
 #include <twotower/tensor/random.h>
 #include <twotower/train/optim/sgd.h>

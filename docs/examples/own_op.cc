@@ -1,7 +1,7 @@
 // An op of one's own, whole: the Huber loss, its gradient, and the check that the two belong together.
 
 #include <twotower/autograd/gradcheck.h>
-#include <twotower/autograd/ops/elements.h>
+#include <twotower/autograd/ops/elementwise/elements.h>
 #include <twotower/layers/parameter_set.h>
 #include <twotower/tensor/random.h>
 

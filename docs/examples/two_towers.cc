@@ -1,7 +1,7 @@
 // A two-tower model by hand: users and items become vectors, and the product of two ranks the items for a user.
 
-#include <twotower/autograd/ops/dot.h>
-#include <twotower/autograd/ops/retrieval_losses.h>
+#include <twotower/autograd/ops/losses/retrieval_losses.h>
+#include <twotower/autograd/ops/rows/dot.h>
 #include <twotower/layers/checkpoint.h>
 #include <twotower/layers/embedding.h>
 #include <twotower/layers/mlp.h>

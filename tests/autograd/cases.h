@@ -2,21 +2,21 @@
 // One entry an op: a small computation that uses it, with values away from its kinks. The gradient checks and the
 // comparison of float with double both go through this list.
 
-#include <twotower/autograd/ops/alignment_losses.h>
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/attention.h>
-#include <twotower/autograd/ops/blocks.h>
-#include <twotower/autograd/ops/elementwise.h>
-#include <twotower/autograd/ops/embedding.h>
-#include <twotower/autograd/ops/linear.h>
-#include <twotower/autograd/ops/losses.h>
-#include <twotower/autograd/ops/matmul.h>
-#include <twotower/autograd/ops/normalize.h>
-#include <twotower/autograd/ops/reduce.h>
-#include <twotower/autograd/ops/retrieval_losses.h>
-#include <twotower/autograd/ops/segments.h>
-#include <twotower/autograd/ops/shaping.h>
-#include <twotower/autograd/ops/softmax.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/elementwise/functions.h>
+#include <twotower/autograd/ops/losses/alignment_losses.h>
+#include <twotower/autograd/ops/losses/cross_entropy.h>
+#include <twotower/autograd/ops/losses/retrieval_losses.h>
+#include <twotower/autograd/ops/matrix/linear.h>
+#include <twotower/autograd/ops/matrix/matmul.h>
+#include <twotower/autograd/ops/matrix/shaping.h>
+#include <twotower/autograd/ops/rows/blocks.h>
+#include <twotower/autograd/ops/rows/embedding.h>
+#include <twotower/autograd/ops/rows/normalize.h>
+#include <twotower/autograd/ops/rows/reduce.h>
+#include <twotower/autograd/ops/rows/softmax.h>
+#include <twotower/autograd/ops/sequences/attention.h>
+#include <twotower/autograd/ops/sequences/segments.h>
 #include <twotower/tensor/random.h>
 
 #include <functional>

@@ -2,8 +2,8 @@
 // checks (test_gradcheck.cc) see the same code at sizes of one block.
 
 #include <doctest/doctest.h>
-#include <twotower/autograd/ops/linear_blocks.h>
-#include <twotower/autograd/ops/sequence_groups.h>
+#include <twotower/autograd/ops/matrix/linear_blocks.h>
+#include <twotower/autograd/ops/sequences/sequence_groups.h>
 #include <twotower/tensor/kernels/attention/attention_body.h>
 #include <twotower/tensor/kernels/in_batch/panels.h>
 

@@ -2,13 +2,13 @@
 // what an engine of that kind, which this one once was, made of it.
 
 #include <doctest/doctest.h>
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/elementwise.h>
-#include <twotower/autograd/ops/linear.h>
-#include <twotower/autograd/ops/matmul.h>
-#include <twotower/autograd/ops/normalize.h>
-#include <twotower/autograd/ops/reduce.h>
-#include <twotower/autograd/ops/shaping.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/elementwise/functions.h>
+#include <twotower/autograd/ops/matrix/linear.h>
+#include <twotower/autograd/ops/matrix/matmul.h>
+#include <twotower/autograd/ops/matrix/shaping.h>
+#include <twotower/autograd/ops/rows/normalize.h>
+#include <twotower/autograd/ops/rows/reduce.h>
 #include <twotower/layers/embedding.h>
 #include <twotower/layers/mlp.h>
 #include <twotower/tensor/gemm.h>

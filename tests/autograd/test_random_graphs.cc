@@ -3,17 +3,17 @@
 
 #include <doctest/doctest.h>
 #include <twotower/autograd/gradcheck.h>
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/elements.h>
-#include <twotower/autograd/ops/elementwise.h>
-#include <twotower/autograd/ops/embedding.h>
-#include <twotower/autograd/ops/linear.h>
-#include <twotower/autograd/ops/matmul.h>
-#include <twotower/autograd/ops/normalize.h>
-#include <twotower/autograd/ops/reduce.h>
-#include <twotower/autograd/ops/segments.h>
-#include <twotower/autograd/ops/shaping.h>
-#include <twotower/autograd/ops/softmax.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/elementwise/elements.h>
+#include <twotower/autograd/ops/elementwise/functions.h>
+#include <twotower/autograd/ops/matrix/linear.h>
+#include <twotower/autograd/ops/matrix/matmul.h>
+#include <twotower/autograd/ops/matrix/shaping.h>
+#include <twotower/autograd/ops/rows/embedding.h>
+#include <twotower/autograd/ops/rows/normalize.h>
+#include <twotower/autograd/ops/rows/reduce.h>
+#include <twotower/autograd/ops/rows/softmax.h>
+#include <twotower/autograd/ops/sequences/segments.h>
 #include <twotower/layers/parameter_set.h>
 
 #include <atomic>

@@ -2,11 +2,11 @@
 // wrote outside its array.
 
 #include <doctest/doctest.h>
-#include <twotower/autograd/ops/alignment_losses.h>
-#include <twotower/autograd/ops/attention.h>
-#include <twotower/autograd/ops/embedding.h>
-#include <twotower/autograd/ops/losses.h>
-#include <twotower/autograd/ops/segments.h>
+#include <twotower/autograd/ops/losses/alignment_losses.h>
+#include <twotower/autograd/ops/losses/cross_entropy.h>
+#include <twotower/autograd/ops/rows/embedding.h>
+#include <twotower/autograd/ops/sequences/attention.h>
+#include <twotower/autograd/ops/sequences/segments.h>
 
 #include <functional>
 

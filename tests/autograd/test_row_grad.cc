@@ -1,9 +1,9 @@
 #include <doctest/doctest.h>
 #include <twotower/autograd/gradcheck.h>
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/elementwise.h>
-#include <twotower/autograd/ops/embedding.h>
-#include <twotower/autograd/ops/reduce.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/elementwise/functions.h>
+#include <twotower/autograd/ops/rows/embedding.h>
+#include <twotower/autograd/ops/rows/reduce.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
 

@@ -1,10 +1,10 @@
 #include <doctest/doctest.h>
 #include <twotower/autograd/graph.h>
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/elementwise.h>
-#include <twotower/autograd/ops/matmul.h>
-#include <twotower/autograd/ops/reduce.h>
-#include <twotower/autograd/ops/retrieval_losses.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/elementwise/functions.h>
+#include <twotower/autograd/ops/losses/retrieval_losses.h>
+#include <twotower/autograd/ops/matrix/matmul.h>
+#include <twotower/autograd/ops/rows/reduce.h>
 
 #include <sstream>
 

@@ -2,10 +2,10 @@
 // sequences, several panels. test_blocked_paths.cc compares the same paths with unfused ops.
 
 #include <doctest/doctest.h>
-#include <twotower/autograd/ops/attention.h>
-#include <twotower/autograd/ops/linear.h>
-#include <twotower/autograd/ops/linear_blocks.h>
-#include <twotower/autograd/ops/retrieval_losses.h>
+#include <twotower/autograd/ops/losses/retrieval_losses.h>
+#include <twotower/autograd/ops/matrix/linear.h>
+#include <twotower/autograd/ops/matrix/linear_blocks.h>
+#include <twotower/autograd/ops/sequences/attention.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
 

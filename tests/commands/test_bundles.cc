@@ -126,7 +126,8 @@ TEST_CASE("program: a bundle serves alone; the same data in another order is ref
     INFO(o.err);
     REQUIRE(o.status == 0);
     REQUIRE(o.json()[0]["items"].size() == 3);
-    for (const auto& item : o.json()[0]["items"]) CHECK(std::stoi(item["item"].get<std::string>().substr(5)) % 3 == 0);
+    const nlohmann::json found = o.json();
+    for (const auto& item : found[0]["items"]) CHECK(std::stoi(item["item"].get<std::string>().substr(5)) % 3 == 0);
     o = asked({"--run", "R", "--user", "user 3", "--where", "title=Film No. 7", "--include-seen"});
     REQUIRE(o.json()[0]["items"].size() == 1);
     CHECK(o.json()[0]["items"][0]["item"] == "film 7");

@@ -1,11 +1,11 @@
 // Embedding, LayerNorm and Mlp against the plain ops that they stand for, value and gradients, and what they refuse.
 
 #include <doctest/doctest.h>
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/elementwise.h>
-#include <twotower/autograd/ops/matmul.h>
-#include <twotower/autograd/ops/reduce.h>
-#include <twotower/autograd/ops/shaping.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/elementwise/functions.h>
+#include <twotower/autograd/ops/matrix/matmul.h>
+#include <twotower/autograd/ops/matrix/shaping.h>
+#include <twotower/autograd/ops/rows/reduce.h>
 #include <twotower/layers/embedding.h>
 #include <twotower/layers/layer_norm.h>
 #include <twotower/layers/mlp.h>

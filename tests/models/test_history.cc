@@ -1,8 +1,8 @@
 // The history encoder: the fast path against plain ops, and histories of every length and form.
 
 #include <doctest/doctest.h>
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/reduce.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/rows/reduce.h>
 #include <twotower/models/history_encoder.h>
 #include <twotower/tensor/atomic_file.h>
 #include <twotower/train/fit/checkpoint.h>

@@ -1,7 +1,7 @@
 // Rows with several positives: the same loss and gradients as as many rows with one positive each.
 
 #include <doctest/doctest.h>
-#include <twotower/autograd/ops/retrieval_losses.h>
+#include <twotower/autograd/ops/losses/retrieval_losses.h>
 #include <twotower/tensor/random.h>
 
 #include <cmath>

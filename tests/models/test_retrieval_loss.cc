@@ -2,13 +2,13 @@
 // several panels, in float and double.
 
 #include <doctest/doctest.h>
-#include <twotower/autograd/ops/alignment_losses.h>
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/elementwise.h>
-#include <twotower/autograd/ops/losses.h>
-#include <twotower/autograd/ops/matmul.h>
-#include <twotower/autograd/ops/reduce.h>
-#include <twotower/autograd/ops/retrieval_losses.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/elementwise/functions.h>
+#include <twotower/autograd/ops/losses/alignment_losses.h>
+#include <twotower/autograd/ops/losses/cross_entropy.h>
+#include <twotower/autograd/ops/losses/retrieval_losses.h>
+#include <twotower/autograd/ops/matrix/matmul.h>
+#include <twotower/autograd/ops/rows/reduce.h>
 #include <twotower/models/batch.h>
 #include <twotower/tensor/random.h>
 

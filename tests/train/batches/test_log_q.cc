@@ -8,7 +8,7 @@
 // different users': nothing but the row's own item is masked.
 
 #include <doctest/doctest.h>
-#include <twotower/autograd/ops/embedding.h>
+#include <twotower/autograd/ops/rows/embedding.h>
 #include <twotower/models/batch.h>
 #include <twotower/tensor/random.h>
 #include <twotower/train/batches/loader.h>

@@ -1,11 +1,11 @@
 // Adam, Adagrad and SGD on whole parameters and on a table's rows, against their formulas, in float and double.
 
 #include <doctest/doctest.h>
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/elementwise.h>
-#include <twotower/autograd/ops/embedding.h>
-#include <twotower/autograd/ops/matmul.h>
-#include <twotower/autograd/ops/reduce.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/elementwise/functions.h>
+#include <twotower/autograd/ops/matrix/matmul.h>
+#include <twotower/autograd/ops/rows/embedding.h>
+#include <twotower/autograd/ops/rows/reduce.h>
 #include <twotower/layers/parameter_set.h>
 #include <twotower/train/optim/adagrad.h>
 #include <twotower/train/optim/adam.h>

@@ -2,9 +2,9 @@
 // the way of training, and the same after a resumed run.
 
 #include <doctest/doctest.h>
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/embedding.h>
-#include <twotower/autograd/ops/reduce.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/rows/embedding.h>
+#include <twotower/autograd/ops/rows/reduce.h>
 #include <twotower/layers/parameter_set.h>
 #include <twotower/train/optim/weight_average.h>
 

@@ -1,6 +1,6 @@
-#include <twotower/autograd/ops/dot.h>
-#include <twotower/autograd/ops/row_loop.h>
-#include <twotower/autograd/ops/shaping.h>
+#include <twotower/autograd/ops/matrix/shaping.h>
+#include <twotower/autograd/ops/rows/dot.h>
+#include <twotower/autograd/ops/rows/row_loop.h>
 
 namespace tt {
 namespace {

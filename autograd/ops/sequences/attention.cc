@@ -1,8 +1,8 @@
-#include <twotower/autograd/ops/attention.h>
-#include <twotower/autograd/ops/dot.h>
-#include <twotower/autograd/ops/linear_blocks.h>
-#include <twotower/autograd/ops/offsets.h>
-#include <twotower/autograd/ops/sequence_groups.h>
+#include <twotower/autograd/ops/matrix/linear_blocks.h>
+#include <twotower/autograd/ops/rows/dot.h>
+#include <twotower/autograd/ops/sequences/attention.h>
+#include <twotower/autograd/ops/sequences/offsets.h>
+#include <twotower/autograd/ops/sequences/sequence_groups.h>
 #include <twotower/tensor/gemm.h>
 #include <twotower/tensor/kernels/attention/attention.h>
 #include <twotower/tensor/kernels/softmax/softmax.h>

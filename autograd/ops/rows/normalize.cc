@@ -1,6 +1,6 @@
-#include <twotower/autograd/ops/dot.h>
-#include <twotower/autograd/ops/normalize.h>
-#include <twotower/autograd/ops/row_loop.h>
+#include <twotower/autograd/ops/rows/dot.h>
+#include <twotower/autograd/ops/rows/normalize.h>
+#include <twotower/autograd/ops/rows/row_loop.h>
 
 #include <cmath>
 

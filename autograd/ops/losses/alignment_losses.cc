@@ -1,5 +1,5 @@
-#include <twotower/autograd/ops/alignment_losses.h>
-#include <twotower/autograd/ops/pair_rows.h>
+#include <twotower/autograd/ops/losses/alignment_losses.h>
+#include <twotower/autograd/ops/losses/pair_rows.h>
 #include <twotower/tensor/kernels/in_batch/panels.h>
 #include <twotower/tensor/kernels/softmax/softmax.h>
 

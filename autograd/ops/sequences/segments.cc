@@ -1,7 +1,7 @@
-#include <twotower/autograd/ops/dot.h>
-#include <twotower/autograd/ops/offsets.h>
-#include <twotower/autograd/ops/row_loop.h>
-#include <twotower/autograd/ops/segments.h>
+#include <twotower/autograd/ops/rows/dot.h>
+#include <twotower/autograd/ops/rows/row_loop.h>
+#include <twotower/autograd/ops/sequences/offsets.h>
+#include <twotower/autograd/ops/sequences/segments.h>
 
 namespace tt {
 namespace {

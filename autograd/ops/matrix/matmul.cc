@@ -1,4 +1,4 @@
-#include <twotower/autograd/ops/matmul.h>
+#include <twotower/autograd/ops/matrix/matmul.h>
 #include <twotower/tensor/gemm.h>
 
 namespace tt {

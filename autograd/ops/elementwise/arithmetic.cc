@@ -1,5 +1,5 @@
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/row_loop.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/rows/row_loop.h>
 
 #include <utility>
 

@@ -2,9 +2,9 @@
 // What losses over all pairs of a batch share around their kernels (tensor/kernels/in_batch): checks of what comes
 // from the caller, and the way of the gradients back to u, v and tau. Included by the sources of such losses alone.
 
-#include <twotower/autograd/ops/elements.h>
-#include <twotower/autograd/ops/offsets.h>
-#include <twotower/autograd/ops/retrieval_losses.h>
+#include <twotower/autograd/ops/elementwise/elements.h>
+#include <twotower/autograd/ops/losses/retrieval_losses.h>
+#include <twotower/autograd/ops/sequences/offsets.h>
 #include <twotower/tensor/kernels/in_batch/in_batch.h>
 #include <twotower/tensor/parallel.h>
 

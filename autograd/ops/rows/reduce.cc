@@ -1,7 +1,7 @@
-#include <twotower/autograd/ops/arithmetic.h>
-#include <twotower/autograd/ops/dot.h>
-#include <twotower/autograd/ops/reduce.h>
-#include <twotower/autograd/ops/row_loop.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/rows/dot.h>
+#include <twotower/autograd/ops/rows/reduce.h>
+#include <twotower/autograd/ops/rows/row_loop.h>
 
 namespace tt {
 namespace {

@@ -1,4 +1,4 @@
-#include <twotower/autograd/ops/embedding.h>
+#include <twotower/autograd/ops/rows/embedding.h>
 #include <twotower/tensor/kernels/embedding/embedding.h>
 
 namespace tt {

@@ -7,7 +7,7 @@
 //
 // What of a value depends on i alone cancels in every one of these losses.
 
-#include <twotower/autograd/ops/retrieval_losses.h>
+#include <twotower/autograd/ops/losses/retrieval_losses.h>
 
 namespace tt {
 

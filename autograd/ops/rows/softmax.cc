@@ -1,6 +1,6 @@
-#include <twotower/autograd/ops/dot.h>
-#include <twotower/autograd/ops/row_loop.h>
-#include <twotower/autograd/ops/softmax.h>
+#include <twotower/autograd/ops/rows/dot.h>
+#include <twotower/autograd/ops/rows/row_loop.h>
+#include <twotower/autograd/ops/rows/softmax.h>
 #include <twotower/tensor/kernels/softmax/softmax.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-#include <twotower/autograd/ops/linear.h>
-#include <twotower/autograd/ops/linear_blocks.h>
+#include <twotower/autograd/ops/matrix/linear.h>
+#include <twotower/autograd/ops/matrix/linear_blocks.h>
 #include <twotower/tensor/gemm.h>
 #include <twotower/tensor/parallel.h>
 

@@ -1,7 +1,7 @@
 #pragma once
 // Ops that treat each row of a matrix by itself: f(i) in parallel, for every row i.
 
-#include <twotower/autograd/ops/elements.h>
+#include <twotower/autograd/ops/elementwise/elements.h>
 
 namespace tt {
 

@@ -1,5 +1,5 @@
-#include <twotower/autograd/ops/elements.h>
-#include <twotower/autograd/ops/elementwise.h>
+#include <twotower/autograd/ops/elementwise/elements.h>
+#include <twotower/autograd/ops/elementwise/functions.h>
 #include <twotower/tensor/kernels/vmath/vmath.h>
 
 #include <cmath>
