@@ -64,7 +64,7 @@ void print_examination(const SafetensorsFile& file) {
 void inspect_bundle(const std::string& path) {
   const Bundle bundle = Bundle::open(path);
   bundle.verify();
-  std::cout << path << ": a bundle, as it was written; trained on a " << bundle.data().protocol << "\n";
+  std::cout << path << ": a bundle, as it was written; its data: " << bundle.data().protocol << "\n";
   const auto count = [](std::span<const uint8_t> flags) { return std::count(flags.begin(), flags.end(), 1); };
   TextTable table{{"what", "how many", "names"}, {}, /*last_is_text=*/true};
   table.rows = {{"items", std::to_string(bundle.num_items()), ""},
