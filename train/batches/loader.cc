@@ -16,7 +16,7 @@ namespace {
 // Random streams of the loader, one a purpose; the epoch is added in the upper half.
 enum Stream : uint64_t { kShuffle = 101, kNegatives, kUserDropout, kItemDropout, kDropout, kHistoryDropout };
 
-Philox stream(const TrainConfig& train, Stream purpose, int64_t epoch) {
+Philox stream(const BatchOptions& train, Stream purpose, int64_t epoch) {
   return Philox(static_cast<uint64_t>(train.seed), purpose + (static_cast<uint64_t>(epoch) << 32));
 }
 
@@ -89,7 +89,7 @@ Tensor<float> gather_features(const float* features, int64_t width, const int64_
   return out;
 }
 
-Loader::Loader(const Dataset& data, const ModelConfig& model, const TrainConfig& train)
+Loader::Loader(const Dataset& data, const ModelConfig& model, const BatchOptions& train)
     : data_(data), model_(model), train_(train) {
   // An id is hidden only where something else is known.
   if (!model.history && model.user_features_size == 0) train_.user_id_dropout = 0;

@@ -5,11 +5,11 @@
 
 #include <twotower/models/batch.h>
 #include <twotower/train/batches/negative_queue.h>
+#include <twotower/train/batches/options.h>
 #include <twotower/train/batches/sampling.h>
 #include <twotower/train/batches/training_rows.h>
 #include <twotower/train/batches/user_rows.h>
 #include <twotower/train/data/dataset.h>
-#include <twotower/train/fit/config.h>
 
 #include <condition_variable>
 #include <cstdint>
@@ -30,7 +30,7 @@ Tensor<float> gather_features(const float* features, int64_t width, const int64_
 
 class Loader {
  public:
-  Loader(const Dataset& data, const ModelConfig& model, const TrainConfig& train);
+  Loader(const Dataset& data, const ModelConfig& model, const BatchOptions& train);
   ~Loader();
 
   int64_t batches_per_epoch() const { return batches_; }
@@ -60,7 +60,7 @@ class Loader {
 
   const Dataset& data_;
   ModelConfig model_;
-  TrainConfig train_;
+  BatchOptions train_;
   std::vector<int64_t> rows_, order_;  // impressions (or users) that take part; this epoch's order of them
   std::unique_ptr<UserRows> users_;    // rows = "users"
   std::vector<int64_t> all_items_;     // 0 .. C-1, for full softmax

@@ -10,7 +10,7 @@ bool learns_from_all_rows(const ModelConfig& m) {
   return m.debias != "none" || m.light_ranker || m.alignment != "none";
 }
 
-std::vector<int64_t> training_rows(const Dataset& data, const ModelConfig& model, const TrainConfig& train) {
+std::vector<int64_t> training_rows(const Dataset& data, const ModelConfig& model, const BatchOptions& train) {
   const Impressions& log = data.split(Split::train);
   const bool all = train.rows == "auto" ? learns_from_all_rows(model) : train.rows == "all";
   check(model.num_tasks() == data.num_tasks(), "dataset " + data.dir(), "it has ", data.num_tasks(),
@@ -21,7 +21,7 @@ std::vector<int64_t> training_rows(const Dataset& data, const ModelConfig& model
   return rows;
 }
 
-LearntRows learnt_rows(const Dataset& data, const ModelConfig& model, const TrainConfig& train) {
+LearntRows learnt_rows(const Dataset& data, const ModelConfig& model, const BatchOptions& train) {
   const Impressions& log = data.split(Split::train);
   LearntRows learnt;
   learnt.users.assign(static_cast<size_t>(data.num_users()), 0);

@@ -3,8 +3,8 @@
 // evaluation and for what is served.
 
 #include <twotower/models/config.h>
+#include <twotower/train/batches/options.h>
 #include <twotower/train/data/dataset.h>
-#include <twotower/train/fit/config.h>
 
 #include <cstdint>
 #include <vector>
@@ -15,7 +15,7 @@ namespace tt {
 bool learns_from_all_rows(const ModelConfig& model);
 
 // Rows of the train split, ascending: all of them, or those of which the net user value is above 0 (train.rows).
-std::vector<int64_t> training_rows(const Dataset& data, const ModelConfig& model, const TrainConfig& train);
+std::vector<int64_t> training_rows(const Dataset& data, const ModelConfig& model, const BatchOptions& train);
 
 // 1 where a row of an id table has had a gradient; every other row still holds what chance made it, and is not used.
 struct LearntRows {
@@ -23,6 +23,6 @@ struct LearntRows {
   std::vector<uint8_t> items;  // [C] of a training row, of its history where the model reads one, or among the
                                // negatives that are drawn from all items
 };
-LearntRows learnt_rows(const Dataset& data, const ModelConfig& model, const TrainConfig& train);
+LearntRows learnt_rows(const Dataset& data, const ModelConfig& model, const BatchOptions& train);
 
 }  // namespace tt

@@ -8,7 +8,7 @@
 
 namespace tt {
 
-UserRows::UserRows(const Dataset& data, const ModelConfig& model, const TrainConfig& train,
+UserRows::UserRows(const Dataset& data, const ModelConfig& model, const BatchOptions& train,
                    const std::vector<int64_t>& impressions)
     : compete_(!model.mask_user_positives) {
   check(model.full_softmax, "config",

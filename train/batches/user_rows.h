@@ -6,8 +6,8 @@
 
 #include <twotower/models/batch.h>
 #include <twotower/models/config.h>
+#include <twotower/train/batches/options.h>
 #include <twotower/train/data/dataset.h>
-#include <twotower/train/fit/config.h>
 
 #include <vector>
 
@@ -17,7 +17,7 @@ class UserRows {
  public:
   // impressions: rows of the training split with value. Throws Error for a model that must see single
   // impressions.
-  UserRows(const Dataset& data, const ModelConfig& model, const TrainConfig& train,
+  UserRows(const Dataset& data, const ModelConfig& model, const BatchOptions& train,
            const std::vector<int64_t>& impressions);
 
   const std::vector<int64_t>& users() const { return users_; }  // those with an impression among the given

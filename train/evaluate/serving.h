@@ -31,7 +31,7 @@ class ServedDataset {
   ServedDataset(const Bundle& bundle, const Dataset& data);
   // A model in memory, as it is now. Error for data that it does not fit.
   ServedDataset(const TwoTower<float>& model, const Dataset& data, LearntRows learnt);
-  ServedDataset(const TwoTower<float>& model, const Dataset& data, const TrainConfig& train = {})
+  ServedDataset(const TwoTower<float>& model, const Dataset& data, const BatchOptions& train = {})
       : ServedDataset(model, data, learnt_rows(data, model.config(), train)) {}
 
   // Encodes all items again: after the model in memory has changed.

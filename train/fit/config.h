@@ -3,15 +3,14 @@
 // config: [model], [train] and where the data is.
 
 #include <twotower/models/config.h>
+#include <twotower/train/batches/options.h>
 
 #include <string>
 
 namespace tt {
 
-struct TrainConfig {
-  int64_t batch_size = 1024;
+struct TrainConfig : BatchOptions {
   int64_t epochs = 20;
-  int64_t seed = 1;
 
   std::string optimizer = "adam";  // "adagrad"; both touch only the rows of a table that the batch looked up
   double learning_rate = 1e-3;
@@ -29,15 +28,7 @@ struct TrainConfig {
   int64_t patience = 5;          // stop after so many epochs without a better one; 0: never
   int64_t evaluate_every = 1;    // epochs
 
-  std::string rows = "auto";     // "all" impressions, or only those with "positive" value; "auto": all of them if
-                                 // some part of the model learns from rows without value
-                                 // "users": a row a user with all its positives, for full_softmax
-  double user_weight_power = 1;  // rows "users": one with n positives weighs n^p; 1: positives count alike, 0: users do
-  // Share of ids hidden, so that features and history learn to stand alone; none where an id is all that is known.
-  double user_id_dropout = 0.3, item_id_dropout = 0;
-  double dropout = 0;  // share of the elements of user and history embeddings zeroed, the others scaled up
   int64_t alignment_start_epoch = 3;  // epochs before the alignment move starts; the anchor is frozen then
-  bool prefetch = true;               // a thread prepares the next batch while this one trains
 
   void validate() const;
 };

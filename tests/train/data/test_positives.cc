@@ -34,7 +34,7 @@ TEST_CASE("positives: each part asks the right question") {
   config.user_id_embedding_dim = config.item_id_embedding_dim = 8;
   config.user_features_size = config.item_features_size = 0;
   config.history = false;
-  TrainConfig train;
+  BatchOptions train;
   train.prefetch = false;
   CHECK(Loader(data, config, train).rows() == 3);
   CHECK(data.user_actions(1).size() == 2);  // clicked 3 in train, 4 in valid

@@ -1,0 +1,22 @@
+#pragma once
+// How batches are made: these keys of the [train] table (train/fit/config.h).
+
+#include <cstdint>
+#include <string>
+
+namespace tt {
+
+struct BatchOptions {
+  int64_t batch_size = 1024;
+  int64_t seed = 1;
+  std::string rows = "auto";     // "all" impressions, or only those with "positive" value; "auto": all of them if
+                                 // some part of the model learns from rows without value
+                                 // "users": a row a user with all its positives, for full_softmax
+  double user_weight_power = 1;  // rows "users": one with n positives weighs n^p; 1: positives count alike, 0: users do
+  // Share of ids hidden, so that features and history learn to stand alone; none where an id is all that is known.
+  double user_id_dropout = 0.3, item_id_dropout = 0;
+  double dropout = 0;    // share of the elements of user and history embeddings zeroed, the others scaled up
+  bool prefetch = true;  // a thread prepares the next batch while this one trains
+};
+
+}  // namespace tt
