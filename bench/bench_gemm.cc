@@ -28,7 +28,7 @@ struct Options {
 std::vector<Product> step_products(const Options& options) {
   const Workload workload = find_workload(options.size);
   TwoTower<float> model(workload_config(workload, options.model));
-  TrainingStep step(model, TrainConfig());
+  TrainingStep step(model, TrainConfig{});
   const WorkloadBatches batches(workload, 1);
   return products_of([&] { step.run(batches[0], 1e-3); });
 }

@@ -78,7 +78,7 @@ double loader_ms(const Dataset& data, const ModelConfig& model, const TrainConfi
 
 double step_ms(const Workload& w, const ModelConfig& config) {
   TwoTower<float> model(config);
-  TrainingStep step(model, TrainConfig());
+  TrainingStep step(model, TrainConfig{});
   const WorkloadBatches batches(w, 8);
   std::vector<double> times;
   for (size_t i = 0; i < 400; ++i) {

@@ -46,7 +46,7 @@ Measured measure(const Options& options, const std::string& model_name) {
   const ModelConfig config = workload_config(workload, model_name);
   reset_peak_memory();
   TwoTower<float> model(config);
-  TrainingStep step(model, TrainConfig());
+  TrainingStep step(model, TrainConfig{});
   const WorkloadBatches batches(workload, options.batches);
 
   // The first steps size the buffers, and tables that are not yet in memory come in.

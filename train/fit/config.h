@@ -10,6 +10,8 @@
 namespace tt {
 
 struct TrainConfig : BatchOptions {
+  TrainConfig() = default;  // GCC 12 takes {} of an aggregate with a base for uninitialised
+
   int64_t epochs = 20;
 
   std::string optimizer = "adam";  // "adagrad"; both touch only the rows of a table that the batch looked up
