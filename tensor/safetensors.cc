@@ -91,7 +91,7 @@ struct SafetensorsFile::State {
   }
 
   void map_file() {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe is refused, not waited for
     if (fd < 0) fail(where, "cannot be opened: ", std::strerror(errno), "; check the path");
     struct stat status {};
     const bool regular = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);

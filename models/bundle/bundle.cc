@@ -61,9 +61,7 @@ void Bundle::read_metadata() {
         "its metadata is not what was written: the file is damaged or was "
         "changed",
         kMend);
-  check(text(kVectorsKey) == text(kWeightsKey), where(), "its item vectors were made with the weights ",
-        text(kVectorsKey), ", beside them are ", text(kWeightsKey), kMend);
-  text(kSampleKey), text(kServingKey);
+  text(kWeightsKey), text(kSampleKey), text(kVectorsKey), text(kServingKey);
   config_ = model_config_from_json(text(kModelKey), where());
   user_encoder_ = FeatureEncoder(text(kUserFeaturesKey), where());
   item_encoder_ = FeatureEncoder(text(kItemFeaturesKey), where());
@@ -114,6 +112,8 @@ void Bundle::read_items() {
   check(c > 0 && c <= config_.item_id_hash_size, where(), "has ", c, " items, its model knows ",
         config_.item_id_hash_size, kMend);
   items_.vectors = {tensor<float>("items.vectors", {c, d}), {c, d}};
+  check(sample_of({Weight{"items.vectors", {c, d}, items_.vectors.data()}}) == file_.metadata().at(kVectorsKey),
+        where(), "its item vectors are not those that were made with its weights", kMend);
   items_.learnt = tensor<uint8_t>("items.learnt", {c});
   const std::string end = ".offsets";
   for (const std::string& name : file_.names()) {

@@ -93,16 +93,17 @@ void write_bundle(const std::string& path, const BundleContent& content) {
   const nlohmann::ordered_json data = {{"protocol", content.data.protocol}, {"tasks", content.data.tasks},
                                        {"actions", content.data.actions},   {"title", content.items.title},
                                        {"rows", content.data.rows},         {"log", content.data.log}};
-  const std::string fingerprint = fingerprint_of(weights);
+  const Tensor<const float> made = content.items.vectors;
+  const Weight vectors{"items.vectors", {made.rows(), made.cols()}, made.data()};
   const std::pair<const char*, std::string> metadata[] = {{kFormatKey, kFormat},
                                                           {kVersionKey, kVersion},
                                                           {kModelKey, to_json(config)},
                                                           {kDataKey, data.dump()},
                                                           {kUserFeaturesKey, content.user_encoder.json()},
                                                           {kItemFeaturesKey, content.item_encoder.json()},
-                                                          {kWeightsKey, fingerprint},
+                                                          {kWeightsKey, fingerprint_of(weights)},
                                                           {kSampleKey, sample_of(weights)},
-                                                          {kVectorsKey, fingerprint},
+                                                          {kVectorsKey, sample_of({vectors})},
                                                           {kServingKey, fingerprint_of(tensors.all())}};
   std::map<std::string, std::string> sorted(std::begin(metadata), std::end(metadata));
   Fingerprint header;

@@ -24,8 +24,9 @@ void encode_items(const TwoTower<float>& model, const ItemRows& items, float* ou
   }
 }
 
-Selection::Selection(Tensor<const float> all, int64_t first, int64_t count)
-    : first_(first), index_({all.data() + first * all.cols(), {count, all.cols()}}) {}
+Selection::Selection(Tensor<const float> all, int64_t first, int64_t count,
+                     std::shared_ptr<const std::vector<float>> owner)
+    : first_(first), vectors_(std::move(owner)), index_({all.data() + first * all.cols(), {count, all.cols()}}) {}
 
 Selection::Selection(Tensor<const float> all, std::vector<int64_t> rows) : rows_(std::move(rows)) {
   const int64_t d = all.cols(), n = static_cast<int64_t>(rows_.size());
@@ -47,6 +48,7 @@ Catalog::Catalog(const Bundle& bundle)
       ids_(bundle.item_ids()),
       categories_(bundle.categories()),
       title_(bundle.title()),
+      weights_(bundle.weights_fingerprint()),
       all_(vectors_, 0, vectors_.rows()) {}
 
 Catalog::Catalog(Tensor<const float> vectors, std::span<const uint8_t> learnt)
@@ -61,14 +63,22 @@ void Catalog::add(const TwoTower<float>& model, const std::vector<std::string>& 
         "the model has no item features, so all added items would look the same; train one with item features");
   check(static_cast<int64_t>(features.size()) == n * width, "catalog", "the features of ", n, " added items hold ",
         features.size(), " numbers, the model reads ", width, " an item");
-  for (const std::string& id : ids) check(!find(id), "catalog", "item \"", id, "\" is there already; leave it out");
+  check(model.config().item_id_embedding_dim == d, "catalog", "the model makes vectors of width ",
+        model.config().item_id_embedding_dim, ", the catalog's have ", d);
+  std::unordered_map<std::string, int64_t> added = added_;
+  for (int64_t i = 0; i < n; ++i) {
+    const std::string& id = ids[static_cast<size_t>(i)];
+    check(!ids_.find(id) && added.emplace(id, size() + i).second, "catalog", "item \"", id,
+          "\" is there already; leave it out");
+  }
   auto vectors = std::make_shared<std::vector<float>>(vectors_.begin(), vectors_.end());
   vectors->resize(static_cast<size_t>((size() + n) * d));
   encode_items(model, {n, nullptr, features.data()}, vectors->data() + size() * d);
   vectors_ = {vectors->data(), {size() + n, d}};
   own_vectors_ = std::move(vectors);
+  added_ = std::move(added);
   added_ids_.insert(added_ids_.end(), ids.begin(), ids.end());
-  all_ = Selection(vectors_, 0, vectors_.rows());
+  all_ = Selection(vectors_, 0, vectors_.rows(), own_vectors_);
 }
 
 std::string_view Catalog::id(int64_t row) const {
@@ -79,9 +89,10 @@ std::string_view Catalog::id(int64_t row) const {
 
 std::optional<int64_t> Catalog::find(std::string_view id) const {
   if (const auto row = ids_.find(id)) return row;
-  const auto at = std::find(added_ids_.begin(), added_ids_.end(), id);
-  if (at == added_ids_.end()) return std::nullopt;
-  return known() + (at - added_ids_.begin());
+  if (added_.empty()) return std::nullopt;
+  const auto at = added_.find(std::string(id));
+  if (at == added_.end()) return std::nullopt;
+  return at->second;
 }
 
 std::string_view Catalog::title(int64_t row) const {

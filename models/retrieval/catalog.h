@@ -7,6 +7,7 @@
 
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace tt {
@@ -26,8 +27,10 @@ void encode_items(const TwoTower<float>& model, const ItemRows& items, float* ou
 class Selection {
  public:
   Selection() = default;
-  Selection(Tensor<const float> all, int64_t first, int64_t count);  // a range of rows: nothing is copied
-  Selection(Tensor<const float> all, std::vector<int64_t> rows);     // ascending
+  // A range of rows: nothing is copied. `owner`, if any, is kept as long as the selection.
+  Selection(Tensor<const float> all, int64_t first, int64_t count,
+            std::shared_ptr<const std::vector<float>> owner = nullptr);
+  Selection(Tensor<const float> all, std::vector<int64_t> rows);  // ascending
 
   int64_t size() const { return index_.size(); }
   const ExactIndex& index() const { return index_; }
@@ -45,7 +48,8 @@ class Selection {
 class Catalog {
  public:
   Catalog() = default;
-  explicit Catalog(const Bundle& bundle);  // a view of it
+  explicit Catalog(const Bundle& bundle);  // a view of it: the bundle must outlive it
+  Catalog(Bundle&&) = delete;
   // vectors: [C, DI], a view; learnt: [C]. Without ids and categories: for a model in memory.
   Catalog(Tensor<const float> vectors, std::span<const uint8_t> learnt);
 
@@ -62,7 +66,10 @@ class Catalog {
   std::string_view title(int64_t row) const;  // for people; "" where there is none
 
   const Selection& all() const { return all_; }
-  Selection added() const { return {vectors_, known(), size() - known()}; }
+  Selection added() const { return {vectors_, known(), size() - known(), own_vectors_}; }
+  const std::string& weights() const {
+    return weights_;
+  }  // fingerprint of what its bundle's vectors were made with, or ""
   // The items that have this value in this column: "genre", "Drama". Error with the nearest name or value.
   Selection where(std::string_view column, std::string_view value) const;
   // The items that satisfy all conditions; of none: all.
@@ -84,6 +91,8 @@ class Catalog {
   const Category* title_ = nullptr;
   std::shared_ptr<const std::vector<float>> own_vectors_;  // once items were added
   std::vector<std::string> added_ids_;
+  std::unordered_map<std::string, int64_t> added_;  // their rows
+  std::string weights_;
   Selection all_;
 };
 

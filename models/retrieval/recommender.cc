@@ -19,6 +19,8 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 
 Recommender::Recommender(const Bundle& bundle, Catalog catalog) : Recommender(bundle.model(), std::move(catalog)) {
   bundle_ = &bundle;
+  check(catalog_.weights().empty() || catalog_.weights() == bundle.weights_fingerprint(), "recommend",
+        "the catalog's vectors were made with other weights than the bundle's; give the bundle's own catalog");
 }
 
 Recommender::Recommender(const TwoTower<float>& model, Catalog catalog) : model_(&model), catalog_(std::move(catalog)) {
@@ -130,9 +132,11 @@ void Recommender::skip_rows(Session& s, std::span<const ServedUser> users, const
 void Recommender::recommend(Session& s, std::span<const ServedUser> users, const Ask& ask, TopItems& out) const {
   check(ask.k >= 1, "retrieve", "k = ", ask.k, "; ask for at least 1 item");
   const Selection& among = ask.among ? *ask.among : catalog_.all();
-  const int64_t d = catalog_.vectors().cols(), wide = model_->config().num_ranker_user_embeddings * d, k = ask.k;
+  const int64_t d = catalog_.vectors().cols(), wide = model_->config().num_ranker_user_embeddings * d;
+  const int64_t k = std::min(ask.k, std::max<int64_t>(among.size(), 1));  // no more than there are
   const bool light = has_light_ranker();
-  check(!light || std::min(k, among.size()) <= most(ask), "retrieve", "k = ", k, " is more than the ", most(ask),
+  check(among.size() <= catalog_.size(), "recommend", "the selection is of another catalog");
+  check(!light || std::min(k, among.size()) <= most(ask), "retrieve", "k = ", ask.k, " is more than the ", most(ask),
         " candidates that the light ranker puts in order; ask for fewer, or raise --candidates");
   out.resize(static_cast<int64_t>(users.size()), k);
   if (among.size() == 0) {
@@ -263,7 +267,10 @@ Unknown Recommender::recommend(Session& s, const NewUser& user, const Ask& ask, 
     else
       ++unknown.items;
   }
-  s.leave_out_ = s.history_;
+  if (ask.include_seen)
+    s.leave_out_.clear();  // what is excluded by name stays out
+  else
+    s.leave_out_ = s.history_;
   for (const std::string_view id : user.exclude) {
     if (const auto row = catalog_.find(id))
       s.leave_out_.push_back(static_cast<int32_t>(*row));
@@ -275,7 +282,9 @@ Unknown Recommender::recommend(Session& s, const NewUser& user, const Ask& ask, 
   ServedUser served;
   if (model_->config().user_features_size > 0) served.features = s.features_;
   served.history = s.history_, served.leave_out = s.leave_out_;
-  recommend(s, {&served, 1}, ask, out);
+  Ask without_these = ask;
+  without_these.include_seen = false;
+  recommend(s, {&served, 1}, without_these, out);
   return unknown;
 }
 
@@ -283,6 +292,9 @@ void Recommender::score(Session& s, const ServedUser& user, std::span<const int6
   const Tensor<const float> vectors = catalog_.vectors();
   const int64_t d = vectors.cols(), wide = model_->config().num_ranker_user_embeddings * d;
   const bool light = has_light_ranker();
+  for (const int64_t row : items)
+    check(row >= 0 && row < catalog_.size(), "recommend", "there is no item row ", row, ", there are ",
+          catalog_.size());
   s.u_.resize(static_cast<size_t>(d));
   s.ranker_.resize(light ? static_cast<size_t>(wide) : 0);
   encode_tile(s, {&user, 1}, s.u_.data(), light ? s.ranker_.data() : nullptr);

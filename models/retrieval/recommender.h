@@ -20,11 +20,12 @@ namespace tt {
 
 // A user as the towers read one. All spans are views.
 struct ServedUser {
-  int64_t row = -1;                         // of the id table; -1: training has not met the user
-  std::span<const float> features = {};     // [IU], encoded; empty: zeros
-  std::span<const int32_t> history = {};    // item rows, oldest first. Those that training has not met are left out
-  std::span<const uint8_t> actions = {};    // [history, A]; empty: each counts as the first kind of action
-  std::span<const int32_t> leave_out = {};  // item rows not to return, ascending and without repeats
+  int64_t row = -1;                       // of the id table; -1: training has not met the user
+  std::span<const float> features = {};   // [IU], encoded; empty: zeros
+  std::span<const int32_t> history = {};  // item rows, oldest first. Those that training has not met are left out
+  std::span<const uint8_t> actions = {};  // [history, A]; empty: each counts as the first kind of action
+  // Item rows not to return unless Ask::include_seen, ascending and without repeats.
+  std::span<const int32_t> leave_out = {};
 };
 
 // A user in words, whom the bundle does not know.
@@ -69,8 +70,11 @@ class Session {
 
 class Recommender {
  public:
+  // The bundle must outlive it, at its place.
   explicit Recommender(const Bundle& bundle) : Recommender(bundle, Catalog(bundle)) {}
   Recommender(const Bundle& bundle, Catalog catalog);  // with items that came later
+  Recommender(Bundle&&) = delete;
+  Recommender(Bundle&&, Catalog) = delete;
   // Of a model in memory, which may change while nobody serves. Users are given as ServedUser only.
   Recommender(const TwoTower<float>& model, Catalog catalog);
 

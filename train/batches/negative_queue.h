@@ -10,6 +10,7 @@
 #include <twotower/tensor/safetensors.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -21,7 +22,7 @@ class NegativeQueue {
   NegativeQueue(int64_t capacity, int64_t width, int64_t batch);
 
   // For the maker of batches: the items that the next batch will have beside its own, oldest first; then its own.
-  int64_t size() const { return std::min(announced_, capacity_); }
+  int64_t size() const { return std::min<int64_t>(announced_, capacity_); }
   Tensor<const int64_t> ids(Arena& arena) const;  // [size()]
   void announce(const int64_t* items, int64_t n);
   // Forgets what was announced and never trained on: an epoch was left early.
@@ -41,9 +42,12 @@ class NegativeQueue {
   int64_t at(int64_t number) const { return number % slots_; }
 
   int64_t capacity_, width_, slots_;
-  int64_t announced_ = 0, given_ = 0;  // items so far
-  std::vector<int64_t> ids_;           // [slots], a ring
-  std::vector<float> vectors_;         // [slots, DI]
+  // Items so far. The loader's thread announces a batch while the trainer gives the one before: the rows that they
+  // touch are apart, and the count is atomic.
+  std::atomic<int64_t> announced_ = 0;
+  int64_t given_ = 0;
+  std::vector<int64_t> ids_;    // [slots], a ring
+  std::vector<float> vectors_;  // [slots, DI]
   std::vector<int64_t> saved_ids_;
   std::vector<float> saved_vectors_;
 };

@@ -6,6 +6,7 @@
 #include <twotower/train/commands/commands.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -38,6 +39,7 @@ std::string parse_message(const CLI::App& app, const CLI::ParseError& error) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is a failed write, told in a line
   CLI::App app("twotower trains and serves two-tower retrieval models.\nExample: twotower demo --out /tmp/demo",
                "twotower");
   app.require_subcommand(1);

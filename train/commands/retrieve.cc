@@ -67,8 +67,9 @@ void print_user(const Options& o, const std::string& id, const Catalog& catalog,
   const auto items = top.items(q);
   const auto scores = top.scores(q);
   if (static_cast<int64_t>(items.size()) < o.k && !o.quiet)
-    std::cerr << "[retrieve] user \"" << id << "\": only " << items.size() << " of " << o.k
-              << " items, the rest was seen; --include-seen keeps it\n";
+    std::cerr
+        << "[retrieve] user \"" << id << "\": only " << items.size() << " of " << o.k
+        << " items; what else there is to choose from was seen (--include-seen keeps it) or does not satisfy --where\n";
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   const bool titles = !items.empty() &&
                       std::any_of(items.begin(), items.end(), [&](int64_t row) { return !catalog.title(row).empty(); });

@@ -56,6 +56,9 @@ Run open_run(const std::string& run_dir, const std::string& data_dir) {
 void pack_run(const std::string& run_dir, const std::string& data_dir, const std::string& out, bool users) {
   check_is_run(run_dir);
   const auto [config, data] = open_data(run_dir, data_dir);
+  check(config.data_log.empty() || log_fingerprint(data) == config.data_log, where(run_dir), "the log of ", data.dir(),
+        " is not the one that it was trained on, which says whom and what training has met; give that dataset with "
+        "--data");
   TwoTower<float> model(config.model);
   load_model(run_dir + "/weights.safetensors", model);
   BundleMaker(data, config.model, learnt_rows(data, config.model, config.train), users).write(out, model);

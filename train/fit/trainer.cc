@@ -1,4 +1,5 @@
 #include <twotower/layers/checkpoint.h>
+#include <twotower/models/bundle/weights.h>
 #include <twotower/tensor/atomic_file.h>
 #include <twotower/tensor/text.h>
 #include <twotower/train/batches/loader.h>
@@ -121,11 +122,11 @@ void Training::prepare_folder() {
 void Training::begin_run() {
   if (begun_) return;
   begun_ = true;
-  std::error_code ignored;
-  for (const char* file :
-       {"/metrics.jsonl", "/weights.safetensors", "/bundle.safetensors", "/last.safetensors", "/state.safetensors"})
-    fs::remove(out_ + file, ignored);
   write_file_atomically(out_ + "/config.toml", to_toml(config_));
+  std::error_code ignored;
+  for (const char* file :  // the state first: without the others it would be none to resume from
+       {"/state.safetensors", "/last.safetensors", "/metrics.jsonl", "/weights.safetensors", "/bundle.safetensors"})
+    fs::remove(out_ + file, ignored);
 }
 
 TrainSummary Training::run() {
@@ -170,13 +171,16 @@ TrainSummary Training::run() {
   }
   if (evaluator_) served_ = std::make_unique<ServedDataset>(model_, data_, train);
   start_ = Clock::now();
-  for (int64_t epoch = first_epoch_; epoch < train.epochs; ++epoch) {
+  const bool stopped = train.patience > 0 && waited_ >= train.patience;  // resumed after it had stopped early
+  for (int64_t epoch = first_epoch_; epoch < train.epochs && !stopped; ++epoch) {
     summary_.final_loss = run_epoch(epoch);
     summary_.epochs = epoch + 1;
     if (finish_epoch(epoch)) break;
   }
   if (!fs::exists(out_ + "/bundle.safetensors")) {
     const AveragedWeights averaged(step_->average(), step_->optimizer().steps());
+    if (summary_.best_epoch > 0 && fs::exists(out_ + "/weights.safetensors"))
+      load_model(out_ + "/weights.safetensors", model_);  // the best epoch's
     save_best();
   }
   summary_.steps = step_->optimizer().steps();
@@ -280,6 +284,7 @@ void Training::save_best() {
 void Training::save_state(int64_t epoch) const {
   save_model(out_ + "/last.safetensors", model_);
   SafetensorsWriter writer;
+  writer.metadata("weights", fingerprint_of(weights_of(model_.parameters())));
   step_->optimizer().add_state(writer, model_.parameters().all());
   if (step_->average()) step_->average()->add_state(writer);
   const int64_t counters[] = {epoch + 1, summary_.best_epoch, waited_};
@@ -303,6 +308,12 @@ bool Training::resume() {
         "cannot resume: the dataset ", data_.dir(),
         " is not the one that it was trained on; give that one, or train anew without --resume");
   load_model(out_ + "/last.safetensors", model_);
+  const auto weights = state.metadata().find("weights");
+  check(weights != state.metadata().end() && weights->second == fingerprint_of(weights_of(model_.parameters())),
+        "train " + out_,
+        "cannot resume: last.safetensors and state.safetensors are of different epochs, as a training leaves them that "
+        "was "
+        "stopped between the two; train anew without --resume");
   if (loader_->queue()) loader_->queue()->load_state(state);
   step_->optimizer().load_state(state, model_.parameters().all());
   if (step_->average()) step_->average()->load_state(state);

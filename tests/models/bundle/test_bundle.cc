@@ -204,6 +204,22 @@ TEST_CASE("bundle: what does not belong together is refused in a line with its m
   CHECK(open_error(path + "2") ==
         "[bundle FILE] \"items.vectors\" is F32 [9, 5], expected F32 [9, 4]; make it anew with `twotower pack`");
 
+  // Vectors of other weights, of the right shape.
+  SafetensorsWriter swapped;
+  {
+    const SafetensorsFile file = SafetensorsFile::open(made.write(folder));
+    const std::vector<float> old(4 * 9, 0.5f);
+    for (const std::string& name : file.names())
+      swapped.add(name, file.entry(name).dtype,
+                  name == "items.vectors" ? static_cast<const void*>(old.data()) : file.entry(name).data,
+                  file.entry(name).shape);
+    for (const auto& [key, value] : file.metadata()) swapped.metadata(key, value);
+    swapped.write(path + "3");
+  }
+  CHECK(open_error(path + "3") ==
+        "[bundle FILE] its item vectors are not those that were made with its weights; make it anew with `twotower "
+        "pack`");
+
   // A feature encoder of another layout.
   made.content.item_encoder = FeatureEncoder(R"({"columns": ["year", "old", "new"]})", "test");
   CHECK(open_error(made.write(folder)) ==
@@ -217,7 +233,7 @@ TEST_CASE("bundle: one changed byte is found by verify()") {
   testing::HandMade made(config, 6, 9);
   const std::string path = made.write(folder);
   for (const auto& [tensor, at, message] :
-       {std::tuple{"items.vectors", 5,
+       {std::tuple{"items.learnt", 5,
                    "[bundle FILE] its ids, vectors or histories are not those that were written; "
                    "make it anew with `twotower pack`"},
         std::tuple{"users.seen_items", 1,

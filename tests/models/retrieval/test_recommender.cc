@@ -126,6 +126,16 @@ TEST_CASE("recommender: a user in words") {
   order.resize(10);
   CHECK(rows_of(top) == order);
 
+  // What is excluded by name stays out where seen items may come.
+  recommender.recommend(session, {.features = features, .history = history, .exclude = exclude},
+                        {.k = 1000000000, .include_seen = true}, top);
+  order = plain_order(o, -1, {1.5f, 0, 1}, {7, 2}, {1, 0, 1, 0}, {3, 7});
+  CHECK(rows_of(top) == order);
+  float scores[2];
+  const std::vector<int64_t> beyond = {0, recommender.catalog().size()};
+  CHECK(error_of([&] { recommender.score(session, ServedUser(), beyond, scores); }) ==
+        "[recommend] there is no item row 40, there are 40");
+
   const std::vector<NamedValue> strange = {{"town", "z"}, {"age", "old"}}, wrong = {{"twon", "x"}};
   CHECK(recommender.recommend(session, {.features = strange}, {.k = 10}, top).values == 2);
   order = plain_order(o, -1, {0, 0, 0}, {}, {}, {});

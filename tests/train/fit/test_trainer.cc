@@ -115,6 +115,15 @@ TEST_CASE("trainer: stops when the measure has not got better for long enough") 
   const TrainSummary summary = train(config, simulated(), folder.path() + "/run");
   CHECK(summary.epochs == 4);
   CHECK(summary.best_epoch == 1);
+  // It has stopped: resuming trains no epoch more, and makes a lost bundle anew of the best weights, not the last ones.
+  const std::string run = folder.path() + "/run", best = read_whole_file(run + "/weights.safetensors");
+  const std::string bundle = read_whole_file(run + "/bundle.safetensors");
+  std::filesystem::remove(run + "/bundle.safetensors");
+  TrainOptions again;
+  again.resume = true;
+  CHECK(train(config, simulated(), run, again).epochs == 4);
+  CHECK((read_whole_file(run + "/weights.safetensors") == best));
+  CHECK((read_whole_file(run + "/bundle.safetensors") == bundle));
   config.train.patience = 0, config.train.epochs = 6;
   CHECK(train(config, simulated(), folder.path() + "/run").epochs == 6);
   config.train.evaluate_every = 4;
@@ -163,6 +172,22 @@ TEST_CASE("trainer: a resumed training ends with the bits of one that was never 
     }
     CHECK(log_of(folder.path() + "/parts").size() == 4);
   }
+}
+
+TEST_CASE("trainer: weights and state of different epochs are not resumed from") {
+  const testing::Threads one(1);
+  const TempFolder folder;
+  RunConfig config = config_for("base", 1);
+  train(config, simulated(), folder.path() + "/one");
+  config.train.epochs = 2;
+  train(config, simulated(), folder.path() + "/two");
+  // As a kill between the two writes leaves them.
+  std::filesystem::copy_file(folder.path() + "/two/last.safetensors", folder.path() + "/one/last.safetensors",
+                             std::filesystem::copy_options::overwrite_existing);
+  TrainOptions options;
+  options.resume = true;
+  CHECK(error_of([&] { train(config, simulated(), folder.path() + "/one", options); }, folder.path() + "/one")
+            .starts_with("[train FILE] cannot resume: last.safetensors and state.safetensors are of different epochs"));
 }
 
 TEST_CASE("trainer: resuming what would not end as an unstopped training is refused") {
