@@ -10,19 +10,11 @@
 
 #include <functional>
 
+#include "tests/error_of.h"
+
 using namespace tt;
 
 namespace {
-
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 template <class T>
 Tensor<const T> view(const std::vector<T>& x) {

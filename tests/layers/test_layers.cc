@@ -12,6 +12,8 @@
 #include <cmath>
 #include <map>
 
+#include "tests/error_of.h"
+
 using namespace tt;
 
 namespace {
@@ -44,16 +46,6 @@ std::map<std::string, std::string> shapes(const ParameterSet<float>& parameters)
   std::map<std::string, std::string> all;
   for (const Parameter<float>* p : parameters.all()) all[p->name] = text(p->value.shape());
   return all;
-}
-
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
 }
 
 }  // namespace

@@ -13,6 +13,8 @@
 
 #include <functional>
 
+#include "tests/error_of.h"
+
 using namespace tt;
 
 namespace {
@@ -46,16 +48,6 @@ void compare(const ParameterSet<double>& set, const Shape& shape, const Function
   const std::vector<double> found = run(set, shape, layer), expected = run(set, shape, plain);
   REQUIRE(found.size() == expected.size());
   for (size_t i = 0; i < found.size(); ++i) CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-12).scale(1));
-}
-
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
 }
 
 }  // namespace

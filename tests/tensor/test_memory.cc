@@ -14,19 +14,11 @@
 #include <utility>
 #include <vector>
 
+#include "tests/error_of.h"
+
 using namespace tt;
 
 namespace {
-
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
 
 bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % kAlignment == 0; }
 

@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/error_of.h"
+
 using namespace tt;
 
 namespace {
@@ -65,16 +67,6 @@ struct ProductsByOneDnn {
   }
   ~ProductsByOneDnn() { force_gemm_backend(std::nullopt); }
 };
-
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
 
 }  // namespace
 

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/error_of.h"
+
 namespace tt {
 
 class TempFolder {
@@ -36,20 +38,6 @@ class TempFolder {
  private:
   std::string path_;
 };
-
-// The message of the tt::Error that f throws, with `path` replaced by FILE; "" when it throws none.
-template <class F>
-std::string error_of(F&& f, const std::string& path = "") {
-  try {
-    f();
-  } catch (const Error& error) {
-    std::string text = error.what();
-    for (size_t at; !path.empty() && (at = text.find(path)) != std::string::npos;)
-      text.replace(at, path.size(), "FILE");
-    return text;
-  }
-  return "";
-}
 
 // 4 users, 5 items, 2 tasks ("click", "like"); user u acts on items in time order; features of widths 2
 // and 3.
