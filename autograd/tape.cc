@@ -78,6 +78,16 @@ T* Accumulator<T>::rows(int64_t lo, int64_t hi) const {
 }
 
 template <class T>
+bool Accumulator<T>::claim(int64_t lo, int64_t hi) const {
+  if (node_->touched == nullptr || lo >= hi || cols_ == 0) return false;
+  uint8_t* touched = node_->touched + offset_ / cols_ + lo;
+  const auto count = static_cast<std::size_t>(hi - lo);
+  if (std::memchr(touched, 1, count) != nullptr) return false;
+  std::memset(touched, 1, count);
+  return true;
+}
+
+template <class T>
 Variable<T> Tape<T>::leaf(const Tensor<T>& value, bool requires_grad) {
   check(value || value.shape().numel() == 0, "tape",
         "a tensor of no memory; give one that was made, or a shape with a 0");

@@ -86,6 +86,11 @@ class Accumulator {
   }
 
  private:
+  template <class U>
+  friend void add_product(Accumulator<U> dx, int64_t lo, int64_t hi, int64_t k, const U* a, const U* b, int64_t ldb);
+  // Whether nothing has touched the rows [lo, hi) yet; they then count as touched, and the caller writes all of them.
+  bool claim(int64_t lo, int64_t hi) const;
+
   Node<T>* node_ = nullptr;  // the one whose memory it is
   int64_t offset_ = 0, rows_ = 0, cols_ = 0;
 };

@@ -90,7 +90,7 @@ Variable<T> linear(const Variable<T>* x, int count, Variable<T> w, Variable<T> b
             gemm<T>(true, false, n, width_i, hi - lo, 1, g, n, parts.x[i].value().data() + lo * width_i, width_i,
                     lo > first, dw_sum + column, k);
           if (dx[i])  // dx_i += dout * W[:, block]
-            gemm<T>(false, false, hi - lo, width_i, n, 1, g, n, wv.data() + column, k, 1, dx[i].rows(lo, hi), width_i);
+            add_product(dx[i], lo, hi, n, g, wv.data() + column, k);
           column += width_i;
         }
       }

@@ -3,6 +3,7 @@
 // up.
 
 #include <twotower/autograd/tape.h>
+#include <twotower/tensor/gemm.h>
 #include <twotower/tensor/kernels/elementwise/elementwise.h>
 #include <twotower/tensor/parallel.h>
 
@@ -19,6 +20,14 @@ inline constexpr int64_t kBlockRows = 256;
 inline constexpr int64_t kMaxChunks = 32;
 inline int64_t most_chunks(int64_t weights) {
   return std::clamp<int64_t>((int64_t{1} << 22) / std::max<int64_t>(weights, 1), 1, kMaxChunks);
+}
+
+// dx[lo .. hi, :] += a b, a: [hi - lo, k], b: [k, dx.cols()]. Rows that nothing has touched yet are written without
+// being zeroed and read first.
+template <class T>
+void add_product(Accumulator<T> dx, int64_t lo, int64_t hi, int64_t k, const T* a, const T* b, int64_t ldb) {
+  const T beta = dx.claim(lo, hi) ? T(0) : T(1);
+  gemm<T>(false, false, hi - lo, dx.cols(), k, 1, a, k, b, ldb, beta, dx.rows(lo, hi), dx.cols());
 }
 
 // to += partial[0] + partial[1] + ..., in this order. partial: [count, stride].

@@ -72,9 +72,7 @@ Variable<T> multihead_attention(Variable<T> x, Variable<T> w_in, Variable<T> b_i
                                     g.sequences, dim, heads, dmix, dqkv);
         kernels::column_sums_to(db_in, dqkv, g.rows, wide);
         gemm<T>(true, false, wide, dim, g.rows, 1, dqkv, wide, in, dim, beta, dw_in, dim);
-        if (dx)
-          gemm<T>(false, false, g.rows, dim, wide, 1, dqkv, wide, wi.data(), dim, 1, dx.rows(g.row, g.row + g.rows),
-                  dim);
+        if (dx) add_product(dx, g.row, g.row + g.rows, wide, dqkv, wi.data(), dim);
       }
     });
     const auto add_up = [&](Variable<T> to, int64_t at) {
