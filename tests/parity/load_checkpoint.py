@@ -19,7 +19,7 @@ from write_golden import compare, compute, read_config
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, help="a TOML file with a [model] table, compat = \"reference\"")
-    parser.add_argument("--weights", required=True, help="weights, e.g. a run's model.safetensors")
+    parser.add_argument("--weights", required=True, help="weights, e.g. a run's weights.safetensors")
     parser.add_argument("--batch", required=True)
     parser.add_argument("--out", help="what `twotower step` wrote")
     arguments = parser.parse_args()
