@@ -183,7 +183,7 @@ bool is_dataset(const std::string& dir) {
 std::string stranger_in(const std::string& dir) {
   constexpr std::string_view own[] = {"dataset.json",        "users.safetensors", "items.safetensors",
                                       "history.safetensors", "train.safetensors", "valid.safetensors",
-                                      "test.safetensors",    "truth.safetensors"};
+                                      "test.safetensors",    "truth.safetensors", kRankerPairsFile};
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(dir, ignored)) {
     const std::string name = entry.path().filename().string();
@@ -204,6 +204,8 @@ void write_files(const std::string& dir, const DatasetContent& content) {
   write_split(dir + "/train.safetensors", content.train, tasks, history.train_end);
   if (content.valid.size()) write_split(dir + "/valid.safetensors", content.valid, tasks, history.valid_end);
   if (content.test.size()) write_split(dir + "/test.safetensors", content.test, tasks, history.test_end);
+
+  if (content.ranker_pairs.size()) save_ranker_pairs(dir + "/" + kRankerPairsFile, content.ranker_pairs);
 
   const std::vector<float> ones(content.tasks.size(), 1.0f);
   const ordered_json info{
@@ -263,6 +265,8 @@ void write_dataset(const std::string& given, const DatasetContent& content) {
   check_split(where, "train", content, content.train);
   check_split(where, "valid", content, content.valid);
   check_split(where, "test", content, content.test);
+  check_ranker_pairs(where, content.ranker_pairs, static_cast<int64_t>(content.user_ids.size()),
+                     static_cast<int64_t>(content.item_ids.size()), content.tasks);
 
   struct Cleanup {
     std::string folder;
