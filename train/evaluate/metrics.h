@@ -19,9 +19,12 @@
 //   coverage@K  share of the corpus that was returned to anyone
 //   lift@K      mean number of training positives of the returned items / the same mean over the training positives:
 //               1 is as popular as what users act on
-// Funnel agreement with a main ranker that can score the whole corpus (the simulator's), N = 10:
+// The funnel: retrieval hands K items to the main ranker, which shows the N it values most; N = 10, or K where that is
+// less. With a ranker that can score the whole corpus (the simulator's):
 //   agreement@K, agreement@N:K        share of the ranker's own top K, or top N, that is among the K returned
-//   ranker_value_lost@N:K             1 - ranker value of the best N among the K returned / of the corpus's best N
+//   funnel_value@N:K                  ranker value of the N it would show of the K returned / of the corpus's best N
+//   true_funnel_value@N:K             true value of the same N / of the N of the corpus that have most of it: below 1
+//                                     for a perfect retrieval, too, by what the ranker itself is wrong
 //   kendall@K                         Kendall's tau-b between retrieval's order and the ranker's on the K returned
 // or, from logged scores alone, on the items each user was shown in the split:
 //   logged_kendall                    tau-b between the model's scores and the logged values

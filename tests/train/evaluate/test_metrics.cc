@@ -238,7 +238,7 @@ TEST_CASE("metrics: agreement with the simulator's ranker and truth, by plain co
 
   const UserItems seen = data.seen_before(Split::test);
   const int64_t k = 20;
-  double agreement = 0, agreement10 = 0, lost = 0, tau = 0, recall = 0, value_lost = 0;
+  double agreement = 0, agreement10 = 0, funnel = 0, true_funnel = 0, tau = 0, recall = 0, value_lost = 0;
   for (const int64_t u : result.user_rows) {
     const Impressions& log = data.split(Split::test);
     int64_t first = 0;
@@ -281,12 +281,15 @@ TEST_CASE("metrics: agreement with the simulator's ranker and truth, by plain co
     tau += kendall_tau(place.data(), own.data(), static_cast<int64_t>(own.size()));
     std::sort(kept.begin(), kept.end(),
               [&](int64_t a, int64_t b) { return ranker[static_cast<size_t>(a)] > ranker[static_cast<size_t>(b)]; });
-    lost += 1 - sum(ranker, kept, 10) / sum(ranker, by_ranker, 10);
+    funnel += sum(ranker, kept, 10) / sum(ranker, by_ranker, 10);
+    true_funnel += sum(value, kept, 10) / sum(value, by_value, 10);
   }
   const auto n = static_cast<double>(result.users);
   CHECK(result.measures["agreement@20"] == doctest::Approx(agreement / n).epsilon(1e-4));
   CHECK(result.measures["agreement@10:20"] == doctest::Approx(agreement10 / n).epsilon(1e-4));
-  CHECK(result.measures["ranker_value_lost@10:20"] == doctest::Approx(lost / n).epsilon(1e-3));
+  CHECK(result.measures["funnel_value@10:20"] == doctest::Approx(funnel / n).epsilon(1e-4));
+  CHECK(result.measures["true_funnel_value@10:20"] == doctest::Approx(true_funnel / n).epsilon(1e-4));
+  CHECK(result.measures.has("funnel_value@5:5"));
   CHECK(result.measures["kendall@20"] == doctest::Approx(tau / n).epsilon(1e-4));
   CHECK(result.measures["true_recall@20"] == doctest::Approx(recall / n).epsilon(1e-4));
   CHECK(result.measures["value_lost@20"] == doctest::Approx(value_lost / n).epsilon(1e-3));
@@ -375,6 +378,7 @@ TEST_CASE("metrics: what cannot be measured is refused") {
   CHECK(measures["recall@20"] == 0.6);
   CHECK(error_of([&] { measures["recal@20"]; }) ==
         "[evaluate] there is no measure \"recal@20\"; did you mean \"recall@20\"?");
-  CHECK(lower_is_better("ranker_value_lost@10:100"));
+  CHECK(lower_is_better("value_lost@100"));
+  CHECK(!lower_is_better("true_funnel_value@10:100"));
   CHECK(!lower_is_better("ndcg@10"));
 }
