@@ -60,7 +60,9 @@ class Measures {
 // False if a larger value of the measure is the better one.
 bool lower_is_better(const std::string& measure);
 
-// The K of 10, 20 and 100 that a model returns of so many items; of fewer than 10 half of them.
+// The K of 10, 20 and 100 that can be returned of so many items at most; of fewer than 10 half of them.
+std::vector<int64_t> default_ks(int64_t most);
+// Those of a model as it is served.
 std::vector<int64_t> default_ks(int64_t items, const ModelConfig& model);
 
 struct EvaluateOptions {
@@ -72,9 +74,11 @@ struct EvaluateOptions {
   bool truth = true;       // measures against the truth and the main ranker, where the dataset has them
   bool intervals = false;  // 95 % bootstrap intervals over users
   int64_t resamples = 1000;
+  bool rerank = true;      // false: the towers alone, a light ranker left out
   int64_t candidates = 0;  // of a light ranker (Ask); 0: the model's own number
   int64_t max_users = 0;   // > 0: an evenly spaced sample of so many users, for a quick look while training
   uint64_t seed = 1;       // of the random baseline and the bootstrap
+  Ask ask() const { return {.rerank = rerank, .candidates = candidates}; }
 };
 
 struct EvaluationResult {

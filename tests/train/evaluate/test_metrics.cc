@@ -218,6 +218,15 @@ TEST_CASE("metrics: a light ranker's order is what is measured, cut where it end
   CHECK(result.protocol.find("the light ranker orders the best 12 by inner product") != std::string::npos);
   CHECK(result.measures["mrr"] <= result.measures["hit@10"]);
   CHECK(result.measures["mrr"] * 10 >= result.measures["hit@10"]);
+
+  // Its towers alone are measured as a model without one would be: in the order of inner products, to its end.
+  options.rerank = false;
+  const EvaluationResult towers = evaluate(served, options);
+  const PlainMeasures plain = plain_measures(served, data, Split::test, 10, false);
+  CHECK(towers.measures["recall@10"] == doctest::Approx(plain.recall).epsilon(1e-5));
+  CHECK(towers.measures["mrr"] == doctest::Approx(plain.mrr).epsilon(1e-4));
+  CHECK(towers.measures["mrr"] != result.measures["mrr"]);
+  CHECK(towers.protocol.find("the towers alone: by inner product, the light ranker left out") != std::string::npos);
 }
 
 TEST_CASE("metrics: agreement with the simulator's ranker and truth, by plain counting") {
@@ -353,6 +362,8 @@ TEST_CASE("metrics: what is measured at 10 does not depend on the largest K that
   CHECK(evaluate(reordered, options).protocol.find("the light ranker orders the best 40 by inner product") !=
         std::string::npos);
   CHECK(default_ks(60, config) == std::vector<int64_t>{10, 20});
+  CHECK(default_ks(reordered.recommender().most(options.ask())) == std::vector<int64_t>{10, 20});
+  CHECK(default_ks(7) == std::vector<int64_t>{3});
 }
 
 TEST_CASE("metrics: what cannot be measured is refused") {
