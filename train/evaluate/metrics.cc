@@ -100,7 +100,10 @@ double Measures::operator[](const std::string& name) const {
 bool lower_is_better(const std::string& measure) { return measure.find("value_lost") != std::string::npos; }
 
 std::vector<int64_t> default_ks(int64_t items, const ModelConfig& model) {
-  const int64_t most = model.light_ranker ? std::min(items, model.num_mips_items) : items;
+  return default_ks(model.light_ranker ? std::min(items, model.num_mips_items) : items);
+}
+
+std::vector<int64_t> default_ks(int64_t most) {
   std::vector<int64_t> ks;
   for (const int64_t k : {10, 20, 100})
     if (k <= most) ks.push_back(k);
@@ -354,14 +357,16 @@ EvaluationResult Evaluator::run(const ServedDataset& served) const {
   const State& s = *state_;
   EvaluationResult result;
   result.protocol = s.protocol();
-  if (served.has_light_ranker())
-    result.protocol += "; the light ranker orders the best " +
-                       std::to_string(served.recommender().most({.candidates = s.options.candidates})) +
+  const Ask ask = s.options.ask();
+  if (served.recommender().reranks(ask))
+    result.protocol += "; the light ranker orders the best " + std::to_string(served.recommender().most(ask)) +
                        " by inner product, and mrr is 0 beyond the first " + std::to_string(s.deepest);
+  else if (served.has_light_ranker())
+    result.protocol += "; the towers alone: by inner product, the light ranker left out";
   result.users = static_cast<int64_t>(s.users.size());
   result.per_user_names = s.measures->names();
   for (const UserMoment& user : s.users) result.user_rows.push_back(user.user);
-  ModelRanking model(served, s.options.candidates);
+  ModelRanking model(served, ask);
   result.measures = s.measure(model, &result);
   if (s.options.baselines) {
     PopularityRanking popularity(s.data);
