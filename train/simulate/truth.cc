@@ -60,42 +60,42 @@ double Truth::value(const LatentScorer& scorer, int64_t user, int64_t item) cons
   return sum;
 }
 
-double Truth::true_probability(int64_t user, int64_t item, int64_t task) const {
+double Truth::true_probability(int64_t user, double /*time*/, int64_t item, int64_t task) const {
   check_pair(user, item, task);
   return truth_.probability(user, item, task);
 }
 
-double Truth::ranker_probability(int64_t user, int64_t item, int64_t task) const {
+double Truth::ranker_probability(int64_t user, double /*time*/, int64_t item, int64_t task) const {
   check_pair(user, item, task);
   return ranker_.probability(user, item, task);
 }
 
-double Truth::true_value(int64_t user, int64_t item) const {
+double Truth::true_value(int64_t user, double /*time*/, int64_t item) const {
   check_pair(user, item, 0);
   return value(truth_, user, item);
 }
 
-double Truth::ranker_value(int64_t user, int64_t item) const {
+double Truth::ranker_value(int64_t user, double /*time*/, int64_t item) const {
   check_pair(user, item, 0);
   return value(ranker_, user, item);
 }
 
-void Truth::true_values(int64_t user, float* out) const {
+void Truth::true_values(int64_t user, double /*time*/, float* out) const {
   check_pair(user, 0, 0);
   for (int64_t i = 0; i < items_; ++i) out[i] = static_cast<float>(value(truth_, user, i));
 }
 
-void Truth::ranker_values(int64_t user, float* out) const {
+void Truth::ranker_values(int64_t user, double /*time*/, float* out) const {
   check_pair(user, 0, 0);
   for (int64_t i = 0; i < items_; ++i) out[i] = static_cast<float>(value(ranker_, user, i));
 }
 
-void Truth::true_probabilities(int64_t user, int64_t task, float* out) const {
+void Truth::true_probabilities(int64_t user, double /*time*/, int64_t task, float* out) const {
   check_pair(user, 0, task);
   for (int64_t i = 0; i < items_; ++i) out[i] = static_cast<float>(truth_.probability(user, i, task));
 }
 
-void Truth::ranker_probabilities(int64_t user, int64_t task, float* out) const {
+void Truth::ranker_probabilities(int64_t user, double /*time*/, int64_t task, float* out) const {
   check_pair(user, 0, task);
   for (int64_t i = 0; i < items_; ++i) out[i] = static_cast<float>(ranker_.probability(user, i, task));
 }
