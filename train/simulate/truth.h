@@ -44,11 +44,15 @@ class Truth {
 
  private:
   LatentScorer read_scorer(const std::string& prefix) const;
-  double value(const LatentScorer& scorer, int64_t user, int64_t item) const;
+  void read_rows(const std::string& where);
+  int64_t row(int64_t user, double time) const;  // of the users' vectors
+  double value(const LatentScorer& scorer, int64_t row, int64_t item) const;
   void check_pair(int64_t user, int64_t item, int64_t task) const;
 
   SafetensorsFile file_;
-  int64_t users_ = 0, items_ = 0, tasks_ = 0, latent_ = 0, positions_ = 0;
+  const int64_t* user_offsets_ = nullptr;  // [U + 1], null in a static world
+  const double* user_since_ = nullptr;     // [rows]
+  int64_t users_ = 0, rows_ = 0, items_ = 0, tasks_ = 0, latent_ = 0, positions_ = 0;
   std::vector<float> weights_;
   LatentScorer truth_, ranker_;
   const float *examination_ = nullptr, *propensity_ = nullptr, *popularity_ = nullptr;
