@@ -178,7 +178,7 @@ double sum_of_best(int64_t n, const UserMeasures::Scratch& s) {
 void UserMeasures::look_at_ranker(const UserResult& user, Scratch& s) const {
   const int64_t deepest = std::max(*std::max_element(ks_.begin(), ks_.end()), kFunnelN);
   s.values.resize(static_cast<size_t>(facts_.items));
-  facts_.truth->ranker_values(user.user, s.values.data());
+  facts_.truth->ranker_values(user.user, user.time, s.values.data());
   const int64_t left = order_corpus(user, deepest, s);
   s.shown.resize(ks_.size());
   for (size_t j = 0; j < ks_.size(); ++j) {
@@ -208,7 +208,7 @@ void UserMeasures::look_at_ranker(const UserResult& user, Scratch& s) const {
 void UserMeasures::look_at_truth(const UserResult& user, Scratch& s) const {
   const int64_t deepest = std::max(*std::max_element(ks_.begin(), ks_.end()), kTrueRelevant);
   s.values.resize(static_cast<size_t>(facts_.items));
-  facts_.truth->true_values(user.user, s.values.data());
+  facts_.truth->true_values(user.user, user.time, s.values.data());
   const int64_t left = order_corpus(user, deepest, s);
   for (size_t j = 0; j < ks_.size(); ++j) {
     const auto returned = std::min<int64_t>(ks_[j], static_cast<int64_t>(user.returned.size()));

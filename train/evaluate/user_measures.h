@@ -26,6 +26,7 @@ inline constexpr int64_t kTrueRelevant = 20;  // items of highest true value tha
 
 struct UserResult {
   int64_t user;
+  double time;                        // as of when the truth is asked
   std::span<const int64_t> returned;  // best first
   std::span<const int32_t> expected;  // ascending, not empty
   std::span<const int32_t> seen;      // left out of the corpus for this user

@@ -94,7 +94,7 @@ TEST_CASE("metrics: one user by hand") {
   const auto& names = measures.names();
   std::vector<float> values(names.size());
   UserMeasures::Scratch scratch;
-  measures.values({0, returned, expected, {}, 2, 0, 0}, scratch, values.data());
+  measures.values({0, 0, returned, expected, {}, 2, 0, 0}, scratch, values.data());
   const auto value = [&](const std::string& name) { return value_of(names, values, name); };
   CHECK(value("recall@1") == 0);
   CHECK(value("recall@3") == doctest::Approx(2.0 / 3));
@@ -257,8 +257,8 @@ TEST_CASE("metrics: agreement with the simulator's ranker and truth, by plain co
     Session session;
     served.top(session, moment, {.k = k}, &seen, top);
     std::vector<float> ranker(80), value(80);
-    truth.ranker_values(u, ranker.data());
-    truth.true_values(u, value.data());
+    truth.ranker_values(u, 0, ranker.data());
+    truth.true_values(u, 0, value.data());
     std::vector<int64_t> allowed;
     for (int32_t i = 0; i < 80; ++i)
       if (!std::binary_search(seen.of(u).begin(), seen.of(u).end(), i)) allowed.push_back(i);
