@@ -72,6 +72,10 @@ class Training {
         options_(options),
         model_(config.model, static_cast<uint64_t>(config.train.seed)) {
     config_.data_rows = rows_fingerprint(data), config_.data_log = log_fingerprint(data);
+    check_ranker_pairs("train " + out, options.ranker_pairs, data.num_users(), data.num_items(), data.tasks());
+    add_ranker_pairs(pairs_, options.ranker_pairs);  // in order
+    if (options.resume) pairs_ = resumed_ranker_pairs(out, data, pairs_);
+    config_.ranker_pairs = pairs_fingerprint(pairs_);
   }
 
   TrainSummary run();
@@ -95,6 +99,7 @@ class Training {
   const Dataset& data_;
   std::string out_;
   TrainOptions options_;
+  RankerPairs pairs_;  // beside those of the dataset
   TwoTower<float> model_;
   std::unique_ptr<TrainingStep> step_;
   std::unique_ptr<Loader> loader_;
@@ -127,6 +132,8 @@ void Training::begin_run() {
   for (const char* file :  // the state first: without the others it would be none to resume from
        {"/state.safetensors", "/last.safetensors", "/metrics.jsonl", "/weights.safetensors", "/bundle.safetensors"})
     fs::remove(out_ + file, ignored);
+  fs::remove(out_ + "/" + kRankerPairsFile, ignored);
+  if (pairs_.size() > 0) save_ranker_pairs(out_ + "/" + kRankerPairsFile, pairs_);
 }
 
 TrainSummary Training::run() {
