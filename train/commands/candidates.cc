@@ -15,6 +15,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
 #include <unordered_set>
 
 namespace tt {
@@ -23,6 +24,7 @@ namespace {
 struct Arguments {
   std::string run, data, out, users_file;
   CandidateOptions options;
+  std::optional<double> share;
   bool json = false;
   int threads = 0;
 };
@@ -76,7 +78,10 @@ void write_csv(const std::string& path, const Dataset& data, const CandidatePair
   file.commit();
 }
 
-void run_candidates(const Arguments& a) {
+void run_candidates(Arguments& a) {
+  check(!a.share || *a.share > 0, "candidates", "--share is ", a.share.value_or(0),
+        ", outside (0, 1]; 0.01 is one pair in a hundred");
+  a.options.share = a.share.value_or(0);
   if (a.threads > 0) set_num_threads(a.threads);
   const Run run = open_run(a.run, a.data);
   const std::vector<int64_t> users = user_rows(a, run.data);
@@ -119,7 +124,7 @@ void register_candidates(CLI::App& app) {
                               ->capture_default_str()
                               ->check(whole_number(1, 1000000000));
   command
-      ->add_option("--share", a->options.share,
+      ->add_option("--share", a->share,
                    "In place of -n: so large a share of all pairs of the users, spread evenly over them")
       ->excludes(per_user);
   command

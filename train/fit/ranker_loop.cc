@@ -1,4 +1,3 @@
-#include <twotower/models/retrieval/exact.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/random.h>
 #include <twotower/train/data/positives.h>
@@ -56,24 +55,6 @@ struct Quota {
   int64_t policy(int64_t i) const { return static_cast<int64_t>(until(i + 1) - until(i)) - uniform(i); }
 };
 
-// The k items of each user that the towers find best, without `scored`. Another order of the policy's candidates, such
-// as by how much an ensemble of rankers disagrees on them, would be put here.
-void policy_items(const ServedDataset& served, Session& session, std::span<const UserMoment> users,
-                  const UserItems& scored, int64_t k, TopItems& out) {
-  const Tensor<const float> vectors = served.item_vectors();
-  const auto n = static_cast<int64_t>(users.size());
-  std::vector<float> u(static_cast<size_t>(n * vectors.cols()));
-  served.encode(session, users, u.data());
-  SkipRows skip;
-  skip.clear();
-  for (const UserMoment& moment : users) {
-    const auto known = scored.of(moment.user);
-    skip.rows.insert(skip.rows.end(), known.begin(), known.end());
-    skip.offsets.push_back(static_cast<int64_t>(skip.rows.size()));
-  }
-  ExactIndex(vectors).search(Tensor<const float>(u.data(), {n, vectors.cols()}), k, out, &skip);
-}
-
 }  // namespace
 
 UserItems scored_items(const Dataset& data, const RankerPairs& asked) {
@@ -107,6 +88,12 @@ CandidatePairs choose_candidates(const ServedDataset& served, std::span<const in
       options.uniform};
   const std::vector<int64_t> history = train_actions(data);
 
+  const Catalog& catalog = served.recommender().catalog();
+  const Selection on_offer = catalog.select([&](int64_t item) { return data.available(item); });
+  std::vector<int64_t> not_on_offer;
+  for (int64_t item = 0; item < items; ++item)
+    if (!data.available(item)) not_on_offer.push_back(item);
+
   CandidatePairs out;
   const auto add = [&](int64_t user, int64_t item, bool uniform) {
     out.pairs.user.push_back(static_cast<int32_t>(user)), out.pairs.item.push_back(static_cast<int32_t>(item));
@@ -125,17 +112,21 @@ CandidatePairs choose_candidates(const ServedDataset& served, std::span<const in
       tile.push_back({user, history[static_cast<size_t>(user)]});
       k = std::max(k, std::min(quota.policy(i), items));
     }
-    policy_items(served, session, tile, scored, k, top);
+    // Another order of the policy's candidates, such as by how much an ensemble of rankers disagrees on them, would be
+    // put here.
+    served.top(session, tile, {.k = k, .rerank = false, .among = &on_offer}, &scored, top);
     for (size_t place = 0; place < tile.size(); ++place) {
       const int64_t user = tile[place].user, i = first + static_cast<int64_t>(place);
       const auto known = scored.of(user);
-      std::vector<int64_t> taken(known.begin(), known.end());
+      std::vector<int64_t> taken = not_on_offer;
+      taken.insert(taken.end(), known.begin(), known.end());
       const auto best = top.items(static_cast<int64_t>(place));
       for (const int64_t item : best.first(std::min(best.size(), static_cast<size_t>(quota.policy(i))))) {
         add(user, item, false);
         taken.push_back(item);
       }
       std::sort(taken.begin(), taken.end());
+      taken.erase(std::unique(taken.begin(), taken.end()), taken.end());  // scored once, and no longer on offer
       const Philox random(options.seed, static_cast<uint64_t>(user));
       for (const int64_t item : draw_uniformly(items, taken, quota.uniform(i), random)) add(user, item, true);
     }

@@ -39,7 +39,8 @@ struct CandidatePairs {
 UserItems scored_items(const Dataset& data, const RankerPairs& asked);
 
 // The policy is the two towers alone, for each user as of the end of the training log: a light ranker only orders what
-// they find. None of `scored` is among the candidates, and no pair is there twice unless a user is.
+// they find. None of `scored` is among the candidates, nor an item that is not on offer, and no pair is there twice
+// unless a user is.
 CandidatePairs choose_candidates(const ServedDataset& served, std::span<const int64_t> users, const UserItems& scored,
                                  const CandidateOptions& options);
 
