@@ -13,6 +13,7 @@ void register_import(CLI::App& app);
 void register_train(CLI::App& app);
 void register_evaluate(CLI::App& app);
 void register_retrieve(CLI::App& app);
+void register_candidates(CLI::App& app);
 void register_export(CLI::App& app);
 void register_pack(CLI::App& app);
 void register_step(CLI::App& app);

@@ -18,7 +18,7 @@ namespace {
 
 struct TrainArguments {
   std::string data, out, rung = "base", config;
-  std::vector<std::string> set;
+  std::vector<std::string> set, ranker_pairs;
   bool resume = false, json = false, quiet = false;
   int threads = 0;
   int64_t seed = -1;
@@ -60,6 +60,7 @@ void run_train(const TrainArguments& a) {
   ProgressLine line(a.quiet);
   TrainOptions options;
   options.resume = a.resume;
+  for (const std::string& file : a.ranker_pairs) add_ranker_pairs(options.ranker_pairs, read_ranker_pairs(file, data));
   options.progress = [&](const TrainProgress& p) { line.show(p); };
   options.message = [&](const std::string& text) { line.message(text); };
   print_summary(a, train(config, data, a.out, options));
@@ -77,6 +78,12 @@ void register_train(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--config", a->config, "TOML file with [model] and [train] tables");
   command->add_option("--set", a->set, "KEY=VALUE, on top of the config; may be repeated");
+  command
+      ->add_option(
+          "--ranker-pairs", a->ranker_pairs,
+          "A csv of pairs that the main ranker was asked about: user, item and a score a task; may be repeated. "
+          "The run keeps a copy, so --resume needs none")
+      ->allow_extra_args(false);
   command->add_flag("--resume", a->resume, "Go on from the last checkpoint in --out");
   add_threads(*command, a->threads);
   command->add_option("--seed", a->seed, "Random seed; the same as --set seed=N")

@@ -134,6 +134,7 @@ void read_config_file(const std::string& path, RunConfig& config) {
       config.rung = (*table)["model"].value_or(config.rung);
       config.data_rows = (*table)["data_rows"].value_or(config.data_rows);
       config.data_log = (*table)["data_log"].value_or(config.data_log);
+      config.ranker_pairs = (*table)["ranker_pairs"].value_or(config.ranker_pairs);
     } else {
       fail(where, "unknown table or key \"", key.str(), "\"; the tables are [model] and [train]");
     }
@@ -172,6 +173,7 @@ std::string to_toml(const RunConfig& config) {
   run.insert("model", config.rung);
   run.insert("data_rows", config.data_rows);
   run.insert("data_log", config.data_log);
+  if (!config.ranker_pairs.empty()) run.insert("ranker_pairs", config.ranker_pairs);
   std::ostringstream out;
   out << "[run]\n"
       << run << "\n\n"

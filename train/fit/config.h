@@ -42,6 +42,7 @@ struct RunConfig {
   std::string data;                 // the dataset folder
   std::string rung;                 // the ladder's name for the model, for people
   std::string data_rows, data_log;  // its fingerprints (train/data/fingerprint.h), set when training starts
+  std::string ranker_pairs;  // of the run's copy of the pairs given beside the data (pairs_fingerprint), "" if none
   ModelConfig model;
   TrainConfig train;
 };
