@@ -72,7 +72,7 @@ void run_evaluate(Options& o) {
   o.evaluate.intervals = !o.no_intervals;
   o.evaluate.truth = !o.no_truth;
   const Run run = open_run(o.run, o.data);
-  if (o.evaluate.ks.empty()) o.evaluate.ks = default_ks(run.data.num_items(), run.bundle.config());
+  if (o.evaluate.ks.empty()) o.evaluate.ks = default_ks(run.data.num_available(), run.bundle.config());
   const Evaluator evaluator(run.data, o.evaluate);
   const ServedDataset served(run.bundle, run.data);
   const EvaluationResult result = evaluator.run(served);
