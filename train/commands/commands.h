@@ -16,6 +16,7 @@ void register_retrieve(CLI::App& app);
 void register_candidates(CLI::App& app);
 void register_export(CLI::App& app);
 void register_pack(CLI::App& app);
+void register_score(CLI::App& app);
 void register_step(CLI::App& app);
 void register_inspect(CLI::App& app);
 void register_demo(CLI::App& app);

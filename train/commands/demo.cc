@@ -82,7 +82,7 @@ Rung climb(const DemoArguments& a, const Dataset& data, const std::string& name,
   const Run run = open_run(run_dir);
   EvaluateOptions evaluation;
   evaluation.baselines = false;
-  evaluation.ks = default_ks(data.num_items(), config.model);
+  evaluation.ks = default_ks(data.num_available(), config.model);
   return {name, evaluate(ServedDataset(run.bundle, run.data), evaluation).measures, summary.seconds,
           summary.best_epoch};
 }
@@ -136,7 +136,7 @@ void run_demo(const DemoArguments& a) {
     if (ladder.size() == 1) {  // the baselines once, for scale
       const Run run = open_run(a.out + "/" + name);
       EvaluateOptions options;
-      options.ks = default_ks(data.num_items(), run.bundle.config());
+      options.ks = default_ks(data.num_available(), run.bundle.config());
       const EvaluationResult result = evaluate(ServedDataset(run.bundle, run.data), options);
       std::vector<Rung> baselines;
       for (const auto& [baseline, measures] : result.baselines) baselines.push_back({baseline, measures, 0, 0});

@@ -170,7 +170,7 @@ TrainSummary Training::run() {
       std::min(train.alignment_start_epoch, train.epochs - 1);  // a short run aligns at its end
   summary_.best = std::numeric_limits<double>::quiet_NaN();
   summary_.parameters = model_.parameters().element_count();
-  const std::vector<int64_t> ks = default_ks(data_.num_items(), config_.model);
+  const std::vector<int64_t> ks = default_ks(data_.num_available(), config_.model);
   const bool automatic = train.monitor == "auto";
   if (automatic) train.monitor = default_monitor(config_.model, data_, ks);
   if (can_evaluate(data_, Split::valid, /*include_seen=*/true)) {
