@@ -1,0 +1,91 @@
+"""A dataset folder of twotower in numpy: logs, features and, of simulated data, the truth (docs/formats.md)."""
+import json
+import os
+
+import numpy as np
+
+TYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64, "U8": np.uint8}
+
+
+def read_safetensors(path):
+    """All tensors of the file by name: 8 bytes of length, a JSON header, then the raw numbers."""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        numbers = file.read()
+    tensors = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            begin, end = entry["data_offsets"]
+            tensors[name] = np.frombuffer(numbers[begin:end], TYPES[entry["dtype"]]).reshape(entry["shape"])
+    return tensors
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def logit(p):
+    p = np.clip(p.astype(np.float64), 1e-6, 1 - 1e-6)
+    return np.log(p / (1 - p))
+
+
+class LatentModel:
+    """logit_t(u, i) = offset_t + gain_t (sum_k user_uk task_tk item_ik + quality_i): the truth, or the main ranker."""
+
+    def __init__(self, tensors, prefix):
+        names = ("user", "item", "quality", "task", "offset", "gain")
+        self.user, self.item, self.quality, self.task, self.offset, self.gain = (
+            tensors[f"{prefix}.{name}"].astype(np.float64) for name in names)
+
+    def values(self, users, weights):
+        """Value of every item for each of the users: the weighted sum of the probabilities, [users, items]."""
+        return sum(w * sigmoid(offset + gain * (self.user[users] * task @ self.item.T + self.quality))
+                   for w, task, offset, gain in zip(weights, self.task, self.offset, self.gain))
+
+
+class Dataset:
+    def __init__(self, folder):
+        with open(os.path.join(folder, "dataset.json"), encoding="utf-8") as file:
+            self.info = json.load(file)
+        self.folder = folder
+        self.num_users, self.num_items = self.info["users"], self.info["items"]
+        self.value_weights = np.array(self.info["value_weights"])
+        self.log = {split: self._read(split) for split, rows in self.info["impressions"].items() if rows > 0}
+        self.user_features = self._read("users")["features"]
+        items = self._read("items")
+        self.item_features, self.train_positives = items["features"], items["train_positives"]
+        self.truth = self.ranker = None
+        if os.path.exists(self._path("truth")):
+            truth = self._read("truth")
+            self.truth, self.ranker = LatentModel(truth, "truth"), LatentModel(truth, "ranker")
+
+    def _path(self, name):
+        return os.path.join(self.folder, name + ".safetensors")
+
+    def _read(self, name):
+        return read_safetensors(self._path(name))
+
+    def true_values(self, users, times):
+        """What each item is truly worth to each user at that user's moment, [users, items]."""
+        return self.truth.values(users, self.value_weights)
+
+    def ranker_values(self, users, times):
+        """What the main ranker thinks it is worth."""
+        return self.ranker.values(users, self.value_weights)
+
+    def seen_before(self, split):
+        """[users, items]: shown to the user in a split before this one."""
+        seen = np.zeros((self.num_users, self.num_items), bool)
+        for earlier in ("train", "valid", "test"):
+            if earlier == split:
+                return seen
+            if earlier in self.log:
+                seen[self.log[earlier]["user"], self.log[earlier]["item"]] = True
+        raise ValueError(f"no split {split}")
+
+    def logged_logits(self):
+        """User, item and target of each training impression: the mean over tasks of the logits of the ranker's logged
+        scores, weighted as the tasks are valued."""
+        train = self.log["train"]
+        target = logit(train["ranker_scores"]) @ self.value_weights / self.value_weights.sum()
+        return train["user"].astype(np.int64), train["item"].astype(np.int64), target
