@@ -30,34 +30,43 @@ def logit(p):
 
 
 class LatentModel:
-    """logit_t(u, i) = offset_t + gain_t (sum_k user_uk task_tk item_ik + quality_i): the truth, or the main ranker."""
+    """The truth of a simulated world, or its main ranker. A row of `user` is a user or, where interests move, a user as of
+    some time.
+
+        logit_t(row, i) = offset_t + gain_t (sum_k user_k task_tk item_ik + quality_i) + shift_i
+    """
 
     def __init__(self, tensors, prefix):
         names = ("user", "item", "quality", "task", "offset", "gain")
         self.user, self.item, self.quality, self.task, self.offset, self.gain = (
             tensors[f"{prefix}.{name}"].astype(np.float64) for name in names)
+        self.shift = tensors.get(prefix + ".shift", 0)
 
-    def values(self, users, weights):
-        """Value of every item for each of the users: the weighted sum of the probabilities, [users, items]."""
-        return sum(w * sigmoid(offset + gain * (self.user[users] * task @ self.item.T + self.quality))
+    def values(self, rows, weights):
+        """Value of every item for each of the rows: the weighted sum of the probabilities, [rows, items]."""
+        return sum(w * sigmoid(offset + gain * (self.user[rows] * task @ self.item.T + self.quality) + self.shift)
                    for w, task, offset, gain in zip(weights, self.task, self.offset, self.gain))
 
 
 class Dataset:
     def __init__(self, folder):
+        self.folder = folder
         with open(os.path.join(folder, "dataset.json"), encoding="utf-8") as file:
             self.info = json.load(file)
-        self.folder = folder
         self.num_users, self.num_items = self.info["users"], self.info["items"]
         self.value_weights = np.array(self.info["value_weights"])
         self.log = {split: self._read(split) for split, rows in self.info["impressions"].items() if rows > 0}
         self.user_features = self._read("users")["features"]
         items = self._read("items")
         self.item_features, self.train_positives = items["features"], items["train_positives"]
-        self.truth = self.ranker = None
-        if os.path.exists(self._path("truth")):
-            truth = self._read("truth")
-            self.truth, self.ranker = LatentModel(truth, "truth"), LatentModel(truth, "ranker")
+        self.available = items.get("available", np.ones(self.num_items)) > 0  # may be returned
+        if self.has_truth():
+            tensors = self._read("truth")
+            self.truth, self.ranker = LatentModel(tensors, "truth"), LatentModel(tensors, "ranker")
+            self._offsets, self._since = tensors.get("user_offsets"), tensors.get("user_since")
+
+    def has_truth(self):
+        return os.path.exists(self._path("truth"))
 
     def _path(self, name):
         return os.path.join(self.folder, name + ".safetensors")
@@ -65,13 +74,21 @@ class Dataset:
     def _read(self, name):
         return read_safetensors(self._path(name))
 
+    def _rows(self, users, times):
+        """The users' rows as of the times: the last that began before, or a user's first."""
+        if self._offsets is None:
+            return users
+        first, end = self._offsets[users], self._offsets[users + 1]
+        return np.array([max(a, a + np.searchsorted(self._since[a:b], time, "right") - 1)
+                         for a, b, time in zip(first, end, times)], dtype=np.int64)
+
     def true_values(self, users, times):
         """What each item is truly worth to each user at that user's moment, [users, items]."""
-        return self.truth.values(users, self.value_weights)
+        return self.truth.values(self._rows(users, times), self.value_weights)
 
     def ranker_values(self, users, times):
         """What the main ranker thinks it is worth."""
-        return self.ranker.values(users, self.value_weights)
+        return self.ranker.values(self._rows(users, times), self.value_weights)
 
     def seen_before(self, split):
         """[users, items]: shown to the user in a split before this one."""

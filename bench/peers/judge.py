@@ -3,7 +3,7 @@
     bench/peers/judge.py RUN DATA --twotower TWOTOWER     # our numbers beside twotower's own, of a run without histories
 
 A user counts who acted, in the split, on an item not shown before; items shown in the splits before are left out, and the
-truth is asked as of the user's first impression in the split.
+truth is asked as of the user's first impression in the split. Items not on offer are returned to nobody.
 """
 import argparse
 import json
@@ -58,7 +58,10 @@ class Judge:
         np.minimum.at(first, log["user"], log["time"])
         self.users = np.flatnonzero(expected.any(1))
         self.times = first[self.users]
-        self.left_out = shown_before[self.users]
+        self.left_out = shown_before[self.users] | ~data.available
+        if (~self.left_out).sum(1).min() < FUNNEL_K:
+            raise SystemExit(f"{data.folder}: to some user fewer than {FUNNEL_K} items can be returned; "
+                             "simulate a world of more items")
         self.expected = expected[self.users]
         self.ranker = self._corpus(data.ranker_values(self.users, self.times))
         self.true = self._corpus(data.true_values(self.users, self.times))
