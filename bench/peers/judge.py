@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The measures of `twotower evaluate`, of any scores: whatever ranks the corpus is judged alike.
 
     bench/peers/judge.py RUN DATA --twotower TWOTOWER     # our numbers beside twotower's own, of a run without histories
@@ -44,6 +45,10 @@ def kendall_of_order(values):
         return signs.sum(1) / np.sqrt(untied * len(first))
 
 
+# Users by the most impressions that train has of them, as `twotower evaluate --by impressions` groups them.
+GROUPS = [(0, "0"), (1, "1"), (3, "2-3"), (10, "4-10"), (30, "11-30"), (100, "31-100"), (np.inf, ">100")]
+
+
 class Judge:
     """Who is asked, what the truth says of them, and the measures of given scores."""
 
@@ -63,6 +68,7 @@ class Judge:
             raise SystemExit(f"{data.folder}: to some user fewer than {FUNNEL_K} items can be returned; "
                              "simulate a world of more items")
         self.expected = expected[self.users]
+        self.impressions = np.bincount(data.log["train"]["user"], minlength=data.num_users)[self.users]
         self.ranker = self._corpus(data.ranker_values(self.users, self.times))
         self.true = self._corpus(data.true_values(self.users, self.times))
 
@@ -70,8 +76,8 @@ class Judge:
         # As floats, as twotower compares them: ties are the same ties.
         return np.where(self.left_out, -np.inf, scores.astype(np.float32))
 
-    def measures(self, scores):
-        """scores: [users, items], a row for each of self.users; mean over users of each measure."""
+    def per_user(self, scores):
+        """Each measure of each user; scores: [users, items], a row for each of self.users."""
         items = self.expected.shape[1]
         returned = best(self._corpus(scores), FUNNEL_K)
         ranker_order, true_order = best(self.ranker, FUNNEL_K), best(self.true, FUNNEL_K)
@@ -79,20 +85,34 @@ class Judge:
         shown = at(returned, best(retrieved_value, FUNNEL_N))  # by the ranker, of what was retrieved
         discount = 1 / np.log2(np.arange(2, FUNNEL_N + 2))
 
-        def share(of, whole, n):
-            return (of.sum(1, dtype=np.float64) / at(whole, best(whole, n)).sum(1, dtype=np.float64))
+        def value_share(values, order):
+            return at(values, shown).sum(1, dtype=np.float64) / at(values, order[:, :FUNNEL_N]).sum(1, dtype=np.float64)
 
-        per_user = {
+        return {
             "recall@20": at(self.expected, returned[:, :20]).sum(1) / self.expected.sum(1),
             "agreement@20": overlap(returned[:, :20], ranker_order[:, :20], items) / 20,
             "agreement@10:100": overlap(returned, ranker_order[:, :FUNNEL_N], items) / FUNNEL_N,
             "kendall@100": kendall_of_order(retrieved_value),
-            "funnel_value@10:100": share(at(self.ranker, shown), self.ranker, FUNNEL_N),
-            "true_funnel_value@10:100": share(at(self.true, shown), self.true, FUNNEL_N),
+            "funnel_value@10:100": value_share(self.ranker, ranker_order),
+            "true_funnel_value@10:100": value_share(self.true, true_order),
             "true_recall@20": overlap(returned[:, :20], true_order[:, :TRUE_RELEVANT], items) / TRUE_RELEVANT,
             "true_ndcg@10": (at(self.true, returned[:, :10]) @ discount) / (at(self.true, true_order[:, :10]) @ discount),
         }
-        return {name: float(np.nanmean(values)) for name, values in per_user.items()}
+
+    def judge(self, scores):
+        """The means over users, and over each group of users, in the form of `twotower evaluate --json`."""
+        per_user = self.per_user(scores)
+
+        def means(chosen):
+            return {name: float(np.nanmean(values[chosen])) for name, values in per_user.items()}
+
+        groups, above = [], -1
+        for most, name in GROUPS:
+            chosen = (self.impressions > above) & (self.impressions <= most)
+            if chosen.any():
+                groups.append({"impressions": name, "users": int(chosen.sum()), "measures": means(chosen)})
+            above = most
+        return {"measures": means(slice(None)), "groups": groups}
 
 
 def exported(twotower, run, what):
@@ -111,7 +131,7 @@ def main():
     arguments = parser.parse_args()
     judge = Judge(Dataset(arguments.data))
     users, items = (exported(arguments.twotower, arguments.run, what) for what in ("users", "items"))
-    ours = judge.measures(users[judge.users] @ items.T)
+    ours = judge.judge(users[judge.users] @ items.T)["measures"]
     output = subprocess.run([arguments.twotower, "evaluate", "--run", arguments.run, "--data", arguments.data, "--json",
                              "--no-baselines", "--no-intervals"], check=True, stdout=subprocess.PIPE).stdout
     theirs = json.loads(output)["measures"]

@@ -17,7 +17,7 @@ class Tower(nn.Module):
         return self.id(rows) + self.mlp(self.features[rows]), self.bias(rows)[:, 0]
 
 
-def train(data, width=16, epochs=100, rate=0.01, batch=4096, seed=0):
+def train(data, width=16, epochs=100, rate=0.01, batch=1024, seed=0):
     """The two towers, trained by squared error."""
     torch.manual_seed(seed)
     users, items, target = (torch.from_numpy(x) for x in data.logged_logits())
@@ -36,8 +36,7 @@ def train(data, width=16, epochs=100, rate=0.01, batch=4096, seed=0):
     return user_tower, item_tower
 
 
-def scores(data, users, threads=1, **options):
-    torch.set_num_threads(threads)
+def scores(data, users, **options):
     user_tower, item_tower = train(data, **options)
     with torch.no_grad():
         u, _ = user_tower(torch.from_numpy(users))
