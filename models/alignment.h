@@ -1,5 +1,5 @@
 #pragma once
-// Alignment with the main ranker as a reward model. A proxy of that ranker scores every pair of the batch:
+// Alignment with a proxy of the main ranker (reward = "proxy"), which scores every pair of the batch:
 //   logits_ij = Linear(concat[u_i, v_j, u_i.v_j])    value_ij = sum_t w_t logit_tij / tau_r
 // It is fitted on the pairs shown, with u and v constants to that fit; then retrieval is moved towards its
 // values, which are constants to that move. Only the proxy's three blocks are needed for all pairs (rank-1
@@ -29,7 +29,6 @@ class Alignment {
   T expected_value(Tape<T>& tape, Tensor<const T> u, Tensor<const T> v, T tau) const;
 
   const Linear<T>& ranker() const { return simple_ranker_; }
-  bool needs_anchor() const { return config_.alignment != "kl"; }
 
  private:
   PairValue<T> pair_value(Arena& arena, Tensor<const T> v, const Exclusions& exclude) const;

@@ -32,7 +32,7 @@ void check_positive(const char* key, double value) {
 
 double ModelConfig::reward_temperature() const {
   if (alignment_temperature > 0) return alignment_temperature;
-  return std::accumulate(user_value_weights.begin(), user_value_weights.end(), 0.0);
+  return reward == "model" ? 1.0 : std::accumulate(user_value_weights.begin(), user_value_weights.end(), 0.0);
 }
 
 void ModelConfig::apply_compat() {
@@ -57,6 +57,8 @@ void ModelConfig::apply_compat() {
   kd_weight = 1;
   alignment_weight = 1;
   alignment_temperature = 1;
+  reward = "proxy";
+  distill_towers = "none";
   alignment_fit_ranker = false;
 }
 
@@ -66,8 +68,13 @@ void ModelConfig::validate() const {
   check_choice("debias_reduction", debias_reduction, {"mean", "sum"});
   check_choice("position_init", position_init, {"one", "normal"});
   check_choice("alignment", alignment, {"none", "kl", "expected_reward", "dpo"});
+  check_choice("reward", reward, {"model", "proxy"});
+  check_choice("distill_towers", distill_towers, {"none", "points", "margins", "lists"});
   check_choice("positional_encoding", positional_encoding, {"standard", "doubled"});
   check_choice("ranker_value", ranker_value, {"probability", "logit"});
+  check_choice("ranker_serves", ranker_serves, {"labels", "scores"});
+  check(ranker_serves == "labels" || distill, "config",
+        "model.ranker_serves = \"scores\" needs logits that are distilled from the ranker's scores; set distill = true");
   check_choice("tower_head", tower_head, {"linear", "sum"});
   check_choice("log_q", log_q, {"none", "counts", "stream"});
   check_at_least("user_id_hash_size", user_id_hash_size, 1);
@@ -112,8 +119,14 @@ void ModelConfig::validate() const {
         "; it must be at least 1 (times the median weight), or 0 for none");
   check(kd_weight >= 0, "config", "model.kd_weight = ", kd_weight, "; it must not be negative");
   check(alignment_weight >= 0, "config", "model.alignment_weight = ", alignment_weight, "; it must not be negative");
+  check(distill_towers_weight >= 0, "config", "model.distill_towers_weight = ", distill_towers_weight,
+        "; it must not be negative");
   check(alignment_temperature >= 0, "config", "model.alignment_temperature = ", alignment_temperature,
-        "; it must be positive, or 0 for the sum of user_value_weights");
+        "; it must be positive, or 0 for the usual one");
+  check(reward_members >= 1 && reward_members <= 16, "config", "model.reward_members = ", reward_members,
+        "; it must be 1 to 16");
+  check(reward_pessimism >= 0, "config", "model.reward_pessimism = ", reward_pessimism, "; it must not be negative");
+  check(reward_labels >= 0, "config", "model.reward_labels = ", reward_labels, "; it must not be negative");
   check(log_q == "none" || full_softmax || mask_accidental_hits || log_q_correct_positive, "config",
         "model.mask_accidental_hits = false leaves the positive's item among the negatives, too, where an uncorrected "
         "positive would count twice; set log_q_correct_positive = true");
@@ -125,8 +138,8 @@ void ModelConfig::validate() const {
 }
 
 const std::vector<std::string>& rung_names() {
-  static const std::vector<std::string> names = {"base",   "history", "position", "user",
-                                                 "debias", "light",   "kd",       "reward"};
+  static const std::vector<std::string> names = {"base",  "history", "position", "user",   "debias",
+                                                 "light", "kd",      "reward",   "aligned"};
   return names;
 }
 
@@ -142,9 +155,11 @@ void apply_rung(ModelConfig& config, const std::string& rung) {
                   : rung == "position"                ? "position"
                   : rung == "user"                    ? "user"
                                                       : "position+user";
-  config.light_ranker = rung == "light" || rung == "kd";
-  config.distill = rung == "kd";
-  config.alignment = rung == "reward" ? "kl" : "none";
+  config.light_ranker = rung == "light" || rung == "kd" || rung == "aligned";
+  config.distill = rung == "kd" || rung == "aligned";
+  config.distill_towers = config.distill ? "margins" : "none";
+  config.ranker_serves = rung == "aligned" ? "scores" : "labels";
+  config.alignment = rung == "reward" || rung == "aligned" ? "kl" : "none";
 }
 
 #define TT_FIELD(name) \
@@ -190,13 +205,20 @@ const std::vector<ConfigField<ModelConfig>>& model_fields() {
       TT_FIELD(num_mips_items),
       TT_FIELD(num_ranker_user_embeddings),
       TT_FIELD(ranker_value),
+      TT_FIELD(ranker_serves),
       TT_FIELD(ranker_examination),
       TT_FIELD(distill),
       TT_FIELD(kd_weight),
+      TT_FIELD(distill_towers),
+      TT_FIELD(distill_towers_weight),
       TT_FIELD(alignment),
+      TT_FIELD(reward),
       TT_FIELD(alignment_weight),
       TT_FIELD(alignment_temperature),
       TT_FIELD(alignment_beta),
+      TT_FIELD(reward_members),
+      TT_FIELD(reward_pessimism),
+      TT_FIELD(reward_labels),
       TT_FIELD(alignment_fit_ranker),
   };
   return list;

@@ -59,22 +59,36 @@ struct ModelConfig {
   bool light_ranker = false;
   int64_t num_mips_items = 100, num_ranker_user_embeddings = 4;  // candidates re-ranked; NU
   std::string ranker_value = "probability";  // sum_t w_t sigmoid(logit_t); "logit": without sigmoid, [reference]
+  std::string ranker_serves = "labels";  // which logits order the candidates: those that learnt the labels, or with
+                                         // "scores" those distilled from the main ranker
   bool ranker_examination = true;  // light and proxy ranker know that a label needs examination; false: [reference]
-  bool distill = false;
+  bool distill = false;               // the main ranker's scores into the light ranker
   double kd_weight = 1.0;
+  std::string distill_towers = "none";  // and into the towers: "points" | "margins" | "lists" (tower_distillation.h)
+  double distill_towers_weight = 1;
 
   // Alignment with the main ranker.
   std::string alignment = "none";    // "kl" | "expected_reward" | "dpo"
-  double alignment_weight = 0.1;     // lambda; [reference]: 1
-  double alignment_temperature = 0;  // tau_r; 0: the sum of user_value_weights, so that values are mean logits
+  std::string reward = "model";      // what the reward comes from: a frozen reward model with towers of its own, over
+                                     // lists of items; "proxy": a small ranker on u and v, in the batch: [reference]
+  double alignment_weight = 1;       // lambda
+  double alignment_temperature = 0;  // tau_r, which divides values; 0: 1 for a model's log-odds, and for the proxy's
+                                     // summed logits the sum of user_value_weights
   double alignment_beta = 0.1;
+  int64_t reward_members = 3;        // models of the ensemble; their spread tells where it guesses
+  double reward_pessimism = 0.5;     // values are mean - this x spread
+  double reward_labels = 0.1;        // weight of the labels beside the ranker's scores, in training the reward model
   bool alignment_fit_ranker = true;  // fit the proxy ranker to ranker_scores too; false: [reference]
 
   int64_t num_tasks() const { return static_cast<int64_t>(user_value_weights.size()); }
   bool debias_position() const { return debias == "position" || debias == "position+user"; }
   bool debias_user() const { return debias == "user" || debias == "position+user"; }
   double reward_temperature() const;  // alignment_temperature, or what its 0 stands for
-  bool needs_ranker_scores() const { return distill; }
+  bool needs_ranker_scores() const { return distill || distill_towers != "none"; }
+  bool aligns_with_model() const { return alignment != "none" && reward == "model"; }
+  bool aligns_with_proxy() const { return alignment != "none" && reward == "proxy"; }
+  bool needs_anchor() const { return alignment == "expected_reward" || alignment == "dpo"; }
+  bool needs_lists() const { return distill_towers != "none" || aligns_with_model(); }
 
   // Sets the options that compat = "reference" stands for.
   void apply_compat();
@@ -82,8 +96,8 @@ struct ModelConfig {
   void validate() const;
 };
 
-// The models of the ladder: "base", "history", "position", "user", "debias", "light", "kd", "reward", each on top of
-// what it builds on. Throws Error for another name.
+// The models of the ladder: "base", "history", "position", "user", "debias", "light", "kd", "reward", "aligned", each on
+// top of what it builds on. Throws Error for another name.
 void apply_rung(ModelConfig& config, const std::string& rung);
 const std::vector<std::string>& rung_names();
 

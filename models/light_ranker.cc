@@ -42,13 +42,20 @@ auto LightRanker<T>::loss(Variable<T> logits, const Batch<T>& batch, Tensor<cons
   check(batch.ranker_scores.numel() == batch.labels.numel(), "distill",
         "the batch has no \"ranker_scores\"; distillation learns from them: give them, or set distill = false");
   return {label_loss(slice_columns(logits, 0, tasks), batch.labels, examination),
-          scale(bce_with_logits(slice_columns(logits, tasks, 2 * tasks), batch.ranker_scores),
-                static_cast<T>(config_.kd_weight))};
+          distillation(logits, batch.ranker_scores)};
+}
+
+template <class T>
+Variable<T> LightRanker<T>::distillation(Variable<T> logits, Tensor<const T> ranker_scores) const {
+  const int64_t tasks = config_.num_tasks();
+  return scale(bce_with_logits(slice_columns(logits, tasks, 2 * tasks), ranker_scores),
+               static_cast<T>(config_.kd_weight));
 }
 
 template <class T>
 T LightRanker<T>::value(const T* logits) const {
   T total = 0;
+  if (config_.ranker_serves == "scores") logits += config_.num_tasks();
   for (int64_t t = 0; t < config_.num_tasks(); ++t) {
     const T w = static_cast<T>(config_.user_value_weights[static_cast<size_t>(t)]);
     total += w * (config_.ranker_value == "logit" ? logits[t] : 1 / (1 + std::exp(-logits[t])));

@@ -27,7 +27,11 @@ class LightRanker {
   };
   Loss loss(Variable<T> logits, const Batch<T>& batch, Tensor<const T> examination) const;
 
-  // One number a pair from its logits: sum_t w_t sigmoid(logit_t), or w_t logit_t.
+  // The second of these alone: kd_weight times the cross-entropy of the distilled logits with the ranker's scores.
+  Variable<T> distillation(Variable<T> logits, Tensor<const T> ranker_scores) const;
+
+  // One number a pair from its logits: sum_t w_t sigmoid(logit_t), or w_t logit_t; of the logits that learnt the labels
+  // or, with ranker_serves = "scores", of the distilled ones.
   T value(const T* logits) const;
 
  private:

@@ -59,7 +59,8 @@ TwoTower<T>::TwoTower(const ModelConfig& config, std::unique_ptr<ParameterSet<T>
     log_temperature_ = parameters_->add("log_temperature", {1}, Initializer::constant(std::log(config_.temperature)));
   if (config_.debias != "none") debias_.emplace(*parameters_, config_);
   if (config_.light_ranker) light_ranker_.emplace(*parameters_, config_, user_tower_.input_width());
-  if (config_.alignment != "none") alignment_.emplace(*parameters_, config_);
+  if (config_.distill_towers != "none") distillation_.emplace(*parameters_, config_);
+  if (config_.aligns_with_proxy()) alignment_.emplace(*parameters_, config_);
 }
 
 template <class T>
@@ -167,7 +168,7 @@ LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool align
     add_part(out.proxy = alignment_->fit_loss(tape, out.u, out.v, batch, examination));
     if (alignment_on && config_.alignment_weight > 0) {
       Anchor<T> anchor{out.u.value(), live.value(), temperature_variable.item()};
-      if (anchor_ && alignment_->needs_anchor()) {
+      if (anchor_ && config_.needs_anchor()) {
         const NoGrad frozen(tape);
         anchor.u = anchor_->user_tower.vectors(tape, anchor_->user_tower.input(tape, batch.user)).value();
         Variable<T> v0 = anchor_->item_tower(tape, config_.full_softmax ? batch.negatives : batch.item);
@@ -219,7 +220,7 @@ void TwoTower<T>::rank(Tape<T>& tape, const T* ranker, const T* u, Tensor<const 
 
 template <class T>
 void TwoTower<T>::set_anchor() {
-  if (!alignment_ || !alignment_->needs_anchor()) return;
+  if (!config_.needs_anchor()) return;
   if (!anchor_) anchor_ = std::make_unique<AnchorTowers>(config_);
   for (Parameter<T>* frozen : anchor_->parameters.all()) {
     const Parameter<T>* live = parameters_->find(frozen->name.substr(std::string("anchor.").size()));

@@ -11,6 +11,8 @@
 #include <twotower/models/alignment.h>
 #include <twotower/models/debias.h>
 #include <twotower/models/light_ranker.h>
+#include <twotower/models/list_batch.h>
+#include <twotower/models/tower_distillation.h>
 #include <twotower/models/towers.h>
 
 #include <memory>
@@ -26,6 +28,14 @@ struct LossOutput {
   Variable<T> retrieval, debias, ranker, distillation, proxy, alignment;
 };
 
+// What lists of items teach: distillation into the towers, distillation of the light ranker, alignment.
+template <class T>
+struct ListLossOutput {
+  Variable<T> total;                       // [1]
+  Variable<T> towers, ranker, alignment;   // absent if the model has no such part
+  T reward = 0;                            // mean value of the policy's choice, before this step
+};
+
 template <class T>
 class TwoTower {
  public:
@@ -36,6 +46,9 @@ class TwoTower {
   // One forward pass with every loss that the config asks for. `alignment_on = false` leaves the alignment move out
   // (its proxy is fitted all the same): for the steps before alignment starts.
   LossOutput<T> loss(Tape<T>& tape, const Batch<T>& batch, bool alignment_on = true) const;
+
+  // The same from lists, for a config that needs_lists(). With alignment_on the batch's entries have values.
+  ListLossOutput<T> list_loss(Tape<T>& tape, const ListBatch<T>& batch, bool alignment_on = true) const;
 
   Variable<T> users(Tape<T>& tape, const UserInputs<T>& users) const;  // [B, DI]
   Variable<T> items(Tape<T>& tape, const ItemInputs<T>& items) const;  // [C, DI]
@@ -81,6 +94,9 @@ class TwoTower {
   Variable<T> tau(Tape<T>& tape) const;
   Variable<T> weights(Tape<T>& tape, const Batch<T>& batch, Variable<T> u, Variable<T>* debias_loss) const;
   void check_batch(const Batch<T>& batch) const;
+  Variable<T> list_alignment(Tape<T>& tape, const ListBatch<T>& batch, Variable<T> scores, T* reward) const;
+  Variable<T> list_ranker_loss(Tape<T>& tape, const ListBatch<T>& batch, const Blocks<T>& user_input, Variable<T> u,
+                               Variable<T> v) const;
 
   ModelConfig config_;
   std::unique_ptr<ParameterSet<T>> parameters_;
@@ -89,6 +105,7 @@ class TwoTower {
   Parameter<T>* log_temperature_ = nullptr;
   std::optional<Debias<T>> debias_;
   std::optional<LightRanker<T>> light_ranker_;
+  std::optional<TowerDistillation<T>> distillation_;
   std::optional<Alignment<T>> alignment_;
   std::unique_ptr<AnchorTowers> anchor_;
 };

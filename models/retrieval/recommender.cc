@@ -36,7 +36,7 @@ const Bundle& Recommender::bundle() const {
 
 int64_t Recommender::most(const Ask& ask) const {
   const int64_t all = ask.among ? ask.among->size() : catalog_.size();
-  if (!has_light_ranker()) return all;
+  if (!reranks(ask)) return all;
   return std::min(all, ask.candidates > 0 ? ask.candidates : model_->config().num_mips_items);
 }
 
@@ -134,8 +134,11 @@ void Recommender::recommend(Session& s, std::span<const ServedUser> users, const
   const Selection& among = ask.among ? *ask.among : catalog_.all();
   const int64_t d = catalog_.vectors().cols(), wide = model_->config().num_ranker_user_embeddings * d;
   const int64_t k = std::min(ask.k, std::max<int64_t>(among.size(), 1));  // no more than there are
-  const bool light = has_light_ranker();
+  const bool light = reranks(ask);
   check(among.size() <= catalog_.size(), "recommend", "the selection is of another catalog");
+  check(light || ask.candidates == 0, "retrieve", "--candidates ", ask.candidates,
+        " are for a light ranker to put in order, and ",
+        has_light_ranker() ? "this model's is left out" : "this model has none", "; leave --candidates out");
   check(!light || std::min(k, among.size()) <= most(ask), "retrieve", "k = ", ask.k, " is more than the ", most(ask),
         " candidates that the light ranker puts in order; ask for fewer, or raise --candidates");
   out.resize(static_cast<int64_t>(users.size()), k);
@@ -288,10 +291,11 @@ Unknown Recommender::recommend(Session& s, const NewUser& user, const Ask& ask, 
   return unknown;
 }
 
-void Recommender::score(Session& s, const ServedUser& user, std::span<const int64_t> items, float* out) const {
+void Recommender::score(Session& s, const ServedUser& user, std::span<const int64_t> items, float* out,
+                        const Ask& ask) const {
   const Tensor<const float> vectors = catalog_.vectors();
   const int64_t d = vectors.cols(), wide = model_->config().num_ranker_user_embeddings * d;
-  const bool light = has_light_ranker();
+  const bool light = reranks(ask);
   for (const int64_t row : items)
     check(row >= 0 && row < catalog_.size(), "recommend", "there is no item row ", row, ", there are ",
           catalog_.size());

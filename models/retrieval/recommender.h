@@ -41,8 +41,9 @@ struct NewUser {
 struct Ask {
   int64_t k = 10;
   bool include_seen = false;  // whether items that the user was shown, or has in the history, may be returned
-  // With a light ranker: how many of the best by inner product it puts in order; 0: the model's num_mips_items. What
-  // comes first never depends on k.
+  bool rerank = true;         // false: by inner products alone, a light ranker left out
+  // How many of the best by inner product a light ranker puts in order; 0: the model's num_mips_items. What comes first
+  // never depends on k.
   int64_t candidates = 0;
   const Selection* among = nullptr;  // only these items; null: the whole catalog
 };
@@ -81,12 +82,13 @@ class Recommender {
   const Catalog& catalog() const { return catalog_; }
   const TwoTower<float>& model() const { return *model_; }
   bool has_light_ranker() const { return model_->light_ranker() != nullptr; }
+  bool reranks(const Ask& ask) const { return ask.rerank && has_light_ranker(); }
   // How many items a call can return at most.
   int64_t most(const Ask& ask = {}) const;
 
   // The k best items of each user, best first; fewer where fewer are left. Scores are inner products or, with a light
-  // ranker, its values. Throws Error for k < 1, for more than the light ranker's candidates, and for rows that the
-  // model does not have.
+  // ranker, its values. Throws Error for k < 1, for more than the light ranker's candidates, for candidates that
+  // nothing puts in order, and for rows that the model does not have.
   void recommend(Session& session, std::span<const ServedUser> users, const Ask& ask, TopItems& out) const;
   // By id. Error for an id that the bundle does not know.
   void recommend(Session& session, std::string_view user_id, const Ask& ask, TopItems& out) const;
@@ -100,7 +102,8 @@ class Recommender {
   // User vectors [users, DI].
   void encode(Session& session, std::span<const ServedUser> users, float* out) const;
   // The scores by which recommend() orders, for given items of one user.
-  void score(Session& session, const ServedUser& user, std::span<const int64_t> items, float* out) const;
+  void score(Session& session, const ServedUser& user, std::span<const int64_t> items, float* out,
+             const Ask& ask = {}) const;
 
  private:
   const Bundle& bundle() const;

@@ -6,6 +6,8 @@
 #include <twotower/autograd/ops/elementwise/functions.h>
 #include <twotower/autograd/ops/losses/alignment_losses.h>
 #include <twotower/autograd/ops/losses/cross_entropy.h>
+#include <twotower/autograd/ops/losses/list_losses.h>
+#include <twotower/autograd/ops/losses/lists.h>
 #include <twotower/autograd/ops/losses/retrieval_losses.h>
 #include <twotower/autograd/ops/matrix/linear.h>
 #include <twotower/autograd/ops/matrix/matmul.h>
@@ -20,6 +22,7 @@
 #include <twotower/tensor/random.h>
 
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -45,8 +48,12 @@ inline const int64_t kOwnColumns[] = {0, 1, 2};
 inline const int64_t kExcludeOffsets[] = {0, 2, 2, 3};
 inline const int32_t kExcludeColumns[] = {1, 4, 0};
 
+inline const int64_t kListOffsets[] = {0, 3, 3, 7};
+inline const int32_t kListColumns[] = {4, 1, 4, 0, 3, 1, 0};  // some twice in a row, one in none
+
 inline Tensor<const int64_t> offsets() { return {kOffsets, {5}}; }
 inline Exclusions exclusions() { return {{kExcludeOffsets, {4}}, {kExcludeColumns, {3}}}; }
+inline Lists lists() { return {{kListOffsets, {4}}, {kListColumns, {7}}}; }
 
 template <class T>
 Tensor<const T> numbers(Tape<T>& tape, const Shape& shape, uint64_t stream, bool unit = false) {
@@ -55,6 +62,16 @@ Tensor<const T> numbers(Tape<T>& tape, const Shape& shape, uint64_t stream, bool
   for (int64_t i = 0; i < x.numel(); ++i)
     x[i] = static_cast<T>(
         static_cast<float>(unit ? random.uniform(static_cast<uint64_t>(i)) : random.normal(static_cast<uint64_t>(i))));
+  return x;
+}
+
+// For the entries of offsets(): one is missing in the first and last sequence, and all of the third.
+template <class T>
+Tensor<const T> with_gaps(Tape<T>& tape, uint64_t stream) {
+  const Tensor<const T> all = numbers<T>(tape, {9}, stream);
+  const Tensor<T> x = make_tensor<T>(tape.arena(), {9});
+  std::copy(all.begin(), all.end(), x.begin());
+  for (const int64_t k : {1, 3, 6}) x[k] = std::numeric_limits<T>::quiet_NaN();
   return x;
 }
 
@@ -204,6 +221,25 @@ inline std::vector<Case> cases() {
       last_positive(TT_CASE("alignment_dpo", TT_SHAPES(S{3, 4}, S{5, 4}, S{1}),
                             alignment_dpo(x[0], x[1], x[2], PairValue<T>{numbers<T>(tape, {5}, 78), T(0), exclusions()},
                                           anchor<T>(tape), T(0.6)))),
+      TT_CASE("list_scores", TT_SHAPES(S{3, 20}, S{5, 20}), list_scores(x[0], x[1], lists())),
+      TT_CASE("list_scores", TT_SHAPES(S{5, 4}), list_scores(slice_rows(x[0], 0, 3), x[0], lists())),
+      TT_CASE("list_squared_error", TT_SHAPES(S{9}),
+              list_squared_error(x[0], offsets(), with_gaps<T>(tape, 81), numbers<T>(tape, {9}, 82, true))),
+      TT_CASE("list_margin", TT_SHAPES(S{9}), list_margin(x[0], offsets(), numbers<T>(tape, {9}, 81), {})),
+      TT_CASE("list_margin", TT_SHAPES(S{9}),
+              list_margin(x[0], offsets(), with_gaps<T>(tape, 81), numbers<T>(tape, {9}, 82, true),
+                          numbers<T>(tape, {4}, 83, true))),
+      TT_CASE("list_kl", TT_SHAPES(S{9}), list_kl(x[0], offsets(), numbers<T>(tape, {9}, 81), {})),
+      TT_CASE("list_kl", TT_SHAPES(S{9}), list_kl(x[0], offsets(), with_gaps<T>(tape, 81), numbers<T>(tape, {9}, 82))),
+      TT_CASE("list_reward", TT_SHAPES(S{9}),
+              list_reward(x[0], offsets(), numbers<T>(tape, {9}, 81), numbers<T>(tape, {9}, 84), {}, T(0.3))),
+      TT_CASE("list_reward", TT_SHAPES(S{9}),
+              list_reward(x[0], offsets(), with_gaps<T>(tape, 81), numbers<T>(tape, {9}, 84), numbers<T>(tape, {9}, 82),
+                          T(0.3))),
+      TT_CASE("list_dpo", TT_SHAPES(S{9}),
+              list_dpo(x[0], offsets(), numbers<T>(tape, {9}, 81), numbers<T>(tape, {9}, 84), T(0.6), 1)),
+      TT_CASE("list_dpo", TT_SHAPES(S{9}),
+              list_dpo(x[0], offsets(), with_gaps<T>(tape, 81), numbers<T>(tape, {9}, 84), T(0.6), 3)),
   };
 }
 

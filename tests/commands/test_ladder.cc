@@ -22,7 +22,20 @@ TEST_CASE("program: every rung trains, is evaluated and retrieves") {
     REQUIRE(o.status == 0);
     o = run({"evaluate", "--run", rung, "--json", "--no-intervals"});
     CHECK(o.status == 0);
-    CHECK(o.json()["measures"].contains("recall@20"));
+    const nlohmann::json whole = o.json();
+    CHECK(whole["measures"].contains("recall@20"));
+    o = run({"evaluate", "--run", rung, "--json", "--no-intervals", "--towers"});
+    CHECK(o.status == 0);
+    ModelConfig config;
+    apply_rung(config, rung);
+    CHECK((o.json()["protocol"] == whole["protocol"]) == !config.light_ranker);
+    CHECK((o.json()["measures"] == whole["measures"]) == !config.light_ranker);
+    if (config.light_ranker) {
+      const Arguments retrieve = {"retrieve", "--run", rung, "--user", "u1", "-k", "5", "--json"};
+      Arguments towers = retrieve;
+      towers.push_back("--towers");
+      CHECK(run(towers).out != run(retrieve).out);
+    }
     o = run({"retrieve", "--run", rung, "--user", "u0", "-k", "3", "--json"});
     CHECK(o.status == 0);
     CHECK(o.json()[0]["items"].size() > 0);
@@ -126,7 +139,6 @@ TEST_CASE("program: a training that cannot stop early says so") {
   CHECK(o.err.find("note: the valid split holds no action") != std::string::npos);
   o = run_program(folder.path(), {"train", "--data", "D", "--out", "R", "--set", "epochs=2"});
   CHECK(o.status == 0);
-  CHECK(
-      o.err.find("nobody acts on anything in the validation split: no early stopping, all 2 epochs") !=
-      std::string::npos);
+  CHECK(o.err.find("nobody acts on anything in the validation split: no early stopping, all 2 epochs") !=
+        std::string::npos);
 }

@@ -86,6 +86,8 @@ const Mistake kMistakes[] = {
     {"evaluate --run D", "[run D] there is no config.toml"},
     {"evaluate --run R --k 31", "is larger than the corpus of 30 items"},
     {"evaluate --run R --split tset", "\"tset\" is not a split"},
+    {"evaluate --run R --candidates 20", "[retrieve] --candidates 20 are for a light ranker to put in order"},
+    {"retrieve --run R --user u1 --candidates 20", "and this model has none; leave --candidates out"},
     {"retrieve --run R", "no user is given"},
     {"retrieve --run R --user nobody", "there is no user \"nobody\""},
     {"retrieve --run R --user u1 -k 31", "larger than the corpus"},

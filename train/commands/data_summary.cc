@@ -1,5 +1,6 @@
 #include <twotower/train/commands/data_summary.h>
 #include <twotower/train/data/dataset.h>
+#include <twotower/train/data/ranker_pairs.h>
 #include <twotower/train/evaluate/text_table.h>
 
 #include <cstdio>
@@ -33,6 +34,7 @@ void print_dataset_summary(const std::string& dir, bool json) {
       static_cast<double>(total) / (static_cast<double>(data.num_users()) * static_cast<double>(data.num_items()));
   const auto actions = static_cast<double>(data.history_offsets()[data.num_users()]);
   const std::vector<double> rates = label_rates(data, Split::train);
+  const int64_t pairs = load_ranker_pairs(data).size();
 
   if (json) {
     nlohmann::ordered_json out{{"data", dir}, {"users", data.num_users()}, {"items", data.num_items()}};
@@ -44,6 +46,7 @@ void print_dataset_summary(const std::string& dir, bool json) {
     for (size_t t = 0; t < rates.size(); ++t) out["label_rates"][data.tasks()[t]] = rates[t];
     out["positions"] = data.has_positions();
     out["ranker_scores"] = data.has_ranker_scores();
+    out["ranker_pairs"] = pairs;
     out["protocol"] = data.protocol();
     std::printf("%s\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     return;
@@ -60,6 +63,7 @@ void print_dataset_summary(const std::string& dir, bool json) {
   for (size_t t = 0; t < rates.size(); ++t) row("mean label " + data.tasks()[t], decimals(rates[t], 4));
   row("positions", data.has_positions() ? "yes" : "no");
   row("ranker scores", data.has_ranker_scores() ? "yes" : "no");
+  if (pairs > 0) row("pairs the ranker was asked about", std::to_string(pairs));
   table.print(std::cout);
   std::cout << data.protocol() << "\nnext: twotower train --data " << dir << " --out RUN\n" << std::flush;
 }

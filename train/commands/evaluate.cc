@@ -22,7 +22,7 @@ struct Options {
 
   std::string run, data, split = "test";
   EvaluateOptions evaluate;
-  bool json = false, doctor = false, no_baselines = false, no_intervals = false, no_truth = false;
+  bool json = false, doctor = false, no_baselines = false, no_intervals = false, no_truth = false, towers = false;
   int threads = 0;
 };
 
@@ -71,10 +71,11 @@ void run_evaluate(Options& o) {
   o.evaluate.baselines = !o.no_baselines;
   o.evaluate.intervals = !o.no_intervals;
   o.evaluate.truth = !o.no_truth;
+  o.evaluate.rerank = !o.towers;
   const Run run = open_run(o.run, o.data);
-  if (o.evaluate.ks.empty()) o.evaluate.ks = default_ks(run.data.num_items(), run.bundle.config());
-  const Evaluator evaluator(run.data, o.evaluate);
   const ServedDataset served(run.bundle, run.data);
+  if (o.evaluate.ks.empty()) o.evaluate.ks = default_ks(served.recommender().most(o.evaluate.ask()));
+  const Evaluator evaluator(run.data, o.evaluate);
   const EvaluationResult result = evaluator.run(served);
   const std::vector<Finding> findings = o.doctor ? examine(served, result, o.evaluate) : std::vector<Finding>();
   if (o.json) {
@@ -105,7 +106,7 @@ void register_evaluate(CLI::App& app) {
   command->add_option("--run", o->run, "The run folder")->required();
   command->add_option("--data", o->data,
                       "Where the run's dataset is now, or one of the same users, items and features with another log");
-  command->add_option("--split", o->split, "valid or test")->capture_default_str();
+  command->add_option("--split", o->split, "train, valid or test")->capture_default_str();
   command
       ->add_option("--k", o->evaluate.ks,
                    "How many items are returned: one or more K (default: those of 10,20,100 that the corpus has)")
@@ -115,6 +116,7 @@ void register_evaluate(CLI::App& app) {
       ->add_option("--candidates", o->evaluate.candidates,
                    "How many of the best by inner product a light ranker puts in order (default: num_mips_items)")
       ->check(whole_number(1, 1000000000));
+  command->add_flag("--towers", o->towers, "Measure the towers alone: by inner product, a light ranker left out");
   command->add_flag("--include-seen", o->evaluate.include_seen, "Let items of the splits before be returned");
   command->add_flag("--no-baselines", o->no_baselines, "Leave popularity and random out");
   command->add_flag("--no-intervals", o->no_intervals, "Leave the bootstrap intervals out");

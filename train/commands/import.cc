@@ -64,6 +64,12 @@ void register_import(CLI::App& app) {
       ->allow_extra_args(false);
   command->add_option("--ranker", o.ranker, "TASK=COLUMN with the main ranker's probability; one for each task")
       ->allow_extra_args(false);
+  command
+      ->add_option(
+          "--ranker-pairs", o.ranker_pairs,
+          "A csv of pairs that the main ranker was asked about: user, item and a score a task; may be repeated, "
+          "of a pair given twice the last score holds")
+      ->allow_extra_args(false);
   command->add_option("--columns", o.columns, "Roles of columns: user=userId,item=movieId,time=ts,position=slot");
   command->add_option("--first-position", o.first_position, "What the log calls its first slot (default: 0)")
       ->check(whole_number(0, 1000000));

@@ -23,7 +23,7 @@ struct Options {
   std::string users_file, users_from, items_from, index = "exact";
   std::vector<std::string> users, where;
   int64_t k = 10, candidates = 0;
-  bool include_seen = false, only_new = false, json = false, quiet = false;
+  bool include_seen = false, only_new = false, towers = false, json = false, quiet = false;
   int threads = 0;
 };
 
@@ -116,7 +116,8 @@ void run_retrieve(const Options& o) {
   if (new_items.size() > 0) catalog.add(bundle.model(), new_items.ids, new_items.features);
   const Recommender recommender(bundle, std::move(catalog));
   const Selection among = o.only_new ? recommender.catalog().added() : recommender.catalog().where(wanted);
-  const Ask ask{.k = o.k, .include_seen = o.include_seen, .candidates = o.candidates, .among = &among};
+  const Ask ask{
+      .k = o.k, .include_seen = o.include_seen, .rerank = !o.towers, .candidates = o.candidates, .among = &among};
   check(!o.where.empty() || o.k <= among.size(), "retrieve", "k = ", o.k, " is larger than the corpus of ",
         among.size(), o.only_new ? " new" : "", " items; ask for at most so many");
 
@@ -156,6 +157,7 @@ void register_retrieve(CLI::App& app) {
       ->add_option("--candidates", o->candidates,
                    "How many of the best by inner product a light ranker puts in order (default: num_mips_items)")
       ->check(whole_number(1, 1000000000));
+  command->add_flag("--towers", o->towers, "By inner product alone, a light ranker left out");
   command->add_option("--index", o->index, "exact (int8 and hnsw are to come)")->capture_default_str();
   command->add_flag("--json", o->json, "A JSON list instead of tables");
   command->add_flag("--quiet", o->quiet, "No messages");

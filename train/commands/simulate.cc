@@ -23,6 +23,8 @@ void register_simulate(CLI::App& app) {
   CLI::App* command = app.add_subcommand("simulate", "Makes a dataset whose truth is known");
   command->footer("Example: twotower simulate --out D --users 2000 --items 1000 --impressions 100000");
   command->add_option("--out", a->out, "Dataset folder to write")->required();
+  command->add_option("--world", o.world, "static, or drifting: interests move, users and items come and go")
+      ->capture_default_str();
   command->add_option("--users", o.users, "Users")->capture_default_str();
   command->add_option("--items", o.items, "Items")->capture_default_str();
   command->add_option("--impressions", o.impressions, "Rows of the log")->capture_default_str();
@@ -42,6 +44,17 @@ void register_simulate(CLI::App& app) {
   command->add_option("--propensity-spread", o.propensity_spread, "How much users differ in acting at all")
       ->capture_default_str();
   command->add_option("--ranker-noise", o.ranker_noise, "Noise of the main ranker's view")->capture_default_str();
+  command
+      ->add_option("--ranker-popularity-bias", o.ranker_popularity_bias,
+                   "A wrong ranker: this much is added to its logits for each standard deviation of an item's log "
+                   "popularity")
+      ->capture_default_str();
+  command->add_option("--score-noise", o.score_noise, "Noise on the logits of the logged scores alone")
+      ->capture_default_str();
+  command
+      ->add_option("--sparse-users", o.sparse_users,
+                   "Share of users who keep only their last 1, 3 or 10 training rows, a third of them each")
+      ->capture_default_str();
   add_seed(*command, o.seed, "Random seed");
   add_threads(*command, a->threads);
   command->add_flag("--json", a->json, "Print one JSON object");

@@ -118,6 +118,11 @@ void Dataset::read_side(bool users) {
   if (users) return;
   train_counts_ = file.data<int64_t>("train_counts", {rows});
   train_positives_ = file.data<int64_t>("train_positives", {rows});
+  num_available_ = rows;
+  if (!file.has("available")) return;
+  available_ = file.data<uint8_t>("available", {rows});
+  num_available_ = std::count_if(available_, available_ + rows, [](uint8_t a) { return a != 0; });
+  check(num_available_ > 0, where, "has no item that is available; set some of \"available\" to 1, or leave it out");
 }
 
 void Dataset::read_history() {

@@ -87,6 +87,12 @@ class Dataset {
   const int64_t* train_positives() const { return train_positives_; }  // [C]
   const int64_t* train_counts() const { return train_counts_; }        // [C]
 
+  // Items that may be returned, because they are on offer in the period that is served and evaluated: [C], 0 for those
+  // that may not, which are still trained on and read in histories. Null: all may.
+  const uint8_t* available() const { return available_; }
+  bool available(int64_t item) const { return !available_ || available_[item] != 0; }
+  int64_t num_available() const { return num_available_; }
+
   const IdTable& user_ids() const { return user_ids_; }
   const IdTable& item_ids() const { return item_ids_; }
 
@@ -106,7 +112,7 @@ class Dataset {
   void read_split(Split s);
 
   std::string dir_, protocol_;
-  int64_t num_users_ = 0, num_items_ = 0;
+  int64_t num_users_ = 0, num_items_ = 0, num_available_ = 0;
   std::vector<std::string> tasks_, actions_, user_columns_, item_columns_;
   std::vector<float> value_weights_;
   SafetensorsFile users_file_, items_file_, history_file_;
@@ -115,7 +121,7 @@ class Dataset {
   const float *user_features_ = nullptr, *item_features_ = nullptr;
   const int64_t *history_offsets_ = nullptr, *train_counts_ = nullptr, *train_positives_ = nullptr;
   const int32_t* history_items_ = nullptr;
-  const uint8_t* history_actions_ = nullptr;
+  const uint8_t *history_actions_ = nullptr, *available_ = nullptr;
   const double* history_times_ = nullptr;
   bool has_positions_ = false, has_ranker_scores_ = false, has_times_ = false;
   IdTable user_ids_, item_ids_;

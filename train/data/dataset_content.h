@@ -3,6 +3,7 @@
 // makes a folder of it.
 
 #include <twotower/train/data/features.h>
+#include <twotower/train/data/ranker_pairs.h>
 
 #include <cstdint>
 #include <functional>
@@ -31,7 +32,9 @@ struct DatasetContent {
   std::vector<float> value_weights;  // T, or empty for all 1
   std::vector<std::string> user_ids, item_ids;
   FeatureMatrix user_features, item_features;  // rows may be 0 when there are no features at all
+  std::vector<uint8_t> item_available;         // C, 1: may be returned; or empty: all may (Dataset::available)
   InteractionColumns train, valid, test;
+  RankerPairs ranker_pairs;  // may stay empty
   // Called with the temporary folder before it gets its name, to add truth.safetensors.
   std::function<void(const std::string& folder)> also_write;
 };

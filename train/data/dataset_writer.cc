@@ -107,7 +107,7 @@ struct Counts {
 };
 
 void write_side(const std::string& path, const std::vector<std::string>& ids, const FeatureMatrix& features,
-                const Counts* counts) {
+                const Counts* counts, const std::vector<uint8_t>& available) {
   const auto rows = static_cast<int64_t>(ids.size());
   std::vector<int64_t> offsets{0};
   std::string bytes;
@@ -122,6 +122,7 @@ void write_side(const std::string& path, const std::vector<std::string>& ids, co
     writer.add("train_counts", counts->shown.data(), {rows});
     writer.add("train_positives", counts->positive.data(), {rows});
   }
+  if (!available.empty()) writer.add("available", available.data(), {rows});
   writer.write(path);
 }
 
@@ -183,7 +184,7 @@ bool is_dataset(const std::string& dir) {
 std::string stranger_in(const std::string& dir) {
   constexpr std::string_view own[] = {"dataset.json",        "users.safetensors", "items.safetensors",
                                       "history.safetensors", "train.safetensors", "valid.safetensors",
-                                      "test.safetensors",    "truth.safetensors"};
+                                      "test.safetensors",    "truth.safetensors", kRankerPairsFile};
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(dir, ignored)) {
     const std::string name = entry.path().filename().string();
@@ -198,12 +199,14 @@ void write_files(const std::string& dir, const DatasetContent& content) {
   const FeatureMatrix items = or_constant(content.item_features, content.item_ids.size());
   const Counts counts = count_items(content);
   const History history = build_history(content);
-  write_side(dir + "/users.safetensors", content.user_ids, users, nullptr);
-  write_side(dir + "/items.safetensors", content.item_ids, items, &counts);
+  write_side(dir + "/users.safetensors", content.user_ids, users, nullptr, {});
+  write_side(dir + "/items.safetensors", content.item_ids, items, &counts, content.item_available);
   write_history(dir + "/history.safetensors", history, tasks);
   write_split(dir + "/train.safetensors", content.train, tasks, history.train_end);
   if (content.valid.size()) write_split(dir + "/valid.safetensors", content.valid, tasks, history.valid_end);
   if (content.test.size()) write_split(dir + "/test.safetensors", content.test, tasks, history.test_end);
+
+  if (content.ranker_pairs.size()) save_ranker_pairs(dir + "/" + kRankerPairsFile, content.ranker_pairs);
 
   const std::vector<float> ones(content.tasks.size(), 1.0f);
   const ordered_json info{
@@ -260,9 +263,13 @@ void write_dataset(const std::string& given, const DatasetContent& content) {
   check(content.train.size() > 0, where, "has no train interactions; an empty dataset cannot train anything");
   check_features(where, "user", content.user_features, content.user_ids.size());
   check_features(where, "item", content.item_features, content.item_ids.size());
+  check(content.item_available.empty() || content.item_available.size() == content.item_ids.size(), where, "says of ",
+        content.item_available.size(), " items whether they are available, there are ", content.item_ids.size());
   check_split(where, "train", content, content.train);
   check_split(where, "valid", content, content.valid);
   check_split(where, "test", content, content.test);
+  check_ranker_pairs(where, content.ranker_pairs, static_cast<int64_t>(content.user_ids.size()),
+                     static_cast<int64_t>(content.item_ids.size()), content.tasks);
 
   struct Cleanup {
     std::string folder;

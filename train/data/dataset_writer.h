@@ -12,9 +12,9 @@ namespace tt {
 // then the valid ones; an impression may see the train actions strictly earlier than itself and, in test,
 // once it is later than all of those, the strictly earlier valid ones. Test actions are in no history.
 //
-// Refuses, before anything is written: no users, items or train rows; rows out of range; labels and scores
-// outside [0, 1]; NaN features or times; weights below 0; a target that exists and is more than a dataset (an older
-// dataset is replaced, and only if nothing else lies in its folder).
+// Refuses, before anything is written: no users, items or train rows; rows out of range; labels, scores and scores
+// of pairs outside [0, 1]; NaN features or times; weights below 0; a target that exists and is more than a dataset (an
+// older dataset is replaced, and only if nothing else lies in its folder).
 void write_dataset(const std::string& dir, const DatasetContent& content);
 
 // The last check alone, so that a long import can refuse a bad --out before it starts.

@@ -13,6 +13,14 @@ void add_ids(Fingerprint& print, const IdTable& ids) {
   print.add_values(ids.bytes(), ids.byte_count());
 }
 
+// Nothing where there are none: a log without pairs has the print that it had before there were any.
+void add_pairs(Fingerprint& print, const RankerPairs& pairs) {
+  if (pairs.size() == 0) return;
+  print.add_number(pairs.size());
+  print.add_values(pairs.user.data(), pairs.size()), print.add_values(pairs.item.data(), pairs.size());
+  print.add_values(pairs.scores.data(), static_cast<int64_t>(pairs.scores.size()));
+}
+
 }  // namespace
 
 std::string rows_fingerprint(const Dataset& data) {
@@ -41,6 +49,14 @@ std::string log_fingerprint(const Dataset& data) {
     print.add_values(log.time, log.size), print.add_values(log.labels, log.size * tasks);
     if (log.ranker_scores) print.add_values(log.ranker_scores, log.size * tasks);
   }
+  add_pairs(print, load_ranker_pairs(data));
+  return print.text();
+}
+
+std::string pairs_fingerprint(const RankerPairs& pairs) {
+  if (pairs.size() == 0) return "";
+  Fingerprint print;
+  add_pairs(print, pairs);
   return print.text();
 }
 

@@ -100,7 +100,10 @@ double Measures::operator[](const std::string& name) const {
 bool lower_is_better(const std::string& measure) { return measure.find("value_lost") != std::string::npos; }
 
 std::vector<int64_t> default_ks(int64_t items, const ModelConfig& model) {
-  const int64_t most = model.light_ranker ? std::min(items, model.num_mips_items) : items;
+  return default_ks(model.light_ranker ? std::min(items, model.num_mips_items) : items);
+}
+
+std::vector<int64_t> default_ks(int64_t most) {
   std::vector<int64_t> ks;
   for (const int64_t k : {10, 20, 100})
     if (k <= most) ks.push_back(k);
@@ -156,13 +159,16 @@ void Evaluator::State::choose_users() {
   const Impressions& log = data.split(options.split);
   if (!options.include_seen) seen = data.seen_before(options.split);
   expected = expected_items(data, options.split, options.include_seen ? nullptr : &seen);
-  std::vector<int64_t> first(static_cast<size_t>(data.num_users()), std::numeric_limits<int64_t>::max());
+  constexpr auto latest = std::numeric_limits<double>::max();
+  std::vector<UserMoment> first(static_cast<size_t>(data.num_users()),
+                                {-1, std::numeric_limits<int64_t>::max(), latest});
   for (int64_t i = 0; i < log.size; ++i) {
-    int64_t& end = first[static_cast<size_t>(log.user[i])];
-    end = std::min<int64_t>(end, log.history_end[i]);
+    UserMoment& moment = first[static_cast<size_t>(log.user[i])];
+    moment = {log.user[i], std::min<int64_t>(moment.history_end, log.history_end[i]),
+              std::min(moment.time, log.time[i])};
   }
   for (int64_t u = 0; u < data.num_users(); ++u)
-    if (!expected.of(u).empty()) users.push_back({u, first[static_cast<size_t>(u)]});
+    if (!expected.of(u).empty()) users.push_back(first[static_cast<size_t>(u)]);
   check(!users.empty(), "evaluate", "the ", split_name(options.split), " split of ", data.dir(),
         " has no user with an item acted on", options.include_seen ? "" : " and not seen before",
         "; choose another --split, or import with one");
@@ -283,8 +289,8 @@ void Evaluator::State::measure_tile(Ranking& ranking, int64_t lo, int64_t n, flo
 
   std::vector<UserResult> results;
   for (int64_t i = 0; i < n; ++i) {
-    const int64_t user = tile[static_cast<size_t>(i)].user;
-    results.push_back({user, top.items(i), expected.of(user),
+    const auto [user, history_end, time] = tile[static_cast<size_t>(i)];
+    results.push_back({user, time, top.items(i), expected.of(user),
                        leave_out ? leave_out->of(user) : std::span<const int32_t>(), rank[static_cast<size_t>(i)],
                        kNone, kNone});
     logged(ranking, lo + i, results.back());
@@ -354,14 +360,16 @@ EvaluationResult Evaluator::run(const ServedDataset& served) const {
   const State& s = *state_;
   EvaluationResult result;
   result.protocol = s.protocol();
-  if (served.has_light_ranker())
-    result.protocol += "; the light ranker orders the best " +
-                       std::to_string(served.recommender().most({.candidates = s.options.candidates})) +
+  const Ask ask = s.options.ask();
+  if (served.recommender().reranks(ask))
+    result.protocol += "; the light ranker orders the best " + std::to_string(served.recommender().most(ask)) +
                        " by inner product, and mrr is 0 beyond the first " + std::to_string(s.deepest);
+  else if (served.has_light_ranker())
+    result.protocol += "; the towers alone: by inner product, the light ranker left out";
   result.users = static_cast<int64_t>(s.users.size());
   result.per_user_names = s.measures->names();
   for (const UserMoment& user : s.users) result.user_rows.push_back(user.user);
-  ModelRanking model(served, s.options.candidates);
+  ModelRanking model(served, ask);
   result.measures = s.measure(model, &result);
   if (s.options.baselines) {
     PopularityRanking popularity(s.data);

@@ -19,9 +19,12 @@
 //   coverage@K  share of the corpus that was returned to anyone
 //   lift@K      mean number of training positives of the returned items / the same mean over the training positives:
 //               1 is as popular as what users act on
-// Funnel agreement with a main ranker that can score the whole corpus (the simulator's), N = 10:
+// The funnel: retrieval hands K items to the main ranker, which shows the N it values most; N = 10, or K where that is
+// less. With a ranker that can score the whole corpus (the simulator's):
 //   agreement@K, agreement@N:K        share of the ranker's own top K, or top N, that is among the K returned
-//   ranker_value_lost@N:K             1 - ranker value of the best N among the K returned / of the corpus's best N
+//   funnel_value@N:K                  ranker value of the N it would show of the K returned / of the corpus's best N
+//   true_funnel_value@N:K             true value of the same N / of the N of the corpus that have most of it: below 1
+//                                     for a perfect retrieval, too, by what the ranker itself is wrong
 //   kendall@K                         Kendall's tau-b between retrieval's order and the ranker's on the K returned
 // or, from logged scores alone, on the items each user was shown in the split:
 //   logged_kendall                    tau-b between the model's scores and the logged values
@@ -57,7 +60,9 @@ class Measures {
 // False if a larger value of the measure is the better one.
 bool lower_is_better(const std::string& measure);
 
-// The K of 10, 20 and 100 that a model returns of so many items; of fewer than 10 half of them.
+// The K of 10, 20 and 100 that can be returned of so many items at most; of fewer than 10 half of them.
+std::vector<int64_t> default_ks(int64_t most);
+// Those of a model as it is served.
 std::vector<int64_t> default_ks(int64_t items, const ModelConfig& model);
 
 struct EvaluateOptions {
@@ -69,9 +74,11 @@ struct EvaluateOptions {
   bool truth = true;       // measures against the truth and the main ranker, where the dataset has them
   bool intervals = false;  // 95 % bootstrap intervals over users
   int64_t resamples = 1000;
+  bool rerank = true;      // false: the towers alone, a light ranker left out
   int64_t candidates = 0;  // of a light ranker (Ask); 0: the model's own number
   int64_t max_users = 0;   // > 0: an evenly spaced sample of so many users, for a quick look while training
   uint64_t seed = 1;       // of the random baseline and the bootstrap
+  Ask ask() const { return {.rerank = rerank, .candidates = candidates}; }
 };
 
 struct EvaluationResult {

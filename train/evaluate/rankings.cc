@@ -40,13 +40,14 @@ void fill_row(TopItems& out, int64_t q, std::span<const int32_t> seen, Next next
 }  // namespace
 
 void ModelRanking::top(std::span<const UserMoment> users, int64_t k, const UserItems* seen, TopItems& out) {
-  served_.top(session_, users, {.k = k, .candidates = candidates_}, seen, out);
+  ask_.k = k;
+  served_.top(session_, users, ask_, seen, out);
 }
 
 // The best-placed of each user's relevant items is found first; then whatever comes before it is counted.
 void ModelRanking::first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen,
                                const std::vector<int64_t>& after, int64_t* ranks) {
-  if (served_.has_light_ranker()) {
+  if (served_.recommender().reranks(ask_)) {
     std::fill_n(ranks, users.size(), 0);
     return;
   }
@@ -98,7 +99,7 @@ void ModelRanking::first_ranks(std::span<const UserMoment> users, const SkipRows
 }
 
 bool ModelRanking::score(const UserMoment& user, std::span<const int64_t> items, float* out) {
-  served_.recommender().score(session_, served_.user(user), items, out);
+  served_.recommender().score(session_, served_.user(user), items, out, ask_);
   return true;
 }
 

@@ -18,11 +18,11 @@ class Ranking {
   virtual bool score(const UserMoment&, std::span<const int64_t>, float*) { return false; }
 };
 
-// By the very path that serves. With a light ranker, which orders only its candidates, first_ranks() knows no place.
+// By the very path that serves, asked so but for k. With a light ranker, which orders only its candidates,
+// first_ranks() knows no place.
 class ModelRanking : public Ranking {
  public:
-  explicit ModelRanking(const ServedDataset& served, int64_t candidates = 0)
-      : served_(served), candidates_(candidates) {}
+  explicit ModelRanking(const ServedDataset& served, const Ask& ask = {}) : served_(served), ask_(ask) {}
   void top(std::span<const UserMoment> users, int64_t k, const UserItems* seen, TopItems& out) override;
   void first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen,
                    const std::vector<int64_t>& after, int64_t* ranks) override;
@@ -30,7 +30,7 @@ class ModelRanking : public Ranking {
 
  private:
   const ServedDataset& served_;
-  int64_t candidates_;  // of a light ranker; 0: the model's own number
+  Ask ask_;
   Session session_;
 };
 

@@ -46,7 +46,8 @@ constexpr Definition kDefinitions[] = {
      [](const U& u) { return u.warm_user ? kNone : recall(u); }},
     {"agreement", "", Definition::at_k, Definition::truth, [](const U& u) { return u.agreement; }},
     {"agreement", "", Definition::at_n_of_k, Definition::larger_k, [](const U& u) { return u.agreement_n; }},
-    {"ranker_value_lost", "", Definition::at_n_of_k, Definition::truth, [](const U& u) { return u.ranker_value_lost; }},
+    {"funnel_value", "", Definition::at_n_of_k, Definition::truth, [](const U& u) { return u.funnel_value; }},
+    {"true_funnel_value", "", Definition::at_n_of_k, Definition::truth, [](const U& u) { return u.true_funnel_value; }},
     {"kendall", "", Definition::at_k, Definition::truth, [](const U& u) { return u.kendall; }},
     {"true_recall", "", Definition::at_k, Definition::truth, [](const U& u) { return u.true_recall; }},
     {"true_ndcg", "", Definition::at_k, Definition::truth, [](const U& u) { return u.true_ndcg; }},
@@ -162,13 +163,24 @@ double among_best(const UserResult& user, int64_t returned, int64_t n, const Use
   return hits;
 }
 
+double sum_of(const std::vector<int64_t>& items, const UserMeasures::Scratch& s) {
+  double sum = 0;
+  for (const int64_t item : items) sum += static_cast<double>(s.values[static_cast<size_t>(item)]);
+  return sum;
+}
+
+double sum_of_best(int64_t n, const UserMeasures::Scratch& s) {
+  return std::accumulate(s.best.begin(), s.best.begin() + n, 0.0);
+}
+
 }  // namespace
 
 void UserMeasures::look_at_ranker(const UserResult& user, Scratch& s) const {
   const int64_t deepest = std::max(*std::max_element(ks_.begin(), ks_.end()), kFunnelN);
   s.values.resize(static_cast<size_t>(facts_.items));
-  facts_.truth->ranker_values(user.user, s.values.data());
+  facts_.truth->ranker_values(user.user, user.time, s.values.data());
   const int64_t left = order_corpus(user, deepest, s);
+  s.shown.resize(ks_.size());
   for (size_t j = 0; j < ks_.size(); ++j) {
     UserAtK& u = s.at[j];
     const int64_t k = ks_[j], n = std::min(kFunnelN, k);
@@ -181,35 +193,37 @@ void UserMeasures::look_at_ranker(const UserResult& user, Scratch& s) const {
     u.agreement = ratio(among_best(user, returned, k, s), static_cast<double>(std::min(k, left)));
     u.agreement_n = ratio(among_best(user, returned, n, s), static_cast<double>(std::min(n, left)));
     u.kendall = kendall_tau(s.order.data(), s.retrieved.data(), returned);
-    std::sort(s.retrieved.begin(), s.retrieved.end(), std::greater<>());
-    double kept = 0, whole = 0;
-    for (int64_t r = 0; r < std::min(n, returned); ++r)
-      kept += static_cast<double>(s.retrieved[static_cast<size_t>(r)]);
-    for (int64_t r = 0; r < std::min(n, left); ++r) whole += static_cast<double>(s.best[static_cast<size_t>(r)]);
-    u.ranker_value_lost = 1 - ratio(kept, whole);
+    // What the ranker shows of those: the N that it values most, ties by smaller row.
+    std::vector<int64_t>& shown = s.shown[j];
+    shown.assign(user.returned.begin(), user.returned.begin() + returned);
+    std::sort(shown.begin(), shown.end(), [&](int64_t a, int64_t b) {
+      const float x = s.values[static_cast<size_t>(a)], y = s.values[static_cast<size_t>(b)];
+      return x != y ? x > y : a < b;
+    });
+    shown.resize(static_cast<size_t>(std::min(n, returned)));
+    u.funnel_value = ratio(sum_of(shown, s), sum_of_best(std::min(n, left), s));
   }
 }
 
 void UserMeasures::look_at_truth(const UserResult& user, Scratch& s) const {
   const int64_t deepest = std::max(*std::max_element(ks_.begin(), ks_.end()), kTrueRelevant);
   s.values.resize(static_cast<size_t>(facts_.items));
-  facts_.truth->true_values(user.user, s.values.data());
+  facts_.truth->true_values(user.user, user.time, s.values.data());
   const int64_t left = order_corpus(user, deepest, s);
   for (size_t j = 0; j < ks_.size(); ++j) {
     const auto returned = std::min<int64_t>(ks_[j], static_cast<int64_t>(user.returned.size()));
-    double dcg = 0, ideal = 0, kept = 0, whole = 0;
+    double dcg = 0, ideal = 0, kept = 0;
     for (int64_t r = 0; r < returned; ++r) {
       const auto value = static_cast<double>(s.values[static_cast<size_t>(user.returned[static_cast<size_t>(r)])]);
       kept += value, dcg += value * discount(r + 1);
     }
-    for (int64_t r = 0; r < std::min(ks_[j], left); ++r) {
-      const auto best = static_cast<double>(s.best[static_cast<size_t>(r)]);
-      whole += best, ideal += best * discount(r + 1);
-    }
+    for (int64_t r = 0; r < std::min(ks_[j], left); ++r)
+      ideal += static_cast<double>(s.best[static_cast<size_t>(r)]) * discount(r + 1);
     s.at[j].true_recall =
         ratio(among_best(user, returned, kTrueRelevant, s), static_cast<double>(std::min(kTrueRelevant, left)));
     s.at[j].true_ndcg = ratio(dcg, ideal);
-    s.at[j].value_lost = 1 - ratio(kept, whole);
+    s.at[j].value_lost = 1 - ratio(kept, sum_of_best(std::min(ks_[j], left), s));
+    s.at[j].true_funnel_value = ratio(sum_of(s.shown[j], s), sum_of_best(std::min({kFunnelN, ks_[j], left}), s));
   }
 }
 

@@ -26,6 +26,7 @@ inline constexpr int64_t kTrueRelevant = 20;  // items of highest true value tha
 
 struct UserResult {
   int64_t user;
+  double time;                        // as of when the truth is asked
   std::span<const int64_t> returned;  // best first
   std::span<const int32_t> expected;  // ascending, not empty
   std::span<const int32_t> seen;      // left out of the corpus for this user
@@ -41,7 +42,7 @@ struct UserAtK {
   double dcg = 0, ideal = 0, lift = 0, reciprocal_rank = 0;
   bool warm_user = false;
   // Against the main ranker's and the true values of the whole corpus.
-  double agreement = 0, agreement_n = 0, ranker_value_lost = 0, kendall = 0;
+  double agreement = 0, agreement_n = 0, funnel_value = 0, true_funnel_value = 0, kendall = 0;
   double true_recall = 0, true_ndcg = 0, value_lost = 0;
   double logged_kendall = 0, logged_pairs = 0;
 };
@@ -56,8 +57,9 @@ class UserMeasures {
   struct Scratch {
     std::vector<float> values, best, retrieved, order;
     std::vector<int64_t> rows;
-    std::vector<int32_t> place;  // [C]
-    std::vector<UserAtK> at;     // [ks]
+    std::vector<std::vector<int64_t>> shown;  // by K: the N of the K returned that the ranker would show, best first
+    std::vector<int32_t> place;               // [C]
+    std::vector<UserAtK> at;                  // [ks]
   };
   const std::vector<std::string>& names() const { return names_; }
   // out: [names().size()], NaN where the user has no such value.

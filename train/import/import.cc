@@ -1,3 +1,4 @@
+#include <twotower/models/bundle/id_table.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/text.h>
 #include <twotower/train/data/positives.h>
@@ -58,10 +59,20 @@ Imported read(const std::string& format, const ImportOptions& o) {
        near.empty() ? "choose recbole, csv, lists or sequences" : "did you mean \"" + near + "\"?");
 }
 
+void add_pairs(const std::vector<std::string>& files, DatasetContent& content) {
+  if (files.empty()) return;
+  const OwnedIds users({content.user_ids.begin(), content.user_ids.end()}),
+      items({content.item_ids.begin(), content.item_ids.end()});
+  const IdTable user_table = users.table(), item_table = items.table();
+  for (const std::string& file : files)
+    add_ranker_pairs(content.ranker_pairs, read_ranker_pairs(file, user_table, item_table, content.tasks));
+}
+
 }  // namespace
 
 Imported import_data(const std::string& format, const ImportOptions& options) {
   Imported imported = read(format, options);
+  add_pairs(options.ranker_pairs, imported.content);
   add_notes(options, imported);
   return imported;
 }

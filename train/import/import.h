@@ -15,6 +15,7 @@ struct ImportOptions {
   std::string user, item;                 // feature files, or ""
   std::vector<std::string> labels;        // "like=rating>=4"; none: every interaction is 1 for the task "action"
   std::vector<std::string> ranker;        // "click=p_click", one for each task
+  std::vector<std::string> ranker_pairs;  // files of pairs that the main ranker was asked about (ranker_pairs.h)
   std::string columns;                    // "user=userId,item=movieId,time=ts,position=slot"
   std::optional<int64_t> first_position;  // what the log calls the first slot; none: 0
   char delimiter = ',';                   // csv only

@@ -54,13 +54,6 @@ int64_t drop_repeated(InteractionColumns& rows, int64_t tasks, bool has_time) {
   return dropped;
 }
 
-float read_unit(const std::string& path, int64_t line, const std::string& column, std::string_view text,
-                const char* mend) {
-  const double value = read_number(path, line, column, text);
-  check(value >= 0 && value <= 1, at_line(path, line), "column \"", column, "\": ", text, " is outside [0, 1]; ", mend);
-  return static_cast<float>(value);
-}
-
 }  // namespace
 
 ColumnRoles parse_roles(const std::string& columns) {

@@ -1,7 +1,7 @@
 #pragma once
 // Interactions from a table with a header, shared by the RecBole and csv importers.
 
-#include <twotower/train/import/delimited.h>
+#include <twotower/train/data/delimited.h>
 #include <twotower/train/import/id_map.h>
 #include <twotower/train/import/import.h>
 #include <twotower/train/import/label.h>

@@ -1,5 +1,5 @@
 #include <twotower/tensor/error.h>
-#include <twotower/train/import/delimited.h>
+#include <twotower/train/data/delimited.h>
 #include <twotower/train/import/id_map.h>
 #include <twotower/train/import/lists.h>
 #include <twotower/train/import/split.h>

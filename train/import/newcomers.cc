@@ -1,6 +1,6 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/text.h>
-#include <twotower/train/import/delimited.h>
+#include <twotower/train/data/delimited.h>
 #include <twotower/train/import/newcomers.h>
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 #include <twotower/tensor/random.h>
 #include <twotower/tensor/safetensors.h>
 #include <twotower/train/simulate/simulated_world.h>
+#include <twotower/train/simulate/streams.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,26 +10,6 @@
 namespace tt {
 
 namespace {
-
-// One stream of random numbers for each purpose; a visit's streams (simulator.cc) have numbers above 2^32.
-enum Stream : uint64_t {
-  kUserLatent,
-  kItemLatent,
-  kItemQuality,
-  kTask,
-  kPopularity,
-  kActivity,
-  kPropensity,
-  kPairs,
-  kRankerUser,
-  kRankerItem,
-  kRankerQuality,
-  kPolicyUser,
-  kPolicyItem,
-  kPolicyQuality,
-  kUserFeatures = 100,
-  kItemFeatures = 200,  // three each
-};
 
 constexpr double kClickRate = 0.45, kRarer = 0.45;  // task t has rate kClickRate * kRarer^t over random pairs
 constexpr double kGain = 1.7;                       // spread of the true logits
@@ -50,10 +31,16 @@ std::vector<float> plus_noise(std::vector<float> values, uint64_t seed, uint64_t
   return values;
 }
 
-// What another party believes: the truth seen through noise.
-LatentModel noisy_view(const LatentModel& truth, uint64_t seed, uint64_t first_stream, double noise) {
+// What another party believes: the truth seen through noise. It errs on a user in the same way at all times.
+LatentModel noisy_view(const LatentModel& truth, const std::vector<int64_t>& user_offsets, uint64_t seed,
+                       uint64_t first_stream, double noise) {
   LatentModel view = truth;
-  view.user = plus_noise(truth.user, seed, first_stream, noise);
+  const auto users = static_cast<int64_t>(user_offsets.size()) - 1, latent = truth.latent;
+  const std::vector<float> error = normals(seed, first_stream, users * latent, noise);
+  for (int64_t u = 0; u < users; ++u)
+    for (int64_t at = user_offsets[static_cast<size_t>(u)] * latent;
+         at < user_offsets[static_cast<size_t>(u) + 1] * latent; ++at)
+      view.user[static_cast<size_t>(at)] += error[static_cast<size_t>(u * latent + at % latent)];
   view.item = plus_noise(truth.item, seed, first_stream + 1, noise / std::sqrt(static_cast<double>(truth.latent)));
   view.quality = plus_noise(truth.quality, seed, first_stream + 2, noise * kQuality);
   return view;
@@ -63,11 +50,12 @@ struct Pairs {
   std::vector<int64_t> user, item;
 };
 
-Pairs random_pairs(const SimulatorOptions& o) {
+// Users are rows of the users' vectors: each visit counts where interests drift.
+Pairs random_pairs(const SimulatorOptions& o, int64_t rows) {
   Pairs pairs;
   const Philox random(o.seed, kPairs);
   for (uint64_t i = 0; i < kSample; ++i) {
-    pairs.user.push_back(static_cast<int64_t>(random.below(2 * i, static_cast<uint64_t>(o.users))));
+    pairs.user.push_back(static_cast<int64_t>(random.below(2 * i, static_cast<uint64_t>(rows))));
     pairs.item.push_back(static_cast<int64_t>(random.below(2 * i + 1, static_cast<uint64_t>(o.items))));
   }
   return pairs;
@@ -167,40 +155,88 @@ FeatureMatrix make_features(const SimulatorOptions& o, const std::vector<float>&
   return assemble_features(columns, rows);
 }
 
+// By their activity; in a drifting world of those who are there.
+std::vector<int32_t> draw_visitors(const SimulatorOptions& o) {
+  std::vector<float> activity = normals(o.seed, kActivity, o.users, 0.7);
+  for (float& x : activity) x = std::exp(x);
+  const std::vector<double> cdf = cumulative(activity);
+  const auto visitor = [&](double u) {
+    return static_cast<int32_t>(
+        std::min<int64_t>(std::upper_bound(cdf.begin(), cdf.end(), u) - cdf.begin(), o.users - 1));
+  };
+  std::vector<int32_t> visitors(static_cast<size_t>(o.visits()));
+  if (!o.drifting()) {
+    for (size_t v = 0; v < visitors.size(); ++v) visitors[v] = visitor(Philox(o.seed, kVisit + v).uniform(0));
+    return visitors;
+  }
+  const std::vector<float> born = user_births(o);
+  const Philox random(o.seed, kVisitors);
+  uint64_t next = 0;
+  for (size_t v = 0; v < visitors.size(); ++v) {
+    const double now = static_cast<double>(v) / static_cast<double>(o.train_visits());
+    do visitors[v] = visitor(random.uniform(next++));
+    while (static_cast<double>(born[static_cast<size_t>(visitors[v])]) > now);
+  }
+  return visitors;
+}
+
+// log(popularity) of mean 0 and variance 1, times `weight`.
+std::vector<float> popularity_shift(const std::vector<float>& popularity, double weight) {
+  std::vector<double> logs;
+  for (const float p : popularity) logs.push_back(std::log(static_cast<double>(p)));
+  const double n = static_cast<double>(logs.size()), mean = std::accumulate(logs.begin(), logs.end(), 0.0) / n;
+  double square = 0;
+  for (const double x : logs) square += (x - mean) * (x - mean);
+  std::vector<float> shift;
+  for (const double x : logs)  // where all are equally popular, nothing is shifted
+    shift.push_back(square > 0 ? static_cast<float>(weight * (x - mean) / std::sqrt(square / n)) : 0.0f);
+  return shift;
+}
+
 }  // namespace
 
 SimulatedWorld make_world(const SimulatorOptions& o) {
   SimulatedWorld world;
   LatentModel& truth = world.truth;
   const double root = std::sqrt(static_cast<double>(o.latent));
+  const std::vector<float> long_run = normals(o.seed, kUserLatent, o.users * o.latent, 1.0);
+  world.visits.user = draw_visitors(o);
+  if (o.drifting()) {
+    world.catalogue = make_catalogue(o);
+    world.interests = drift_interests(o, world.visits.user, long_run);
+    world.visits.row = world.interests.row_of;
+    truth.user = std::move(world.interests.vectors);
+  } else {
+    world.visits.row.assign(world.visits.user.begin(), world.visits.user.end());
+    world.interests.offsets.resize(static_cast<size_t>(o.users) + 1);
+    std::iota(world.interests.offsets.begin(), world.interests.offsets.end(), 0);
+    truth.user = long_run;
+  }
   truth.latent = o.latent;
-  truth.user = normals(o.seed, kUserLatent, o.users * o.latent, 1.0);
   truth.item = normals(o.seed, kItemLatent, o.items * o.latent, 1.0 / root);
   truth.quality = normals(o.seed, kItemQuality, o.items, kQuality);
   truth.task = normals(o.seed, kTask, o.tasks * o.latent, 0.4);  // tasks weigh the same tastes differently
   for (float& m : truth.task) m += 1;
   truth.offset.assign(static_cast<size_t>(o.tasks), 0);
   truth.gain.assign(static_cast<size_t>(o.tasks), static_cast<float>(kGain));
-  const Pairs pairs = random_pairs(o);
+  const Pairs pairs = random_pairs(o, world.interests.offsets.back());
   for (int64_t t = 0; t < o.tasks; ++t) {
     set_rate(truth, t, kClickRate * std::pow(kRarer, static_cast<double>(t)), pairs);
     world.value_weights.push_back(static_cast<float>(t + 1));  // the rarer, the more it is worth
   }
-  world.ranker = noisy_view(truth, o.seed, kRankerUser, o.ranker_noise);
-  for (int64_t t = 0; t < o.tasks; ++t) calibrate(world.ranker, truth, t, pairs);
-  world.policy = noisy_view(truth, o.seed, kPolicyUser, kPolicyNoise);
-
   world.popularity = make_popularity(o, truth.quality);
   world.popularity_cdf = cumulative(world.popularity);
-  std::vector<float> activity = normals(o.seed, kActivity, o.users, 0.7);
-  for (float& x : activity) x = std::exp(x);
-  world.activity_cdf = cumulative(activity);
+  world.ranker = noisy_view(truth, world.interests.offsets, o.seed, kRankerUser, o.ranker_noise);
+  for (int64_t t = 0; t < o.tasks; ++t) calibrate(world.ranker, truth, t, pairs);
+  if (o.ranker_popularity_bias != 0) world.ranker.shift = popularity_shift(world.popularity, o.ranker_popularity_bias);
+  world.policy = noisy_view(truth, world.interests.offsets, o.seed, kPolicyUser, kPolicyNoise);
+
   world.propensity = normals(o.seed, kPropensity, o.users, o.propensity_spread);
   for (float& x : world.propensity) x = std::min(1.0f, 0.7f * std::exp(x));
   for (int64_t p = 0; p < o.positions; ++p)
     world.examination.push_back(static_cast<float>(std::pow(static_cast<double>(p + 1), -o.examination_decay)));
 
-  world.user_features = make_features(o, truth.user, o.users, 1.0, kUserFeatures, "group");
+  world.user_features = make_features(o, long_run, o.users, 1.0, kUserFeatures, "group");
   world.item_features = make_features(o, truth.item, o.items, root, kItemFeatures, "genre");
   return world;
 }
@@ -208,15 +244,31 @@ SimulatedWorld make_world(const SimulatorOptions& o) {
 void write_truth(const std::string& path, const SimulatedWorld& world, const SimulatorOptions& o) {
   SafetensorsWriter writer;
   const auto add_model = [&](const std::string& prefix, const LatentModel& model) {
-    writer.add(prefix + ".user", model.user.data(), {o.users, o.latent});
+    writer.add(prefix + ".user", model.user.data(), {world.interests.offsets.back(), o.latent});
     writer.add(prefix + ".item", model.item.data(), {o.items, o.latent});
     writer.add(prefix + ".quality", model.quality.data(), {o.items});
     writer.add(prefix + ".task", model.task.data(), {o.tasks, o.latent});
     writer.add(prefix + ".offset", model.offset.data(), {o.tasks});
     writer.add(prefix + ".gain", model.gain.data(), {o.tasks});
+    if (!model.shift.empty()) writer.add(prefix + ".shift", model.shift.data(), {o.items});
   };
   add_model("truth", world.truth);
   add_model("ranker", world.ranker);
+  const auto time_of = [&](float part_of_train) {
+    return Visits::time(0) + part_of_train * (Visits::time(o.train_visits()) - Visits::time(0));
+  };
+  std::vector<double> since, born, gone;
+  if (o.drifting()) {
+    for (const int64_t visit : world.interests.visit) since.push_back(Visits::time(std::max<int64_t>(visit, 0)));
+    for (size_t i = 0; i < static_cast<size_t>(o.items); ++i) {
+      born.push_back(time_of(world.catalogue.born[i]));
+      gone.push_back(time_of(world.catalogue.gone[i]));
+    }
+    writer.add("user_offsets", world.interests.offsets.data(), {o.users + 1});
+    writer.add("user_since", since.data(), {static_cast<int64_t>(since.size())});
+    writer.add("item_born", born.data(), {o.items});
+    writer.add("item_gone", gone.data(), {o.items});
+  }
   writer.add("popularity", world.popularity.data(), {o.items});
   writer.add("examination", world.examination.data(), {o.positions});
   writer.add("propensity", world.propensity.data(), {o.users});

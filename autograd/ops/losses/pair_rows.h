@@ -1,6 +1,7 @@
 #pragma once
-// What losses over all pairs of a batch share around their kernels (tensor/kernels/in_batch): checks of what comes
-// from the caller, and the way of the gradients back to u, v and tau. Included by the sources of such losses alone.
+// What losses over pairs of a batch share, over all of them (around the kernels in tensor/kernels/in_batch) or over
+// lists: checks of what comes from the caller, and the way of the gradients back to u, v and tau. Included by the
+// sources of such losses alone.
 
 #include <twotower/autograd/ops/elementwise/elements.h>
 #include <twotower/autograd/ops/losses/retrieval_losses.h>
@@ -38,16 +39,15 @@ void check_columns(const Op& op, const char* what, Tensor<const T> values, int64
 // Lists of columns in compressed rows: what is not there would be read or written outside its row.
 inline void check_lists(const Op& op, const char* what, Tensor<const int64_t> offsets, Tensor<const int32_t> list,
                         int64_t rows, int64_t columns) {
-  if (offsets.numel() == 0) return;
-  check(offsets.numel() == rows + 1, op.name, what, " for ", offsets.numel() - 1, " rows, the batch has ", rows);
   check_offsets(op, offsets, list.numel());
+  check(offsets.numel() == rows + 1, op.name, what, " for ", offsets.numel() - 1, " rows, the batch has ", rows);
   for (int64_t k = 0; k < list.numel(); ++k)
     check(list[k] >= 0 && list[k] < columns, op.name, what, ": column ", list[k], "; the columns are 0 to ",
           columns - 1);
 }
 
 inline void check_exclusions(const Op& op, const Exclusions& exclude, int64_t rows, int64_t columns) {
-  check_lists(op, "exclusions", exclude.offsets, exclude.columns, rows, columns);
+  if (exclude.offsets.numel() > 0) check_lists(op, "exclusions", exclude.offsets, exclude.columns, rows, columns);
 }
 
 inline kernels::Exclusions kernel_exclusions(const Exclusions& e) {

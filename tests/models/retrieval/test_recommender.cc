@@ -236,6 +236,37 @@ TEST_CASE("recommender: what a light ranker puts first does not depend on how ma
   CHECK(few.counts[0] == 16);
 }
 
+TEST_CASE("recommender: a model with a light ranker serves by its towers alone if asked to") {
+  const Opened o(config_of("light"));
+  const Recommender recommender(o.bundle);
+  const Ask towers{.k = 40, .include_seen = true, .rerank = false};
+  CHECK(recommender.most(towers) == 40);  // no candidates bound it
+  const ServedUser user = recommender.known(3);
+  Session session;
+  TopItems top;
+  recommender.recommend(session, {&user, 1}, towers, top);
+  std::vector<float> u(static_cast<size_t>(recommender.catalog().vectors().cols())), scores(40), values(40);
+  recommender.encode(session, {&user, 1}, u.data());
+  const std::vector<int64_t> order = rows_of(top);
+  recommender.score(session, user, order, scores.data(), towers);
+  for (size_t r = 0; r < order.size(); ++r) {
+    const float* v = recommender.catalog().vectors().row(order[r]);
+    CHECK(top.scores(0)[r] == doctest::Approx(std::inner_product(u.begin(), u.end(), v, 0.0f)).epsilon(1e-4));
+    CHECK(scores[r] == doctest::Approx(top.scores(0)[r]).epsilon(1e-4));
+    if (r > 0) CHECK(top.scores(0)[r - 1] >= top.scores(0)[r]);
+  }
+  recommender.score(session, user, order, values.data());
+  CHECK(values != scores);
+
+  CHECK(error_of([&] { recommender.recommend(session, "u1", {.rerank = false, .candidates = 30}, top); }) ==
+        "[retrieve] --candidates 30 are for a light ranker to put in order, and this model's is left out; leave "
+        "--candidates out");
+  const Opened base(config_of("base"));
+  CHECK(error_of([&] { Recommender(base.bundle).recommend(session, "u1", {.candidates = 30}, top); }) ==
+        "[retrieve] --candidates 30 are for a light ranker to put in order, and this model has none; leave "
+        "--candidates out");
+}
+
 TEST_CASE("recommender: threads that share one get what one thread gets") {
   for (const char* rung : {"history", "kd"}) {
     const Opened o(config_of(rung));

@@ -94,7 +94,7 @@ TEST_CASE("metrics: one user by hand") {
   const auto& names = measures.names();
   std::vector<float> values(names.size());
   UserMeasures::Scratch scratch;
-  measures.values({0, returned, expected, {}, 2, 0, 0}, scratch, values.data());
+  measures.values({0, 0, returned, expected, {}, 2, 0, 0}, scratch, values.data());
   const auto value = [&](const std::string& name) { return value_of(names, values, name); };
   CHECK(value("recall@1") == 0);
   CHECK(value("recall@3") == doctest::Approx(2.0 / 3));
@@ -218,6 +218,15 @@ TEST_CASE("metrics: a light ranker's order is what is measured, cut where it end
   CHECK(result.protocol.find("the light ranker orders the best 12 by inner product") != std::string::npos);
   CHECK(result.measures["mrr"] <= result.measures["hit@10"]);
   CHECK(result.measures["mrr"] * 10 >= result.measures["hit@10"]);
+
+  // Its towers alone are measured as a model without one would be: in the order of inner products, to its end.
+  options.rerank = false;
+  const EvaluationResult towers = evaluate(served, options);
+  const PlainMeasures plain = plain_measures(served, data, Split::test, 10, false);
+  CHECK(towers.measures["recall@10"] == doctest::Approx(plain.recall).epsilon(1e-5));
+  CHECK(towers.measures["mrr"] == doctest::Approx(plain.mrr).epsilon(1e-4));
+  CHECK(towers.measures["mrr"] != result.measures["mrr"]);
+  CHECK(towers.protocol.find("the towers alone: by inner product, the light ranker left out") != std::string::npos);
 }
 
 TEST_CASE("metrics: agreement with the simulator's ranker and truth, by plain counting") {
@@ -238,7 +247,7 @@ TEST_CASE("metrics: agreement with the simulator's ranker and truth, by plain co
 
   const UserItems seen = data.seen_before(Split::test);
   const int64_t k = 20;
-  double agreement = 0, agreement10 = 0, lost = 0, tau = 0, recall = 0, value_lost = 0;
+  double agreement = 0, agreement10 = 0, funnel = 0, true_funnel = 0, tau = 0, recall = 0, value_lost = 0;
   for (const int64_t u : result.user_rows) {
     const Impressions& log = data.split(Split::test);
     int64_t first = 0;
@@ -248,8 +257,8 @@ TEST_CASE("metrics: agreement with the simulator's ranker and truth, by plain co
     Session session;
     served.top(session, moment, {.k = k}, &seen, top);
     std::vector<float> ranker(80), value(80);
-    truth.ranker_values(u, ranker.data());
-    truth.true_values(u, value.data());
+    truth.ranker_values(u, 0, ranker.data());
+    truth.true_values(u, 0, value.data());
     std::vector<int64_t> allowed;
     for (int32_t i = 0; i < 80; ++i)
       if (!std::binary_search(seen.of(u).begin(), seen.of(u).end(), i)) allowed.push_back(i);
@@ -281,12 +290,15 @@ TEST_CASE("metrics: agreement with the simulator's ranker and truth, by plain co
     tau += kendall_tau(place.data(), own.data(), static_cast<int64_t>(own.size()));
     std::sort(kept.begin(), kept.end(),
               [&](int64_t a, int64_t b) { return ranker[static_cast<size_t>(a)] > ranker[static_cast<size_t>(b)]; });
-    lost += 1 - sum(ranker, kept, 10) / sum(ranker, by_ranker, 10);
+    funnel += sum(ranker, kept, 10) / sum(ranker, by_ranker, 10);
+    true_funnel += sum(value, kept, 10) / sum(value, by_value, 10);
   }
   const auto n = static_cast<double>(result.users);
   CHECK(result.measures["agreement@20"] == doctest::Approx(agreement / n).epsilon(1e-4));
   CHECK(result.measures["agreement@10:20"] == doctest::Approx(agreement10 / n).epsilon(1e-4));
-  CHECK(result.measures["ranker_value_lost@10:20"] == doctest::Approx(lost / n).epsilon(1e-3));
+  CHECK(result.measures["funnel_value@10:20"] == doctest::Approx(funnel / n).epsilon(1e-4));
+  CHECK(result.measures["true_funnel_value@10:20"] == doctest::Approx(true_funnel / n).epsilon(1e-4));
+  CHECK(result.measures.has("funnel_value@5:5"));
   CHECK(result.measures["kendall@20"] == doctest::Approx(tau / n).epsilon(1e-4));
   CHECK(result.measures["true_recall@20"] == doctest::Approx(recall / n).epsilon(1e-4));
   CHECK(result.measures["value_lost@20"] == doctest::Approx(value_lost / n).epsilon(1e-3));
@@ -350,6 +362,8 @@ TEST_CASE("metrics: what is measured at 10 does not depend on the largest K that
   CHECK(evaluate(reordered, options).protocol.find("the light ranker orders the best 40 by inner product") !=
         std::string::npos);
   CHECK(default_ks(60, config) == std::vector<int64_t>{10, 20});
+  CHECK(default_ks(reordered.recommender().most(options.ask())) == std::vector<int64_t>{10, 20});
+  CHECK(default_ks(7) == std::vector<int64_t>{3});
 }
 
 TEST_CASE("metrics: what cannot be measured is refused") {
@@ -375,6 +389,7 @@ TEST_CASE("metrics: what cannot be measured is refused") {
   CHECK(measures["recall@20"] == 0.6);
   CHECK(error_of([&] { measures["recal@20"]; }) ==
         "[evaluate] there is no measure \"recal@20\"; did you mean \"recall@20\"?");
-  CHECK(lower_is_better("ranker_value_lost@10:100"));
+  CHECK(lower_is_better("value_lost@100"));
+  CHECK(!lower_is_better("true_funnel_value@10:100"));
   CHECK(!lower_is_better("ndcg@10"));
 }

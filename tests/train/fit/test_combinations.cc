@@ -42,7 +42,7 @@ std::string outcome(const RunConfig& config, const Dataset& data, const std::str
   const UserMoment users[] = {latest_moment(data, 0), {-1, 0}};
   Session session;
   const int64_t candidates = data.num_items() + 5;  // more than there are
-  served.top(session, users, {.k = candidates, .candidates = candidates}, nullptr, top);
+  served.top(session, users, {.k = candidates, .candidates = served.has_light_ranker() ? candidates : 0}, nullptr, top);
   CHECK(top.counts[0] <= data.num_items());
   return "";
 }

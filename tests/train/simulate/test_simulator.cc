@@ -70,7 +70,8 @@ TEST_CASE("simulator: the log has the shape that was asked for") {
   // The logged scores are those of the ranker that Truth knows, to the bit.
   for (int64_t i = 0; i < 500; ++i)
     for (int64_t t = 0; t < 3; ++t)
-      CHECK(log.ranker_scores[i * 3 + t] == static_cast<float>(truth.ranker_probability(log.user[i], log.item[i], t)));
+      CHECK(log.ranker_scores[i * 3 + t] ==
+            static_cast<float>(truth.ranker_probability(log.user[i], log.time[i], log.item[i], t)));
 }
 
 TEST_CASE("simulator: labels follow examination x propensity x relevance") {
@@ -86,7 +87,7 @@ TEST_CASE("simulator: labels follow examination x propensity x relevance") {
     for (int64_t t = 0; t < 3; ++t) {
       const auto cell = static_cast<size_t>(t * 10 + log.position[i]);
       expected[cell] += truth.examination(log.position[i]) * truth.propensity(log.user[i]) *
-                        truth.true_probability(log.user[i], log.item[i], t);
+                        truth.true_probability(log.user[i], log.time[i], log.item[i], t);
       found[cell] += log.labels[i * 3 + t];
       shown[cell] += 1;
       rate[t] += log.labels[i * 3 + t] / static_cast<double>(log.size);
@@ -126,9 +127,9 @@ TEST_CASE("simulator: the main ranker is noisy, good and calibrated") {
   std::vector<double> values, guesses;
   std::vector<double> bin_true(10), bin_guess(10), bin_count(10);
   for (int64_t u = 0; u < truth.num_users(); ++u) {
-    truth.true_probabilities(u, 0, real.data());
-    truth.ranker_probabilities(u, 0, guess.data());
-    CHECK(real[5] == static_cast<float>(truth.true_probability(u, 5, 0)));
+    truth.true_probabilities(u, 0, 0, real.data());
+    truth.ranker_probabilities(u, 0, 0, guess.data());
+    CHECK(real[5] == static_cast<float>(truth.true_probability(u, 0, 5, 0)));
     for (size_t i = 0; i < 200; ++i) {
       const auto bin = static_cast<size_t>(std::min(9.0f, guess[i] * 10));
       bin_true[bin] += real[i], bin_guess[bin] += guess[i], bin_count[bin] += 1;
@@ -140,10 +141,10 @@ TEST_CASE("simulator: the main ranker is noisy, good and calibrated") {
   CHECK(r < 0.99);
   for (size_t b = 0; b < 10; ++b)
     if (bin_count[b] > 500) CHECK(std::abs(bin_true[b] - bin_guess[b]) / bin_count[b] < 0.03);
-  truth.true_values(3, real.data());
-  CHECK(real[7] == doctest::Approx(truth.true_value(3, 7)));
-  truth.ranker_values(3, real.data());
-  CHECK(real[7] == doctest::Approx(truth.ranker_value(3, 7)));
+  truth.true_values(3, 0, real.data());
+  CHECK(real[7] == doctest::Approx(truth.true_value(3, 0, 7)));
+  truth.ranker_values(3, 0, real.data());
+  CHECK(real[7] == doctest::Approx(truth.ranker_value(3, 0, 7)));
 }
 
 TEST_CASE("simulator: features are noisy views of the preferences") {
@@ -156,11 +157,11 @@ TEST_CASE("simulator: features are noisy views of the preferences") {
   const Truth truth = Truth::load(data);
   std::vector<double> alike, same_taste;
   std::vector<float> first(200), other(200);
-  truth.true_values(0, first.data());
+  truth.true_values(0, 0, first.data());
   for (int64_t u = 1; u < 300; ++u) {
     double dot = 0;
     for (int64_t f = 0; f < 16; ++f) dot += data.user_features()[f] * data.user_features()[u * 22 + f];
-    truth.true_values(u, other.data());
+    truth.true_values(u, 0, other.data());
     alike.push_back(dot);
     same_taste.push_back(correlation({first.begin(), first.end()}, {other.begin(), other.end()}));
   }

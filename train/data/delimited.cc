@@ -1,7 +1,7 @@
 #include <csv.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/text.h>
-#include <twotower/train/import/delimited.h>
+#include <twotower/train/data/delimited.h>
 
 #include <cerrno>
 #include <cstring>
@@ -146,6 +146,13 @@ double read_number(const std::string& path, int64_t line, const std::string& col
     fail(at_line(path, line), "column \"", column, "\" is empty; give a number or remove the line");
   fail(at_line(path, line), "column \"", column, "\": \"", text,
        "\" is not a number; give a finite number or remove the line");
+}
+
+float read_unit(const std::string& path, int64_t line, const std::string& column, std::string_view text,
+                const char* mend) {
+  const double value = read_number(path, line, column, text);
+  check(value >= 0 && value <= 1, at_line(path, line), "column \"", column, "\": ", text, " is outside [0, 1]; ", mend);
+  return static_cast<float>(value);
 }
 
 }  // namespace tt

@@ -38,5 +38,8 @@ std::string column_list(const std::vector<HeaderColumn>& header);
 
 // The text as a finite number; Error with file, line, column and text when it is not one.
 double read_number(const std::string& path, int64_t line, const std::string& column, std::string_view text);
+// The same for what must lie in [0, 1]; `mend` ends the message of a number that does not.
+float read_unit(const std::string& path, int64_t line, const std::string& column, std::string_view text,
+                const char* mend);
 
 }  // namespace tt
