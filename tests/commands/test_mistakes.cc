@@ -86,6 +86,7 @@ const Mistake kMistakes[] = {
     {"evaluate --run D", "[run D] there is no config.toml"},
     {"evaluate --run R --k 31", "is larger than the corpus of 30 items"},
     {"evaluate --run R --split tset", "\"tset\" is not a split"},
+    {"evaluate --run R --by age", "[evaluate] --by age: users are told apart by \"impressions\" alone"},
     {"evaluate --run R --candidates 20", "[retrieve] --candidates 20 are for a light ranker to put in order"},
     {"retrieve --run R --user u1 --candidates 20", "and this model has none; leave --candidates out"},
     {"retrieve --run R", "no user is given"},

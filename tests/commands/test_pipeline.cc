@@ -72,6 +72,20 @@ TEST_CASE("program: from simulated data to recommendations and one step") {
     REQUIRE(o.status == 0);
     CHECK(o.out.find("recall@7") != std::string::npos);
     CHECK(o.out.find("doctor") != std::string::npos);
+    o = run({"evaluate", "--run", "R", "--split", "train", "--by", "impressions", "--no-baselines", "--json"});
+    INFO(o.err);
+    REQUIRE(o.status == 0);
+    int64_t users = 0;
+    const nlohmann::json by = o.json();
+    for (const auto& group : by["groups"]) {
+      CHECK(group["impressions"] != "0");  // who is in train has some
+      CHECK(group["measures"].contains("funnel_value@10:20"));
+      users += group["users"].get<int64_t>();
+    }
+    CHECK(users == by["users"]);
+    o = run({"evaluate", "--run", "R", "--by", "impressions", "--no-baselines", "--no-intervals"});
+    REQUIRE(o.status == 0);
+    CHECK(o.out.find("impressions that the training split has of a user\n\nimpressions") != std::string::npos);
   }
   SUBCASE("retrieve, by id, from a file, and for who was not in the data") {
     o = run({"retrieve", "--run", "R", "--user", "u3", "u5", "-k", "4", "--json"});

@@ -1,11 +1,13 @@
 // twotower evaluate: full-corpus measures of a run, beside popularity and random.
 
+#include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/options.h>
 #include <twotower/train/evaluate/doctor.h>
 #include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/evaluate/text_table.h>
+#include <twotower/train/evaluate/user_groups.h>
 #include <twotower/train/fit/run.h>
 
 #include <CLI/CLI.hpp>
@@ -20,7 +22,7 @@ namespace {
 struct Options {
   Options() { evaluate.ks.clear(); }  // until the corpus is known
 
-  std::string run, data, split = "test";
+  std::string run, data, split = "test", by;
   EvaluateOptions evaluate;
   bool json = false, doctor = false, no_baselines = false, no_intervals = false, no_truth = false, towers = false;
   int threads = 0;
@@ -65,8 +67,29 @@ void print_table(const EvaluationResult& result) {
   table.print(std::cout);
 }
 
+// A column a group.
+void print_groups(const std::vector<UserGroup>& groups, const EvaluationResult& result) {
+  std::cout << "\nby the number of impressions that the training split has of a user\n\n";
+  TextTable table;
+  table.header = {"impressions"};
+  table.rows = {{"users"}};
+  for (const UserGroup& group : groups) {
+    table.header.push_back(group.impressions);
+    table.rows[0].push_back(std::to_string(group.users));
+  }
+  for (const std::string& name : result.per_user_names) {
+    if (!result.measures.has(name)) continue;
+    table.rows.push_back({name});
+    for (const UserGroup& group : groups)
+      table.rows.back().push_back(group.measures.has(name) ? decimals(group.measures[name]) : "-");
+  }
+  table.print(std::cout);
+}
+
 void run_evaluate(Options& o) {
   if (o.threads > 0) set_num_threads(o.threads);
+  check(o.by.empty() || o.by == "impressions", "evaluate", "--by ", o.by,
+        ": users are told apart by \"impressions\" alone");
   o.evaluate.split = split_from_name(o.split);
   o.evaluate.baselines = !o.no_baselines;
   o.evaluate.intervals = !o.no_intervals;
@@ -77,9 +100,16 @@ void run_evaluate(Options& o) {
   if (o.evaluate.ks.empty()) o.evaluate.ks = default_ks(served.recommender().most(o.evaluate.ask()));
   const Evaluator evaluator(run.data, o.evaluate);
   const EvaluationResult result = evaluator.run(served);
+  const std::vector<UserGroup> groups = o.by.empty() ? std::vector<UserGroup>() : by_impressions(run.data, result);
   const std::vector<Finding> findings = o.doctor ? examine(served, result, o.evaluate) : std::vector<Finding>();
   if (o.json) {
     nlohmann::ordered_json out = to_json(result);
+    if (!o.by.empty()) {
+      out["groups"] = nlohmann::ordered_json::array();
+      for (const UserGroup& group : groups)
+        out["groups"].push_back(
+            {{"impressions", group.impressions}, {"users", group.users}, {"measures", to_json(group.measures)}});
+    }
     if (o.doctor) {
       out["doctor"] = nlohmann::ordered_json::array();
       for (const Finding& f : findings)
@@ -89,6 +119,7 @@ void run_evaluate(Options& o) {
     return;
   }
   print_table(result);
+  if (!o.by.empty()) print_groups(groups, result);
   if (o.doctor) {
     std::cout << "\ndoctor\n";
     for (const Finding& f : findings) {
@@ -106,7 +137,7 @@ void register_evaluate(CLI::App& app) {
   command->add_option("--run", o->run, "The run folder")->required();
   command->add_option("--data", o->data,
                       "Where the run's dataset is now, or one of the same users, items and features with another log");
-  command->add_option("--split", o->split, "train, valid or test")->capture_default_str();
+  command->add_option("--split", o->split, "test, valid, or train (what it was fitted to)")->capture_default_str();
   command
       ->add_option("--k", o->evaluate.ks,
                    "How many items are returned: one or more K (default: those of 10,20,100 that the corpus has)")
@@ -124,6 +155,8 @@ void register_evaluate(CLI::App& app) {
   command->add_option("--resamples", o->evaluate.resamples, "Bootstrap resamples")
       ->capture_default_str()
       ->check(whole_number(1, 1000000));
+  command->add_option("--by", o->by,
+                      "impressions: the measures also by how many of them the training split has of a user");
   command->add_flag("--doctor", o->doctor, "Say in plain words what looks unhealthy, and what to try");
   command->add_flag("--json", o->json, "One JSON object instead of tables");
   add_seed(*command, o->evaluate.seed, "Of the random baseline and the bootstrap");
