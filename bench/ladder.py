@@ -16,6 +16,7 @@ import math
 import os
 import statistics
 import subprocess
+import sys
 import tomllib
 
 MEASURES = ["recall@20", "true_recall@20", "true_ndcg@10", "agreement@20", "agreement@10:100", "kendall@100",
@@ -41,7 +42,7 @@ def mean_and_error(values):
 
 def with_error(values, sign=""):
     m, e = mean_and_error(values)
-    return f"{m:{sign}.4f} ± {e:.4f}"
+    return f"{m:{sign}.4f}" + ("" if math.isnan(e) else f" ± {e:.4f}")
 
 
 def correlation(a, b):
@@ -73,7 +74,11 @@ class World:
         self.add("peers", arguments.peers, self.ask_peers)
 
     def command(self, words):
-        return subprocess.run([str(word) for word in words], check=True, stdout=subprocess.PIPE).stdout
+        words = [str(word) for word in words]
+        done = subprocess.run(words, check=False, stdout=subprocess.PIPE)
+        if done.returncode != 0:
+            raise SystemExit(f"bench/ladder.py: this command failed: {' '.join(words)}")
+        return done.stdout
 
     def run(self, *words):
         """Standard output of a twotower command."""
@@ -118,7 +123,7 @@ class World:
 
     def ask_peers(self, peer):
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers", "peers.py")
-        return json.loads(self.command([script, self.data, "--peers", peer]))
+        return json.loads(self.command([sys.executable, script, self.data, "--peers", peer]))
 
     def learned_curve(self, rung):
         """The examination curve of the rung's best epoch; none where it learns none."""
