@@ -4,7 +4,7 @@
     bench/peers/judge.py RUN DATA --twotower TWOTOWER     # our numbers beside twotower's own, of a run without histories
 
 A user counts who acted, in the split, on an item not shown before; items shown in the splits before are left out, and the
-truth is asked as of the user's first impression in the split. Items not on offer are returned to nobody.
+truth is asked as of the user's first impression in the split. Items not on offer are neither returned nor expected.
 """
 import argparse
 import json
@@ -58,7 +58,7 @@ class Judge:
         expected = np.zeros_like(shown_before)
         acted_on = (log["labels"] > 0).any(1)
         expected[log["user"][acted_on], log["item"][acted_on]] = True
-        expected &= ~shown_before
+        expected &= ~shown_before & data.available
         first = np.full(data.num_users, np.inf)
         np.minimum.at(first, log["user"], log["time"])
         self.users = np.flatnonzero(expected.any(1))
