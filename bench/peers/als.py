@@ -24,5 +24,5 @@ def alternating_least_squares(users, items, target, shape, rank=8, sweeps=40, ri
 
 
 def scores(data, users, **options):
-    u, v = alternating_least_squares(*data.logged_logits(), (data.num_users, data.num_items), **options)
+    u, v = alternating_least_squares(*data.scored_pairs(), (data.num_users, data.num_items), **options)
     return u[users] @ v.T

@@ -20,6 +20,12 @@ def read_safetensors(path):
     return tensors
 
 
+def texts(tensors):
+    """The original ids, a row each."""
+    text, offsets = tensors["id_bytes"].tobytes(), tensors["id_offsets"]
+    return [text[begin:end].decode() for begin, end in zip(offsets[:-1], offsets[1:])]
+
+
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
@@ -56,9 +62,9 @@ class Dataset:
         self.num_users, self.num_items = self.info["users"], self.info["items"]
         self.value_weights = np.array(self.info["value_weights"])
         self.log = {split: self._read(split) for split, rows in self.info["impressions"].items() if rows > 0}
-        self.user_features = self._read("users")["features"]
-        items = self._read("items")
-        self.item_features, self.train_positives = items["features"], items["train_positives"]
+        users, items = self._read("users"), self._read("items")
+        self.user_ids, self.item_ids = texts(users), texts(items)
+        self.user_features, self.item_features = users["features"], items["features"]
         self.available = items.get("available", np.ones(self.num_items)) > 0  # may be returned
         if self.has_truth():
             tensors = self._read("truth")
@@ -100,9 +106,12 @@ class Dataset:
                 seen[self.log[earlier]["user"], self.log[earlier]["item"]] = True
         raise ValueError(f"no split {split}")
 
-    def logged_logits(self):
-        """User, item and target of each training impression: the mean over tasks of the logits of the ranker's logged
-        scores, weighted as the tasks are valued."""
-        train = self.log["train"]
-        target = logit(train["ranker_scores"]) @ self.value_weights / self.value_weights.sum()
-        return train["user"].astype(np.int64), train["item"].astype(np.int64), target
+    def scored_pairs(self):
+        """User, item and target of each pair of which the main ranker's word is known, as it was logged or asked for: the
+        mean over tasks of the logits of its scores, weighted as the tasks are valued."""
+        sources = [self.log["train"]]
+        if os.path.exists(self._path("ranker_pairs")):
+            sources.append(self._read("ranker_pairs"))
+        users, items = (np.concatenate([source[name] for source in sources]).astype(np.int64) for name in ("user", "item"))
+        scores = np.concatenate([source["ranker_scores" if "ranker_scores" in source else "scores"] for source in sources])
+        return users, items, logit(scores) @ self.value_weights / self.value_weights.sum()

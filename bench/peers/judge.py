@@ -70,7 +70,7 @@ class Judge:
         self.expected = expected[self.users]
         self.impressions = np.bincount(data.log["train"]["user"], minlength=data.num_users)[self.users]
         self.ranker = self._corpus(data.ranker_values(self.users, self.times))
-        self.true = self._corpus(data.true_values(self.users, self.times))
+        self.true = self._corpus(data.true_values(self.users, self.times)) if data.has_truth() else None
 
     def _corpus(self, scores):
         # As floats, as twotower compares them: ties are the same ties.
@@ -80,24 +80,28 @@ class Judge:
         """Each measure of each user; scores: [users, items], a row for each of self.users."""
         items = self.expected.shape[1]
         returned = best(self._corpus(scores), FUNNEL_K)
-        ranker_order, true_order = best(self.ranker, FUNNEL_K), best(self.true, FUNNEL_K)
+        ranker_order = best(self.ranker, FUNNEL_K)
         retrieved_value = at(self.ranker, returned)
         shown = at(returned, best(retrieved_value, FUNNEL_N))  # by the ranker, of what was retrieved
-        discount = 1 / np.log2(np.arange(2, FUNNEL_N + 2))
 
         def value_share(values, order):
             return at(values, shown).sum(1, dtype=np.float64) / at(values, order[:, :FUNNEL_N]).sum(1, dtype=np.float64)
 
-        return {
+        measures = {
             "recall@20": at(self.expected, returned[:, :20]).sum(1) / self.expected.sum(1),
             "agreement@20": overlap(returned[:, :20], ranker_order[:, :20], items) / 20,
             "agreement@10:100": overlap(returned, ranker_order[:, :FUNNEL_N], items) / FUNNEL_N,
             "kendall@100": kendall_of_order(retrieved_value),
             "funnel_value@10:100": value_share(self.ranker, ranker_order),
-            "true_funnel_value@10:100": value_share(self.true, true_order),
-            "true_recall@20": overlap(returned[:, :20], true_order[:, :TRUE_RELEVANT], items) / TRUE_RELEVANT,
-            "true_ndcg@10": (at(self.true, returned[:, :10]) @ discount) / (at(self.true, true_order[:, :10]) @ discount),
         }
+        if self.true is not None:
+            true_order, discount = best(self.true, TRUE_RELEVANT), 1 / np.log2(np.arange(2, 12))
+            measures |= {
+                "true_funnel_value@10:100": value_share(self.true, true_order),
+                "true_recall@20": overlap(returned[:, :20], true_order, items) / TRUE_RELEVANT,
+                "true_ndcg@10": (at(self.true, returned[:, :10]) @ discount) / (at(self.true, true_order[:, :10]) @ discount),
+            }
+        return measures
 
     def judge(self, scores):
         """The means over users, and over each group of users, in the form of `twotower evaluate --json`."""

@@ -20,7 +20,7 @@ class Tower(nn.Module):
 def train(data, width=16, epochs=100, rate=0.01, batch=1024, seed=0):
     """The two towers, trained by squared error."""
     torch.manual_seed(seed)
-    users, items, target = (torch.from_numpy(x) for x in data.logged_logits())
+    users, items, target = (torch.from_numpy(x) for x in data.scored_pairs())
     target = (target - target.mean()).float()
     user_tower, item_tower = Tower(data.user_features, width), Tower(data.item_features, width)
     optimizer = torch.optim.AdamW([*user_tower.parameters(), *item_tower.parameters()], lr=rate)
