@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""The ladder on the simulator, several seeds: what each rung brings over the one it stands on.
+"""The ladder on the simulator, several seeds: what each rung brings over the one it stands on, and beside its peers.
 
     bench/ladder.py --twotower build/train/commands/twotower --seeds 1,2,3,4,5 --out out/ladder
+    bench/ladder.py --world drifting --simulate=--score-noise=0.5 --models debias,kd --out out/noisy
 
-Each seed is a world of its own (`twotower demo --seed S`), in which half of the users pick each rung's best epoch and the
-other half judge it: all measures are of users who chose nothing. Prints a table of means with standard errors, the paired
-differences that the rungs are for, and the correlation of the learned with the true examination curve. A seed that has
-its result file in --out already is not run again.
+Each seed is a world of its own (`twotower simulate --seed S`). Half of its users pick each rung's best epoch and the other
+half judge it: all measures are of users who chose nothing. A rung with a light ranker has a row for its towers alone. The
+peers (bench/peers/peers.py; needs numpy, and PyTorch for `torch`) learn from the same log and are judged alike. Prints
+means with standard errors, shares of what an oracle reaches, measures by how much the log knows of a user, and paired
+differences. What --out holds already is not computed again.
 """
 import argparse
 import json
@@ -14,20 +16,33 @@ import math
 import os
 import statistics
 import subprocess
+import sys
+import tomllib
 
-MEASURES = ["recall@20", "true_recall@20", "true_ndcg@10", "value_lost@10", "agreement@20", "agreement@10:100"]
+MEASURES = ["recall@20", "true_recall@20", "true_ndcg@10", "agreement@20", "agreement@10:100", "kendall@100",
+            "funnel_value@10:100", "true_funnel_value@10:100"]
 RUNGS = ["base", "history", "position", "user", "debias", "light", "kd", "reward"]
-# (measure, rung, the rung it must beat)
+PEERS = ["als", "torch", "svd 8", "svd 16", "svd 64", "svd of logits 8", "svd of logits 16", "svd of logits 64", "ranker"]
+SHARED = ["agreement@20", "agreement@10:100", "true_recall@20", "true_ndcg@10"]  # read as shares of oracle - debias
+GROUPED = ["agreement@20", "true_ndcg@10"]  # shown by how many impressions train has of a user
+# (measure, rung, the row it must beat)
 CLAIMS = [("true_recall@20", "history", "base"), ("true_ndcg@10", "history", "base"), ("agreement@20", "history", "base"),
           ("true_recall@20", "position", "history"),
           ("true_recall@20", "debias", "history"), ("true_ndcg@10", "light", "debias"),
           ("agreement@20", "kd", "light"), ("agreement@10:100", "kd", "light"),
-          ("agreement@20", "reward", "debias"), ("agreement@10:100", "reward", "debias")]
+          ("agreement@20", "reward", "debias"), ("agreement@10:100", "reward", "debias"),
+          *[(measure, rung, peer) for rung in ("kd", "reward", "aligned") for peer in ("als", "torch")
+            for measure in ("agreement@20", "funnel_value@10:100", "true_ndcg@10")]]
 
 
 def mean_and_error(values):
     error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else float("nan")
     return statistics.mean(values), error
+
+
+def with_error(values, sign=""):
+    m, e = mean_and_error(values)
+    return f"{m:{sign}.4f}" + ("" if math.isnan(e) else f" ± {e:.4f}")
 
 
 def correlation(a, b):
@@ -36,69 +51,174 @@ def correlation(a, b):
     return cov / math.sqrt(sum((x - ma) ** 2 for x in a) * sum((y - mb) ** 2 for y in b))
 
 
-def learned_curve(run, best_epoch):
-    with open(os.path.join(run, "metrics.jsonl"), encoding="utf-8") as lines:
-        for line in map(json.loads, lines):
-            if line["epoch"] == best_epoch:
-                return line["position_curve"][:10]
-    raise SystemExit(f"{run}/metrics.jsonl has no epoch {best_epoch}")
+def table(header, rows):
+    print("| " + " | ".join(header) + " |\n|" + " --- |" * len(header))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print()
 
 
-def run_seed(arguments, seed):
-    folder = os.path.join(arguments.out, f"seed{seed}")
-    result = os.path.join(folder, "ladder.json")
-    if not os.path.exists(result):
-        command = [arguments.twotower, "demo", "--out", folder, "--seed", str(seed), "--json", "--quiet",
-                   "--threads", str(arguments.threads), "--epochs", str(arguments.epochs),
-                   "--users", str(arguments.users), "--impressions", str(arguments.impressions),
-                   "--models", arguments.models]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-        with open(result, "wb") as file:
-            file.write(output)
-    with open(result, encoding="utf-8") as file:
-        return {rung["model"]: rung for rung in json.load(file)}
+class World:
+    """One seed's world: its dataset, its runs, and a row of results for each model, kept in files."""
+
+    def __init__(self, arguments, seed):
+        self.arguments, self.seed = arguments, str(seed)
+        self.folder = os.path.join(arguments.out, f"seed{seed}")
+        self.data = os.path.join(self.folder, "data")
+        self.rows = {}
+        if not os.path.exists(self.data):
+            os.makedirs(self.folder, exist_ok=True)
+            self.run("simulate", "--out", self.data, "--world", arguments.world, "--users", arguments.users, "--items",
+                     arguments.items, "--impressions", arguments.impressions, "--seed", seed, *arguments.simulate)
+        self.add("rungs", arguments.models, self.climb)
+        self.add("peers", arguments.peers, self.ask_peers)
+
+    def command(self, words):
+        words = [str(word) for word in words]
+        done = subprocess.run(words, check=False, stdout=subprocess.PIPE)
+        if done.returncode != 0:
+            raise SystemExit(f"bench/ladder.py: this command failed: {' '.join(words)}")
+        return done.stdout
+
+    def run(self, *words):
+        """Standard output of a twotower command."""
+        return self.command([self.arguments.twotower, *words, "--threads", self.arguments.threads,
+                             *([] if words[0] == "evaluate" else ["--quiet"])])
+
+    def add(self, kind, names, compute):
+        """The rows of these names from the kind's file, after those that it lacks are computed and added to it."""
+        path, known = os.path.join(self.folder, kind + ".json"), []
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                known = json.load(file)
+        done = {row["model"] for row in known}
+        for name in names:
+            if name not in done:
+                known += [row for row in compute(name) if row["model"] not in done]
+                done = {row["model"] for row in known}
+                with open(path + ".new", "w", encoding="utf-8") as file:
+                    json.dump(known, file)
+                os.replace(path + ".new", path)
+        self.rows.update({row["model"]: row for row in known})
+
+    def climb(self, rung):
+        """The rung, trained as `twotower demo` does, its towers alone, and the baselines."""
+        rows = json.loads(self.run("demo", "--data", self.data, "--out", self.folder, "--seed", self.seed, "--json",
+                                   "--epochs", self.arguments.epochs, "--models", rung,
+                                   *[word for setting in self.arguments.set for word in ("--set", setting)]))
+        run = self.run_of(rung)
+        rows[-1].update(self.evaluate(run))
+        with open(os.path.join(run, "config.toml"), "rb") as file:
+            if tomllib.load(file)["model"]["light_ranker"]:
+                rows.append({**rows[-1], "model": f"{rung}, towers alone", **self.evaluate(run, "--towers")})
+        return rows
+
+    def run_of(self, rung):
+        return os.path.join(self.folder, rung)
+
+    def evaluate(self, run, *flags):
+        found = json.loads(self.run("evaluate", "--run", run, "--json", "--no-baselines", "--no-intervals", "--by",
+                                    "impressions", *flags))
+        return {"measures": found["measures"], "groups": found["groups"]}
+
+    def ask_peers(self, peer):
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers", "peers.py")
+        return json.loads(self.command([sys.executable, script, self.data, "--peers", peer]))
+
+    def learned_curve(self, rung):
+        """The examination curve of the rung's best epoch; none where it learns none."""
+        with open(os.path.join(self.run_of(rung), "metrics.jsonl"), encoding="utf-8") as lines:
+            for line in map(json.loads, lines):
+                if line["epoch"] == self.rows[rung]["best_epoch"]:
+                    return line.get("position_curve", [])[:10]
+        raise SystemExit(f"{self.run_of(rung)}/metrics.jsonl has no epoch {self.rows[rung]['best_epoch']}")
+
+
+def print_rows(worlds, models):
+    def cell(model, measure):
+        values = [world.rows[model]["measures"].get(measure) for world in worlds]
+        return "" if None in values else with_error(values)
+
+    table(["model", *MEASURES, "seconds"],
+          [[model, *[cell(model, measure) for measure in MEASURES],
+            f"{statistics.median(world.rows[model]['seconds'] for world in worlds):.1f}"] for model in models])
+
+
+def print_shares(worlds, models):
+    """How much of the way from debias to the oracle each model goes."""
+    def share(world, model, measure):
+        value, low, high = (world.rows[row]["measures"][measure] for row in (model, "debias", "oracle"))
+        return (value - low) / (high - low)
+
+    table(["share of (oracle - debias)", *SHARED],
+          [[model, *[with_error([share(world, model, measure) for world in worlds]) for measure in SHARED]]
+           for model in models if SHARED[0] in worlds[0].rows[model]["measures"]])
+
+
+def print_groups(worlds, models, measure):
+    """By how many impressions train has of a user; a mean over the worlds that have such users, each user counting alike."""
+    def groups(model):
+        return [group for world in worlds for group in world.rows[model].get("groups", [])]
+
+    models = [model for model in models if groups(model)]
+    names = sorted({group["impressions"] for model in models for group in groups(model)},
+                   key=lambda name: (name.startswith(">"), int(name.strip(">").split("-")[0])))
+
+    def cell(model, name):
+        found = [(group["users"], group["measures"][measure]) for group in groups(model) if group["impressions"] == name]
+        return f"{sum(n * value for n, value in found) / sum(n for n, _ in found):.4f}" if found else ""
+
+    table([f"{measure} by impressions", *names], [[model, *[cell(model, name) for name in names]] for model in models])
+
+
+def print_claims(worlds, models):
+    lines = []
+    for measure, rung, below in CLAIMS:
+        if rung in models and below in models:
+            differences = [world.rows[rung]["measures"][measure] - world.rows[below]["measures"][measure] for world in worlds]
+            lines.append([measure, rung, below, with_error(differences, "+"),
+                          f"{sum(d > 0 for d in differences)} of {len(worlds)}"])
+    table(["measure", "rung", "over", "difference", "seeds where it is better"], lines)
+
+
+def print_examination(worlds, rungs):
+    true_curve = [(1 + p) ** -0.7 for p in range(10)]  # the simulator's default examination curve
+    for rung in rungs:
+        curves = [world.learned_curve(rung) for world in worlds]
+        if all(curves):
+            found = [correlation(curve, true_curve) for curve in curves]
+            print(f"examination curve, {rung}: correlation with the true one {min(found):.4f} to {max(found):.4f}")
+
+
+def names(text):
+    return [name for name in text.split(",") if name]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--twotower", default="build/train/commands/twotower")
-    parser.add_argument("--seeds", default="1,2,3,4,5")
-    parser.add_argument("--out", default="out/ladder")
+    parser.add_argument("--seeds", default="1,2,3,4,5", type=lambda text: [int(seed) for seed in text.split(",")])
+    parser.add_argument("--out", default="out/ladder", help="what is there must be of the same worlds and settings")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--models", default=",".join(RUNGS))
+    parser.add_argument("--models", default=RUNGS, type=names)
+    parser.add_argument("--peers", default=PEERS, type=names)
+    parser.add_argument("--set", default=[], action="append", help="KEY=VALUE for every rung's config")
+    parser.add_argument("--world", default="static", choices=["static", "drifting"])
     parser.add_argument("--users", type=int, default=1000)
+    parser.add_argument("--items", type=int, default=500)
     parser.add_argument("--impressions", type=int, default=50000)
+    parser.add_argument("--simulate", default=[], action="append", metavar="OPTION", help="more for `twotower simulate`")
     arguments = parser.parse_args()
-    os.makedirs(arguments.out, exist_ok=True)
-    seeds = [int(s) for s in arguments.seeds.split(",")]
-    worlds = [run_seed(arguments, seed) for seed in seeds]
-
-    print("| model | " + " | ".join(MEASURES) + " | seconds |")
-    print("|" + " --- |" * (len(MEASURES) + 2))
-    for model in worlds[0]:
-        cells = []
-        for measure in MEASURES:
-            m, e = mean_and_error([w[model]["measures"][measure] for w in worlds])
-            cells.append(f"{m:.4f} ± {e:.4f}")
-        seconds = statistics.median(w[model]["seconds"] for w in worlds)
-        print(f"| {model} | " + " | ".join(cells) + f" | {seconds:.0f} |")
-
-    print("\n| measure | rung | over | difference | seeds where it is better |")
-    print("|" + " --- |" * 5)
-    for measure, rung, below in CLAIMS:
-        if rung not in worlds[0] or below not in worlds[0]:
-            continue
-        differences = [w[rung]["measures"][measure] - w[below]["measures"][measure] for w in worlds]
-        m, e = mean_and_error(differences)
-        print(f"| {measure} | {rung} | {below} | {m:+.4f} ± {e:.4f} | {sum(d > 0 for d in differences)} of {len(worlds)} |")
-
-    true_curve = [(1 + p) ** -0.7 for p in range(10)]  # the simulator's default examination curve
-    print()
-    for model in [m for m in worlds[0] if m in ("position", "debias", "light", "kd", "reward")]:
-        found = [correlation(learned_curve(os.path.join(arguments.out, f"seed{s}", model), w[model]["best_epoch"]),
-                             true_curve) for s, w in zip(seeds, worlds)]
-        print(f"examination curve, {model}: correlation with the true one {min(found):.4f} to {max(found):.4f}")
+    worlds = [World(arguments, seed) for seed in arguments.seeds]
+    models = [model for model in worlds[0].rows if all(model in world.rows for world in worlds)]
+    print_rows(worlds, models)
+    if "oracle" in models and "debias" in models:
+        print_shares(worlds, models)
+    for measure in GROUPED:
+        print_groups(worlds, models, measure)
+    print_claims(worlds, models)
+    print_examination(worlds, [rung for rung in arguments.models if rung in models])
 
 
 if __name__ == "__main__":

@@ -102,6 +102,25 @@ TEST_CASE("program: demo compares the rungs asked for") {
   CHECK(o.json().size() == 5);  // and three baselines
 }
 
+TEST_CASE("program: demo climbs on a dataset that is there") {
+  const TempFolder folder;
+  Outcome o = run_program(folder.path(), {"simulate", "--out", "D", "--users", "60", "--items", "40", "--impressions",
+                                          "1500", "--seed", "5", "--quiet"});
+  REQUIRE(o.status == 0);
+  const Arguments demo = {"demo", "--out", "demo", "--data", "D", "--models", "base", "--epochs", "1", "--json", "--quiet"};
+  o = run_program(folder.path(), demo);
+  INFO(o.err);
+  REQUIRE(o.status == 0);
+  CHECK(o.json().size() == 4);
+  CHECK(!std::filesystem::exists(folder.path() + "/demo/data"));
+  CHECK(read_whole_file(folder.path() + "/demo/base/config.toml").find("data = 'D'") != std::string::npos);
+
+  std::filesystem::remove(folder.path() + "/D/truth.safetensors");
+  o = run_program(folder.path(), demo);
+  CHECK(o.status == 2);
+  CHECK(o.err.find("give a dataset that `twotower simulate` made") != std::string::npos);
+}
+
 TEST_CASE("program: --set has the last word in a demo") {
   const TempFolder folder;
   const auto config = [&](const Arguments& more) {

@@ -29,7 +29,7 @@ SimulatorOptions small_world() {
 }
 
 struct DemoArguments {
-  std::string out = "twotower-demo";
+  std::string out = "twotower-demo", data;
   std::vector<std::string> rungs = rung_names(), set;
   SimulatorOptions world = small_world();
   int64_t epochs = 8;  // over all impressions, at most: each model stops when it gets no better
@@ -126,9 +126,12 @@ void run_demo(const DemoArguments& a) {
   std::error_code error;
   std::filesystem::create_directories(a.out, error);
   check(!error, "demo " + a.out, "the folder cannot be made: ", error.message());
-  line.message("simulating " + std::to_string(a.world.impressions) + " impressions");
-  simulate(a.out + "/data", a.world);
-  const Dataset data = Dataset::open(a.out + "/data");
+  if (a.data.empty()) {
+    line.message("simulating " + std::to_string(a.world.impressions) + " impressions");
+    simulate(a.out + "/data", a.world);
+  }
+  const Dataset data = Dataset::open(a.data.empty() ? a.out + "/data" : a.data);
+  check(data.has_truth(), "demo --data " + a.data, "has no truth; give a dataset that `twotower simulate` made");
 
   std::vector<Rung> ladder;
   for (const std::string& name : a.rungs) {
@@ -174,9 +177,12 @@ void register_demo(CLI::App& app) {
   command->add_option("--epochs", a->epochs, "Epochs a rung, over all impressions")
       ->capture_default_str()
       ->check(whole_number(1, 1000000));
-  command->add_option("--users", a->world.users, "Simulated users")->capture_default_str();
-  command->add_option("--items", a->world.items, "Simulated items")->capture_default_str();
-  command->add_option("--impressions", a->world.impressions, "Simulated impressions")->capture_default_str();
+  CLI::Option* data = command->add_option("--data", a->data, "Climb on this simulated dataset instead of a new one");
+  for (CLI::Option* size :
+       {command->add_option("--users", a->world.users, "Simulated users"),
+        command->add_option("--items", a->world.items, "Simulated items"),
+        command->add_option("--impressions", a->world.impressions, "Simulated impressions")})
+    size->capture_default_str()->excludes(data);
   add_seed(*command, a->world.seed, "Random seed");
   add_threads(*command, a->threads);
   command->add_flag("--json", a->json, "Print one JSON object");
