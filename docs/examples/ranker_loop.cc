@@ -36,7 +36,7 @@ int main(int argc, char** argv) {
   RunConfig config;
   config.data = data.dir();
   config.train.epochs = 2;
-  apply_rung(config.model, "kd");
+  apply_rung(config, "kd");
   fit_config_to_data(config.model, data);
 
   TrainOptions options;  // options.ranker_pairs grows: all that the ranker has been asked

@@ -55,9 +55,8 @@ struct Rung {
 // The demo's own settings of a rung, and on top of them what --set says.
 RunConfig rung_config(const DemoArguments& a, const std::string& name, int64_t epochs) {
   RunConfig config;
-  apply_rung(config.model, name);
-  config.rung = name;
-  config.train.epochs = epochs;
+  apply_rung(config, name);
+  if (!config.model.needs_lists()) config.train.epochs = epochs;
   config.train.monitor = "agreement@20";  // with the main ranker, for users who are not measured afterwards
   config.train.seed = static_cast<int64_t>(a.world.seed);
   for (const std::string& assignment : a.set) set_config_key(config, assignment);

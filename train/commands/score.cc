@@ -4,7 +4,7 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/text.h>
 #include <twotower/train/commands/commands.h>
-#include <twotower/train/import/delimited.h>
+#include <twotower/train/data/delimited.h>
 #include <twotower/train/simulate/truth.h>
 
 #include <CLI/CLI.hpp>

@@ -46,8 +46,7 @@ void print_summary(const TrainArguments& a, const TrainSummary& s) {
 void run_train(const TrainArguments& a) {
   if (a.threads > 0) set_num_threads(a.threads);
   RunConfig config;
-  apply_rung(config.model, a.rung);
-  config.rung = a.rung;
+  apply_rung(config, a.rung);
   if (!a.config.empty()) read_config_file(a.config, config);
   for (const std::string& assignment : a.set) set_config_key(config, assignment);
   if (a.seed >= 0) config.train.seed = a.seed;
@@ -74,7 +73,7 @@ void register_train(CLI::App& app) {
   command->footer("Example: twotower train --data D --out R --model history --set learning_rate=0.002");
   command->add_option("--data", a->data, "Dataset folder")->required();
   command->add_option("--out", a->out, "Run folder to write")->required();
-  command->add_option("--model", a->rung, "Base | history | position | user | debias | light | kd | reward")
+  command->add_option("--model", a->rung, "One of base, history, position, user, debias, light, kd, reward, aligned")
       ->capture_default_str();
   command->add_option("--config", a->config, "TOML file with [model] and [train] tables");
   command->add_option("--set", a->set, "KEY=VALUE, on top of the config; may be repeated");

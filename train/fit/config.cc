@@ -120,6 +120,17 @@ void TrainConfig::validate() const {
   choice("rows", rows, {"auto", "all", "positive", "users"});
 }
 
+void apply_rung(RunConfig& config, const std::string& rung) {
+  apply_rung(config.model, rung);
+  config.rung = rung;
+  if (!config.model.needs_lists()) return;
+  config.train.learning_rate = 0.005;
+  config.train.decay = "cosine";
+  config.train.weight_decay = 0.03;
+  config.train.epochs = 3;
+  config.train.list_passes = 30;
+}
+
 void read_config_file(const std::string& path, RunConfig& config) {
   const std::string where = "config " + path;
   const toml::table file = parse_toml_file(path);
