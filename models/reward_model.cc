@@ -64,16 +64,16 @@ Shown<T> shown_pairs(Arena& arena, const ListBatch<T>& batch) {
 }  // namespace
 
 template <class T>
-RewardModel<T>::RewardModel(const ModelConfig& policy, uint64_t seed)
+RewardModel<T>::RewardModel(const ModelConfig& policy, const std::string& prefix, uint64_t seed)
     : config_(reward_config(policy)),
       parameters_(std::make_unique<ParameterSet<T>>(seed)),
-      item_tower_(*parameters_, "reward.", config_),
-      user_tower_(*parameters_, "reward.", config_, item_tower_.table()) {
+      item_tower_(*parameters_, prefix + ".", config_),
+      user_tower_(*parameters_, prefix + ".", config_, item_tower_.table()) {
   const int64_t tasks = config_.num_tasks();
-  gate_ = parameters_->add("reward.gate", {tasks, kWidth}, Initializer::constant(1));
-  item_weight_ = parameters_->add("reward.item_weight", {tasks, kWidth}, Initializer::constant(0));
-  user_weight_ = parameters_->add("reward.user_weight", {tasks, kWidth}, Initializer::constant(0));
-  bias_ = parameters_->add("reward.bias", {tasks}, Initializer::constant(0));
+  gate_ = parameters_->add(prefix + ".gate", {tasks, kWidth}, Initializer::constant(1));
+  item_weight_ = parameters_->add(prefix + ".item_weight", {tasks, kWidth}, Initializer::constant(0));
+  user_weight_ = parameters_->add(prefix + ".user_weight", {tasks, kWidth}, Initializer::constant(0));
+  bias_ = parameters_->add(prefix + ".bias", {tasks}, Initializer::constant(0));
 }
 
 template <class T>

@@ -18,8 +18,8 @@ namespace tt {
 template <class T>
 class RewardModel {
  public:
-  // Of a policy with this config: the same ids, features, history and tasks.
-  RewardModel(const ModelConfig& policy, uint64_t seed);
+  // Of a policy with this config: the same ids, features, history and tasks. Parameters are called PREFIX.NAME.
+  RewardModel(const ModelConfig& policy, const std::string& prefix, uint64_t seed);
 
   // What the listed pairs lose: squared error of the logits against those of the ranker's scores, mean over rows and
   // tasks, plus label_weight times the binary cross-entropy with the labels, under examination.

@@ -3,7 +3,6 @@
 #include <twotower/autograd/ops/elementwise/arithmetic.h>
 #include <twotower/autograd/ops/losses/list_losses.h>
 #include <twotower/autograd/ops/rows/embedding.h>
-#include <twotower/autograd/ops/rows/reduce.h>
 #include <twotower/models/two_tower.h>
 
 #include <cmath>
@@ -39,7 +38,7 @@ ListLossOutput<T> TwoTower<T>::list_loss(Tape<T>& tape, const ListBatch<T>& batc
   if (alignment_on && config_.aligns_with_model() && config_.alignment_weight > 0)
     add_part(out.alignment = scale(list_alignment(tape, batch, scores, &out.reward),
                                    static_cast<T>(config_.alignment_weight)));
-  if (!out.total) out.total = scale(mean(scores), T(0));  // nothing is asked of this step
+  if (!out.total) out.total = tape.scalar(T(0));  // nothing is asked of this step: a constant
   return out;
 }
 

@@ -21,11 +21,20 @@ std::vector<int64_t> training_rows(const Dataset& data, const ModelConfig& model
   return rows;
 }
 
-LearntRows learnt_rows(const Dataset& data, const ModelConfig& model, const BatchOptions& train) {
+LearntRows learnt_rows(const Dataset& data, const ModelConfig& model, const BatchOptions& train,
+                       const RankerPairs& pairs) {
   const Impressions& log = data.split(Split::train);
   LearntRows learnt;
   learnt.users.assign(static_cast<size_t>(data.num_users()), 0);
-  learnt.items.assign(static_cast<size_t>(data.num_items()), model.full_softmax || model.mixed_negatives > 0);
+  const bool all_items =
+      model.full_softmax || model.mixed_negatives > 0 || (model.aligns_with_model() && train.list_uniform > 0);
+  learnt.items.assign(static_cast<size_t>(data.num_items()), all_items);
+  if (model.needs_lists()) {
+    for (int64_t row = 0; row < log.size; ++row)
+      learnt.users[static_cast<size_t>(log.user[row])] = learnt.items[static_cast<size_t>(log.item[row])] = 1;
+    for (const int32_t user : pairs.user) learnt.users[static_cast<size_t>(user)] = 1;
+    for (const int32_t item : pairs.item) learnt.items[static_cast<size_t>(item)] = 1;
+  }
   // How many more of the histories hold an action than its user's action before it.
   std::vector<int32_t> steps(model.history ? static_cast<size_t>(data.history_offsets()[data.num_users()] + 1) : 0, 0);
   for (const int64_t row : training_rows(data, model, train)) {

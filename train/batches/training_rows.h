@@ -5,6 +5,7 @@
 #include <twotower/models/config.h>
 #include <twotower/train/batches/options.h>
 #include <twotower/train/data/dataset.h>
+#include <twotower/train/data/ranker_pairs.h>
 
 #include <cstdint>
 #include <vector>
@@ -19,10 +20,12 @@ std::vector<int64_t> training_rows(const Dataset& data, const ModelConfig& model
 
 // 1 where a row of an id table has had a gradient; every other row still holds what chance made it, and is not used.
 struct LearntRows {
-  std::vector<uint8_t> users;  // [U] of a training row
-  std::vector<uint8_t> items;  // [C] of a training row, of its history where the model reads one, or among the
-                               // negatives that are drawn from all items
+  std::vector<uint8_t> users;  // [U] of a training row or a list
+  std::vector<uint8_t> items;  // [C] of a training row or a list, of its history where the model reads one, or among
+                               // what is drawn from all items
 };
-LearntRows learnt_rows(const Dataset& data, const ModelConfig& model, const BatchOptions& train);
+// pairs: those that the lists held beside the log.
+LearntRows learnt_rows(const Dataset& data, const ModelConfig& model, const BatchOptions& train,
+                       const RankerPairs& pairs = {});
 
 }  // namespace tt

@@ -35,6 +35,12 @@ const std::vector<Field>& fields() {
       TT_FIELD(dropout),
       TT_FIELD(user_id_dropout),
       TT_FIELD(item_id_dropout),
+      TT_FIELD(list_users),
+      TT_FIELD(list_impressions),
+      TT_FIELD(list_policy),
+      TT_FIELD(list_uniform),
+      TT_FIELD(list_passes),
+      TT_FIELD(reward_passes),
       TT_FIELD(alignment_start_epoch),
       TT_FIELD(prefetch),
   };
@@ -90,7 +96,13 @@ void TrainConfig::validate() const {
   at_least("warmup_steps", static_cast<double>(warmup_steps), 0);
   at_least("patience", static_cast<double>(patience), 0);
   at_least("evaluate_every", static_cast<double>(evaluate_every), 1);
-  at_least("alignment_start_epoch", static_cast<double>(alignment_start_epoch), 0);
+  at_least("alignment_start_epoch", static_cast<double>(alignment_start_epoch), -1);
+  at_least("list_users", static_cast<double>(list_users), 1);
+  at_least("list_impressions", static_cast<double>(list_impressions), 0);
+  at_least("list_policy", static_cast<double>(list_policy), 0);
+  at_least("list_uniform", static_cast<double>(list_uniform), 0);
+  at_least("list_passes", static_cast<double>(list_passes), 1);
+  at_least("reward_passes", static_cast<double>(reward_passes), 1);
   at_least("weight_decay", weight_decay, 0);
   at_least("clip_norm", clip_norm, 0);
   at_least("user_weight_power", user_weight_power, 0);

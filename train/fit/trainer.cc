@@ -8,6 +8,7 @@
 #include <twotower/train/fit/checkpoint.h>
 #include <twotower/train/fit/overoptimization.h>
 #include <twotower/train/fit/resume.h>
+#include <twotower/train/fit/reward.h>
 #include <twotower/train/fit/trainer.h>
 #include <twotower/train/fit/training_step.h>
 #include <twotower/train/optim/schedule.h>
@@ -36,12 +37,25 @@ void add_losses(StepLosses& sum, const StepLosses& one) {
   sum.distillation += one.distillation, sum.proxy += one.proxy, sum.alignment += one.alignment;
 }
 
+void add_losses(ListLosses& sum, const ListLosses& one) {
+  sum.total += one.total, sum.towers += one.towers, sum.ranker += one.ranker, sum.alignment += one.alignment;
+  sum.reward += one.reward;
+}
+
+nlohmann::ordered_json list_loss_json(const ListLosses& sum, double batches, const ModelConfig& model) {
+  nlohmann::ordered_json out = {{"total", sum.total / batches}};
+  if (model.distill_towers != "none") out["towers"] = sum.towers / batches;
+  if (model.distill) out["ranker"] = sum.ranker / batches;
+  if (model.aligns_with_model()) out["alignment"] = sum.alignment / batches;
+  return out;
+}
+
 nlohmann::ordered_json loss_json(const StepLosses& sum, double batches, const ModelConfig& model) {
   nlohmann::ordered_json out = {{"total", sum.total / batches}, {"retrieval", sum.retrieval / batches}};
   if (model.debias != "none") out["debias"] = sum.debias / batches;
   if (model.light_ranker) out["ranker"] = sum.ranker / batches;
   if (model.distill) out["distillation"] = sum.distillation / batches;
-  if (model.alignment != "none") out["proxy"] = sum.proxy / batches, out["alignment"] = sum.alignment / batches;
+  if (model.aligns_with_proxy()) out["proxy"] = sum.proxy / batches, out["alignment"] = sum.alignment / batches;
   return out;
 }
 
@@ -73,9 +87,11 @@ class Training {
         model_(config.model, static_cast<uint64_t>(config.train.seed)) {
     config_.data_rows = rows_fingerprint(data), config_.data_log = log_fingerprint(data);
     check_ranker_pairs("train " + out, options.ranker_pairs, data.num_users(), data.num_items(), data.tasks());
-    add_ranker_pairs(pairs_, options.ranker_pairs);  // in order
-    if (options.resume) pairs_ = resumed_ranker_pairs(out, data, pairs_);
-    config_.ranker_pairs = pairs_fingerprint(pairs_);
+    add_ranker_pairs(given_pairs_, options.ranker_pairs);  // in order
+    if (options.resume) given_pairs_ = resumed_ranker_pairs(out, data, given_pairs_);
+    config_.ranker_pairs = pairs_fingerprint(given_pairs_);
+    pairs_ = load_ranker_pairs(data);
+    add_ranker_pairs(pairs_, given_pairs_);
   }
 
   TrainSummary run();
@@ -85,7 +101,10 @@ class Training {
   void begin_run();
   bool resume();
   void recall_metrics();
+  void prepare_lists();
   double run_epoch(int64_t epoch);
+  void run_lists(int64_t epoch, int64_t until, bool alignment_on, double rate);
+  double reward_of_policy() const;
   // Evaluates, logs and checkpoints; returns whether training should stop.
   bool finish_epoch(int64_t epoch);
   void save_best();
@@ -99,16 +118,21 @@ class Training {
   const Dataset& data_;
   std::string out_;
   TrainOptions options_;
-  RankerPairs pairs_;  // beside those of the dataset
   TwoTower<float> model_;
   std::unique_ptr<TrainingStep> step_;
   std::unique_ptr<Loader> loader_;
+  std::unique_ptr<ListLoader> lists_;  // null for a model that learns nothing from lists
+  std::optional<Reward> reward_;
+  RankerPairs given_pairs_, pairs_;  // beside the dataset, and all of them
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<ServedDataset> served_;
   std::unique_ptr<BundleMaker> bundle_;
   OveroptimizationMonitor monitor_;
   TrainSummary summary_;
   StepLosses losses_;
+  ListLosses list_losses_;
+  int64_t list_batches_ = 0;  // of this epoch so far
+  Arena reward_arena_;
   bool lower_ = false, begun_ = false;
   int64_t first_epoch_ = 0, waited_ = 0;
   Clock::time_point start_ = Clock::now();
@@ -130,14 +154,18 @@ void Training::begin_run() {
   write_file_atomically(out_ + "/config.toml", to_toml(config_));
   std::error_code ignored;
   for (const char* file :  // the state first: without the others it would be none to resume from
-       {"/state.safetensors", "/last.safetensors", "/metrics.jsonl", "/weights.safetensors", "/bundle.safetensors"})
+       {"/state.safetensors", "/last.safetensors", "/metrics.jsonl", "/weights.safetensors", "/bundle.safetensors",
+        "/reward.safetensors"})
     fs::remove(out_ + file, ignored);
   fs::remove(out_ + "/" + kRankerPairsFile, ignored);
-  if (pairs_.size() > 0) save_ranker_pairs(out_ + "/" + kRankerPairsFile, pairs_);
+  if (given_pairs_.size() > 0) save_ranker_pairs(out_ + "/" + kRankerPairsFile, given_pairs_);
+  if (reward_) reward_->save(out_ + "/reward.safetensors");
 }
 
 TrainSummary Training::run() {
   TrainConfig& train = config_.train;
+  if (train.alignment_start_epoch < 0)
+    train.alignment_start_epoch = config_.model.aligns_with_model() && !config_.model.needs_anchor() ? 0 : 3;
   train.alignment_start_epoch =
       std::min(train.alignment_start_epoch, train.epochs - 1);  // a short run aligns at its end
   summary_.best = std::numeric_limits<double>::quiet_NaN();
@@ -176,8 +204,10 @@ TrainSummary Training::run() {
     begun_ = true;
     write_file_atomically(out_ + "/config.toml", to_toml(config_));
   }
-  if (evaluator_) served_ = std::make_unique<ServedDataset>(model_, data_, train);
+  if (evaluator_)
+    served_ = std::make_unique<ServedDataset>(model_, data_, learnt_rows(data_, config_.model, train, pairs_));
   start_ = Clock::now();
+  prepare_lists();
   const bool stopped = train.patience > 0 && waited_ >= train.patience;  // resumed after it had stopped early
   for (int64_t epoch = first_epoch_; epoch < train.epochs && !stopped; ++epoch) {
     summary_.final_loss = run_epoch(epoch);
@@ -195,12 +225,61 @@ TrainSummary Training::run() {
   return summary_;
 }
 
+// The lists, and the reward model that values what is on them: trained now, or what it was when training stopped.
+void Training::prepare_lists() {
+  const ModelConfig& model = config_.model;
+  const TrainConfig& train = config_.train;
+  if (!model.needs_lists()) return;
+  const bool aligns = model.aligns_with_model();
+  lists_ = std::make_unique<ListLoader>(data_, model,
+                                        ListOptions{.users = train.list_users,
+                                                    .impressions = train.list_impressions,
+                                                    .policy = aligns ? train.list_policy : 0,
+                                                    .uniform = aligns ? train.list_uniform : 0,
+                                                    .seed = static_cast<uint64_t>(train.seed)},
+                                        pairs_);
+  if (!aligns) return;
+  if (first_epoch_ > 0) {
+    reward_.emplace(Reward::load(out_ + "/reward.safetensors", data_, model));
+    return;
+  }
+  const auto begin = Clock::now();
+  reward_.emplace(Reward::train(data_, config_, pairs_));
+  std::ostringstream text;
+  text << "reward model: " << model.reward_members << " members in " << std::fixed << std::setprecision(1)
+       << seconds_since(begin) << " s";
+  const Reward::Check found = reward_->check_against(data_, model, Split::valid);
+  for (size_t t = 0; t < found.logged.size(); ++t)
+    text << (t == 0 ? "; held out: " : ", ") << data_.tasks()[t] << std::setprecision(3) << " " << found.predicted[t]
+         << " (the ranker " << found.logged[t] << ")";
+  if (!found.logged.empty()) text << "; orders " << 100 * found.pairs << " % of a user's pairs as the ranker does";
+  say(text.str());
+}
+
+// Batches of lists until `until` of them have been in this epoch.
+void Training::run_lists(int64_t epoch, int64_t until, bool alignment_on, double rate) {
+  for (; list_batches_ < until; ++list_batches_) {
+    if (list_batches_ % lists_->batches() == 0)
+      lists_->start_pass(epoch * config_.train.list_passes + list_batches_ / lists_->batches());
+    ListBatch<float> batch = *lists_->next();
+    if (reward_ && alignment_on) {
+      reward_arena_.reset();
+      batch.value = reward_->values(batch, reward_arena_);
+    }
+    add_losses(list_losses_, step_->run(batch, rate, alignment_on));
+  }
+}
+
 double Training::run_epoch(int64_t epoch) {
-  const int64_t batches = loader_->batches_per_epoch(), total = batches * config_.train.epochs;
+  const int64_t batches = loader_->batches_per_epoch();
+  const int64_t list_batches = lists_ ? lists_->batches() * config_.train.list_passes : 0;
+  const int64_t total = (batches + list_batches) * config_.train.epochs;
   const bool alignment_on = epoch >= config_.train.alignment_start_epoch;
   if (alignment_on && !model_.has_anchor()) model_.set_anchor();
+  if (alignment_on && reward_)
+    lists_->draw_from(model_, learnt_rows(data_, config_.model, config_.train, pairs_).items);
   const Schedule schedule{config_.train.learning_rate, config_.train.warmup_steps, config_.train.decay};
-  losses_ = {};
+  losses_ = {}, list_losses_ = {}, list_batches_ = 0;
   loader_->start_epoch(epoch);
   const auto begin = Clock::now();
   int64_t batch_number = 0, examples = 0;
@@ -210,6 +289,7 @@ double Training::run_epoch(int64_t epoch) {
     add_losses(losses_, step_->run(*batch, rate, alignment_on));
     examples += batch->size();
     ++batch_number;
+    run_lists(epoch, batch_number * list_batches / batches, alignment_on, rate);
     if (options_.progress)
       options_.progress({epoch + 1, config_.train.epochs, batch_number, batches,
                          losses_.total / static_cast<double>(batch_number),
@@ -218,13 +298,19 @@ double Training::run_epoch(int64_t epoch) {
   return losses_.total / static_cast<double>(batches);
 }
 
+// What the reward makes of the policy: what over-optimisation drives up.
+double Training::reward_of_policy() const {
+  return reward_ ? list_losses_.reward / static_cast<double>(list_batches_) : step_->expected_value();
+}
+
 bool Training::finish_epoch(int64_t epoch) {
   const double batches = static_cast<double>(loader_->batches_per_epoch());
   nlohmann::ordered_json line = {{"epoch", epoch + 1},
                                  {"steps", step_->optimizer().steps()},
                                  {"seconds", seconds_since(start_)},
                                  {"loss", loss_json(losses_, batches, config_.model)}};
-  if (config_.model.alignment != "none") line["proxy_value"] = step_->expected_value();
+  if (lists_) line["list_loss"] = list_loss_json(list_losses_, static_cast<double>(list_batches_), config_.model);
+  if (config_.model.alignment != "none") line["reward"] = reward_of_policy();
   if (model_.debias() && config_.model.debias_position()) line["position_curve"] = position_curve(*model_.debias());
   if (config_.model.learn_temperature) line["temperature"] = model_.temperature();
 
@@ -261,7 +347,7 @@ bool Training::finish_epoch(int64_t epoch) {
       text << "  stopping: no better for " << waited_ << " evaluations";
     }
     if (config_.model.alignment != "none" && epoch >= config_.train.alignment_start_epoch) {
-      const std::string warning = monitor_.see(step_->expected_value(), value, config_.train.monitor, lower_);
+      const std::string warning = monitor_.see(reward_of_policy(), value, config_.train.monitor, lower_);
       if (!warning.empty()) line["warning"] = summary_.warning = warning, say("warning: " + warning);
     }
   } else if (!evaluator_) {
@@ -281,7 +367,8 @@ bool Training::finish_epoch(int64_t epoch) {
 // The model as it is now is the one to serve.
 void Training::save_best() {
   if (!bundle_)
-    bundle_ = std::make_unique<BundleMaker>(data_, config_.model, learnt_rows(data_, config_.model, config_.train));
+    bundle_ =
+        std::make_unique<BundleMaker>(data_, config_.model, learnt_rows(data_, config_.model, config_.train, pairs_));
   save_parameters(out_ + "/weights.safetensors", model_.parameters());
   bundle_->write(out_ + "/bundle.safetensors", model_);
 }
@@ -342,8 +429,8 @@ void Training::recall_metrics() {
     const auto& valid = line["valid"];
     if (line["epoch"] == summary_.best_epoch)
       for (const auto& [name, value] : valid.items()) summary_.best_measures.set(name, value);
-    if (line.contains("proxy_value") && line["epoch"] > config_.train.alignment_start_epoch)
-      monitor_.see(line["proxy_value"], valid[config_.train.monitor], config_.train.monitor, lower_);
+    if (line.contains("reward") && line["epoch"] > config_.train.alignment_start_epoch)
+      monitor_.see(line["reward"], valid[config_.train.monitor], config_.train.monitor, lower_);
     if (line.contains("warning")) summary_.warning = line["warning"];
   }
 }

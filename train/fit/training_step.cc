@@ -14,6 +14,8 @@ std::unique_ptr<Optimizer<float>> make_optimizer(const TrainConfig& c) {
   return std::make_unique<Adam<float>>(AdamOptions{c.learning_rate, c.beta1, c.beta2, c.epsilon, c.weight_decay});
 }
 
+double value_of(Variable<float> part) { return part ? static_cast<double>(part.item()) : 0.0; }
+
 }  // namespace
 
 TrainingStep::TrainingStep(TwoTower<float>& model, const TrainConfig& config, NegativeQueue* queue)
@@ -28,16 +30,27 @@ StepLosses TrainingStep::run(const Batch<float>& batch, double learning_rate, bo
   Batch<float> with_queue = batch;
   if (queue_) with_queue.queue = queue_->with_vectors(batch.queue.id, arena_);
   const LossOutput<float> loss = model_.loss(tape_, with_queue, alignment_on);
-  const auto value = [](Variable<float> part) { return part ? static_cast<double>(part.item()) : 0.0; };
-  const StepLosses losses{value(loss.total),        value(loss.retrieval), value(loss.debias),   value(loss.ranker),
-                          value(loss.distillation), value(loss.proxy),     value(loss.alignment)};
-  check(std::isfinite(losses.total), "train", "the loss of step ", optimizer_->steps() + 1, " is ", losses.total,
-        "; lower learning_rate, or set clip_norm = 1");
   if (watch_ && model_.alignment())
     expected_value_ = static_cast<double>(
         model_.alignment()->expected_value(tape_, loss.u.value(), loss.v.value(), model_.temperature()));
-  const Gradients<float> gradients = tape_.backward(loss.total);
+  update(loss.total, learning_rate);
   if (queue_) queue_->give(loss.v.value());
+  return {value_of(loss.total),        value_of(loss.retrieval), value_of(loss.debias),   value_of(loss.ranker),
+          value_of(loss.distillation), value_of(loss.proxy),     value_of(loss.alignment)};
+}
+
+ListLosses TrainingStep::run(const ListBatch<float>& batch, double learning_rate, bool alignment_on) {
+  tape_.reset();
+  const ListLossOutput<float> loss = model_.list_loss(tape_, batch, alignment_on);
+  if (loss.total.requires_grad()) update(loss.total, learning_rate);
+  return {value_of(loss.total), value_of(loss.towers), value_of(loss.ranker), value_of(loss.alignment),
+          static_cast<double>(loss.reward)};
+}
+
+void TrainingStep::update(Variable<float> loss, double learning_rate) {
+  check(std::isfinite(loss.item()), "train", "the loss of step ", optimizer_->steps() + 1, " is ", loss.item(),
+        "; lower learning_rate, or set clip_norm = 1");
+  const Gradients<float> gradients = tape_.backward(loss);
   double scale = 1;
   if (clip_norm_ > 0) {
     const double norm = gradients.norm();
@@ -48,7 +61,6 @@ StepLosses TrainingStep::run(const Batch<float>& batch, double learning_rate, bo
   if (average_) average_->before_step(optimizer_->steps(), gradients);
   optimizer_->set_learning_rate(learning_rate);
   optimizer_->step(model_.parameters().all(), gradients, scale);
-  return losses;
 }
 
 }  // namespace tt

@@ -18,6 +18,12 @@ struct StepLosses {
   double total = 0, retrieval = 0, debias = 0, ranker = 0, distillation = 0, proxy = 0, alignment = 0;
 };
 
+// The same of one step on lists.
+struct ListLosses {
+  double total = 0, towers = 0, ranker = 0, alignment = 0;
+  double reward = 0;  // mean value of what the policy would choose from the lists, in the eyes of the reward
+};
+
 class TrainingStep {
  public:
   // queue: the loader's, whose items get their vectors from here; null: batches have none, or bring the vectors along.
@@ -26,6 +32,9 @@ class TrainingStep {
   // Throws Error if the loss is not finite, or with clip_norm the gradient; the parameters are then still those of
   // before the step. Without clip_norm gradients are not looked at.
   StepLosses run(const Batch<float>& batch, double learning_rate, bool alignment_on = true);
+
+  // The same for a batch of lists.
+  ListLosses run(const ListBatch<float>& batch, double learning_rate, bool alignment_on = true);
 
   // mean_i sum_j pi_ij value_ij on the last batch that was watched: what the alignment's proxy ranker thinks of the
   // policy. A pass over all pairs of its own, so watch only the steps whose value is read.
@@ -37,6 +46,8 @@ class TrainingStep {
   const Tape<float>& tape() const { return tape_; }
 
  private:
+  void update(Variable<float> loss, double learning_rate);
+
   TwoTower<float>& model_;
   NegativeQueue* queue_;
   double clip_norm_;

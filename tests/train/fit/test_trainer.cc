@@ -100,7 +100,7 @@ TEST_CASE("trainer: every rung trains, and says of each of its parts what it cos
     CHECK(log[0]["loss"].contains("debias") == (config.model.debias != "none"));
     CHECK(log[0]["loss"].contains("distillation") == config.model.distill);
     CHECK(log[0].contains("position_curve") == config.model.debias_position());
-    CHECK(log[0].contains("proxy_value") == (rung == "reward"));
+    CHECK(log[0].contains("reward") == (rung == "reward"));
     const SafetensorsFile last = SafetensorsFile::open(folder.path() + "/run/last.safetensors");
     for (const std::string& name : last.names()) CHECK(!name.starts_with("anchor."));  // kl stays near no frozen copy
   }

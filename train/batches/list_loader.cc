@@ -1,0 +1,270 @@
+#include <twotower/models/retrieval/catalog.h>
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/random.h>
+#include <twotower/train/batches/list_loader.h>
+#include <twotower/train/batches/loader.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace tt {
+namespace {
+
+// Random streams, one a purpose, above the loader's; the pass is added in the upper half.
+enum Stream : uint64_t { kShuffle = 201, kMoment, kUniform };
+
+constexpr int64_t kDrawn = std::numeric_limits<int64_t>::min();  // an entry that nothing is known of
+constexpr float kUnknown = std::numeric_limits<float>::quiet_NaN();
+constexpr int64_t kTile = 256;  // users encoded at a time
+
+Philox stream(uint64_t seed, Stream purpose, int64_t pass) {
+  return Philox(seed, purpose + (static_cast<uint64_t>(pass) << 32));
+}
+
+// How many of each user's actions came before the end of the split: [U].
+std::vector<int64_t> moments_at_the_end(const Dataset& data, const Impressions& log) {
+  const double end = log.size > 0 ? *std::max_element(log.time, log.time + log.size) : 0;
+  std::vector<int64_t> moments;
+  for (int64_t u = 0; u < data.num_users(); ++u) {
+    const double* first = data.history_times() + data.history_offsets()[u];
+    const double* last = data.history_times() + data.history_offsets()[u + 1];
+    moments.push_back(std::upper_bound(first, last, end) - first);
+  }
+  return moments;
+}
+
+}  // namespace
+
+ListLoader::ListLoader(const Dataset& data, const ModelConfig& model, const ListOptions& options, RankerPairs pairs,
+                       std::vector<float> examination)
+    : data_(data),
+      log_(data.split(options.split)),
+      model_(model),
+      options_(options),
+      pairs_(std::move(pairs)),
+      examination_(std::move(examination)),
+      last_moment_(moments_at_the_end(data, log_)),
+      listed_(static_cast<size_t>(data.num_items()), 0),
+      column_of_(static_cast<size_t>(data.num_items()), -1) {
+  add_impressions();
+  add_pairs();
+  check(!rows_.empty(), "dataset " + data.dir(), "there is no impression in the ", split_name(options.split),
+        " split; there are no lists to learn from");
+  order_.resize(rows_.size());
+  std::iota(order_.begin(), order_.end(), 0);
+}
+
+// By user, in time order, cut where a list is full.
+void ListLoader::add_impressions() {
+  std::vector<int64_t> order(static_cast<size_t>(log_.size));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return log_.user[a] != log_.user[b] ? log_.user[a] < log_.user[b] : log_.time[a] < log_.time[b];
+  });
+  int64_t begin = 0;
+  for (size_t k = 0; k < order.size(); ++k) {
+    const int32_t user = log_.user[order[k]];
+    entries_.push_back(order[k]);
+    const int64_t count = static_cast<int64_t>(entries_.size()) - begin;
+    if (k + 1 < order.size() && log_.user[order[k + 1]] == user && count != options_.impressions) continue;
+    add_row(user, begin);
+    begin = static_cast<int64_t>(entries_.size());
+  }
+}
+
+void ListLoader::add_pairs() {
+  auto begin = static_cast<int64_t>(entries_.size());
+  for (size_t p = 0; p < pairs_.user.size(); ++p) {
+    entries_.push_back(-1 - static_cast<int64_t>(p));
+    if (p + 1 < pairs_.user.size() && pairs_.user[p + 1] == pairs_.user[p]) continue;
+    add_row(pairs_.user[p], begin);
+    begin = static_cast<int64_t>(entries_.size());
+  }
+}
+
+// The entries from `begin` on become a row. Of an item that came twice the later entry stays.
+void ListLoader::add_row(int32_t user, int64_t begin) {
+  const auto first = entries_.begin() + begin;
+  std::stable_sort(first, entries_.end(), [&](int64_t a, int64_t b) { return item(a) < item(b); });
+  auto to = first;
+  for (auto from = first; from != entries_.end(); ++from)
+    if (from + 1 == entries_.end() || item(*from) != item(*(from + 1))) *to++ = *from;
+  entries_.erase(to, entries_.end());
+  rows_.push_back({user, begin, static_cast<int64_t>(entries_.size())});
+}
+
+int64_t ListLoader::moment(int64_t entry) const {
+  if (entry >= 0) return log_.history_end[entry];
+  return last_moment_[static_cast<size_t>(pairs_.user[static_cast<size_t>(-1 - entry)])];
+}
+
+const float* ListLoader::scores(int64_t entry) const {
+  const int64_t tasks = data_.num_tasks();
+  if (entry < 0) return pairs_.scores.data() + (-1 - entry) * tasks;
+  return log_.ranker_scores ? log_.ranker_scores + entry * tasks : nullptr;
+}
+
+void ListLoader::start_pass(int64_t pass) {
+  pass_ = pass, next_ = 0;
+  const Philox random = stream(options_.seed, kShuffle, pass);
+  std::sort(order_.begin(), order_.end());
+  for (auto i = static_cast<uint64_t>(order_.size()); i > 1; --i) std::swap(order_[i - 1], order_[random.below(i, i)]);
+}
+
+const ListBatch<float>* ListLoader::next() {
+  if (next_ == batches()) return nullptr;
+  // Batches of equal size, give or take one row.
+  const int64_t begin = next_ * rows() / batches(), end = (next_ + 1) * rows() / batches();
+  fill(order_.data() + begin, end - begin);
+  ++next_;
+  return &batch_;
+}
+
+void ListLoader::read_users(const int64_t* rows, const int64_t* moments, int64_t n, Arena& arena,
+                            UserInputs<float>& users) const {
+  const Tensor<int64_t> ids = make_tensor<int64_t>(arena, {n});
+  for (int64_t i = 0; i < n; ++i) ids[i] = rows_[static_cast<size_t>(rows[i])].user;
+  users = {};
+  users.id = ids;
+  users.features = gather_features(data_.user_features(), data_.user_features_size(), ids.data(), n, arena);
+  if (model_.history) gather_histories(data_, model_, ids.data(), moments, n, arena, users);
+}
+
+// Adds the policy's best, which are there for certain, and uniform draws without repeats of what is left.
+void ListLoader::draw_candidates(int64_t row, std::vector<int32_t>& items, std::vector<float>& log_q) {
+  for (int64_t j = 0; j < options_.policy; ++j)
+    if (const int32_t item = best_[static_cast<size_t>(row * options_.policy + j)]; item >= 0) items.push_back(item);
+  log_q.resize(items.size(), 0);
+  const auto corpus = static_cast<uint64_t>(data_.num_items());
+  const uint64_t left = corpus - items.size(), n = std::min<uint64_t>(left, static_cast<uint64_t>(options_.uniform));
+  if (n == 0) return;
+  for (const int32_t item : items) listed_[static_cast<size_t>(item)] = 1;
+  const size_t first = items.size();
+  const Philox random = stream(options_.seed, kUniform, pass_ * rows() + row);
+  if (2 * n > left) {  // selection sampling (Knuth, The Art of Computer Programming, 3.4.2, algorithm S)
+    uint64_t seen = 0;
+    for (uint64_t item = 0; item < corpus; ++item) {
+      if (listed_[item]) continue;
+      if (random.below(seen, left - seen) < first + n - items.size()) items.push_back(static_cast<int32_t>(item));
+      ++seen;
+    }
+  } else {
+    for (uint64_t k = 0; items.size() < first + n; ++k) {
+      const auto item = static_cast<size_t>(random.below(k, corpus));
+      if (!listed_[item]) listed_[item] = 1, items.push_back(static_cast<int32_t>(item));
+    }
+  }
+  log_q.resize(items.size(), std::log(static_cast<float>(n) / static_cast<float>(left)));
+  for (const int32_t item : items) listed_[static_cast<size_t>(item)] = 0;
+}
+
+void ListLoader::fill(const int64_t* rows, int64_t n) {
+  arena_.reset();
+  const Philox random = stream(options_.seed, kMoment, pass_);
+  const Tensor<int64_t> moments = make_tensor<int64_t>(arena_, {n}), offsets = make_tensor<int64_t>(arena_, {n + 1});
+  std::vector<int32_t> items, list;
+  std::vector<int64_t> entries;
+  std::vector<float> log_q, list_log_q;
+  offsets[0] = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const Row& row = rows_[static_cast<size_t>(rows[i])];
+    const auto known = static_cast<uint64_t>(row.end - row.begin);
+    moments[i] = moment(entries_[static_cast<size_t>(row.begin) + random.below(static_cast<uint64_t>(rows[i]), known)]);
+    list.clear(), list_log_q.assign(known, 0);
+    for (int64_t k = row.begin; k < row.end; ++k) list.push_back(item(entries_[static_cast<size_t>(k)]));
+    entries.insert(entries.end(), entries_.begin() + row.begin, entries_.begin() + row.end);
+    if (!best_.empty()) draw_candidates(rows[i], list, list_log_q);
+    entries.resize(entries.size() + list.size() - known, kDrawn);
+    items.insert(items.end(), list.begin(), list.end());
+    log_q.insert(log_q.end(), list_log_q.begin(), list_log_q.end());
+    offsets[i + 1] = static_cast<int64_t>(items.size());
+  }
+  batch_ = {};
+  read_users(rows, moments.data(), n, arena_, batch_.user);
+  batch_.lists.offsets = offsets;
+  read_items(items);
+  read_entries(entries);
+  if (best_.empty()) return;
+  const Tensor<float> kept = make_tensor<float>(arena_, {static_cast<int64_t>(log_q.size())});
+  std::copy(log_q.begin(), log_q.end(), kept.begin());
+  batch_.log_q = kept;
+}
+
+// The items of the lists, each once, and the lists' columns among them.
+void ListLoader::read_items(const std::vector<int32_t>& items) {
+  const auto n = static_cast<int64_t>(items.size());
+  const Tensor<int32_t> columns = make_tensor<int32_t>(arena_, {n});
+  const Tensor<int64_t> ids = make_tensor<int64_t>(arena_, {std::min(n, data_.num_items())});
+  int64_t count = 0;
+  for (int64_t k = 0; k < n; ++k) {
+    const int32_t item = items[static_cast<size_t>(k)];
+    int32_t& column = column_of_[static_cast<size_t>(item)];
+    if (column < 0) column = static_cast<int32_t>(count), ids[count++] = item;
+    columns[k] = column;
+  }
+  batch_.lists.columns = columns;
+  batch_.item.id = {ids.data(), {count}};
+  batch_.item.features =
+      gather_features(data_.item_features(), data_.item_features_size(), ids.data(), count, arena_);
+  for (const int64_t item : batch_.item.id) column_of_[static_cast<size_t>(item)] = -1;
+}
+
+// What the ranker said and the user did.
+void ListLoader::read_entries(const std::vector<int64_t>& entries) {
+  const auto n = static_cast<int64_t>(entries.size());
+  const int64_t tasks = data_.num_tasks();
+  const bool scored = log_.ranker_scores != nullptr || pairs_.size() > 0;
+  const Tensor<float> labels = make_tensor<float>(arena_, {n, tasks});
+  const Tensor<float> scored_by = scored ? make_tensor<float>(arena_, {n, tasks}) : Tensor<float>();
+  const Tensor<float> examined = examination_.empty() ? Tensor<float>() : make_tensor<float>(arena_, {n});
+  for (int64_t k = 0; k < n; ++k) {
+    const int64_t entry = entries[static_cast<size_t>(k)];
+    const float* said = entry == kDrawn ? nullptr : scores(entry);
+    for (int64_t t = 0; t < tasks; ++t) {
+      labels.row(k)[t] = entry >= 0 ? log_.labels[entry * tasks + t] : kUnknown;
+      if (scored) scored_by.row(k)[t] = said ? said[t] : kUnknown;
+    }
+    if (!examination_.empty()) examined[k] = entry >= 0 ? examination_[static_cast<size_t>(entry)] : 1;
+  }
+  batch_.labels = labels, batch_.ranker_scores = scored_by, batch_.examination = examined;
+}
+
+void ListLoader::draw_from(const TwoTower<float>& policy, const std::vector<uint8_t>& learnt) {
+  const int64_t corpus = data_.num_items(), d = policy.config().item_id_embedding_dim, k = options_.policy;
+  best_.assign(static_cast<size_t>(std::max<int64_t>(rows() * k, 1)), -1);
+  if (k == 0) return;
+  std::vector<float> vectors(static_cast<size_t>(corpus * d));
+  encode_items(policy, {corpus, learnt.data(), data_.item_features()}, vectors.data());
+  const ExactIndex index({vectors.data(), {corpus, d}});
+  Arena arena;
+  Tape<float> tape(arena, /*recording=*/false);
+  TopItems top;
+  SkipRows skip;
+  std::vector<int64_t> rows_of_tile, moments;
+  for (int64_t lo = 0; lo < rows(); lo += kTile) {
+    const int64_t n = std::min(kTile, rows() - lo);
+    tape.reset();
+    rows_of_tile.clear(), moments.clear(), skip.clear();
+    for (int64_t i = lo; i < lo + n; ++i) {
+      const Row& row = rows_[static_cast<size_t>(i)];
+      rows_of_tile.push_back(i);
+      moments.push_back(0);
+      for (int64_t e = row.begin; e < row.end; ++e) {
+        moments.back() = std::max(moments.back(), moment(entries_[static_cast<size_t>(e)]));
+        skip.rows.push_back(item(entries_[static_cast<size_t>(e)]));
+      }
+      skip.offsets.push_back(static_cast<int64_t>(skip.rows.size()));  // entries are ascending by item
+    }
+    UserInputs<float> users;
+    read_users(rows_of_tile.data(), moments.data(), n, arena, users);
+    index.search(policy.users(tape, users).value(), k, top, &skip);
+    for (int64_t i = 0; i < n; ++i) {
+      const auto items = top.items(i);
+      std::copy(items.begin(), items.end(), best_.begin() + (lo + i) * k);
+    }
+  }
+}
+
+}  // namespace tt

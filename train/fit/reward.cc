@@ -1,0 +1,173 @@
+#include <twotower/layers/checkpoint.h>
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/parallel.h>
+#include <twotower/train/evaluate/examination.h>
+#include <twotower/train/evaluate/statistics.h>
+#include <twotower/train/fit/reward.h>
+#include <twotower/train/optim/adam.h>
+#include <twotower/train/optim/schedule.h>
+
+#include <cmath>
+#include <numeric>
+
+namespace tt {
+namespace {
+
+constexpr double kRate = 0.01, kWeightDecay = 0.03;
+
+std::string member_name(int64_t m) { return "reward" + std::to_string(m); }
+
+}  // namespace
+
+std::vector<float> examination_of(const Dataset& data, Split split) {
+  if (!data.has_positions()) return {};
+  const ExaminationCurve curve = estimate_examination(data);
+  const Impressions& log = data.split(split);
+  std::vector<float> out;
+  for (int64_t i = 0; i < log.size; ++i) out.push_back(static_cast<float>(curve.of(log.position[i])));
+  return out;
+}
+
+Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerPairs& pairs,
+                     const Progress& progress) {
+  const TrainConfig& train = config.train;
+  Reward reward(config.model);
+  const int64_t members = config.model.reward_members;
+  const std::vector<float> examination = examination_of(data, Split::train);
+  int64_t done = 0;
+  for (int64_t m = 0; m < members; ++m) {
+    const auto seed = static_cast<uint64_t>(train.seed + 1000 * (m + 1));
+    auto member = std::make_unique<RewardModel<float>>(config.model, member_name(m), seed);
+    ListLoader lists(data, member->config(), {.users = train.list_users, .impressions = train.list_impressions, .seed = seed},
+                     pairs, examination);
+    Adam<float> adam({.learning_rate = kRate, .weight_decay = kWeightDecay});
+    const Schedule schedule{kRate, 0, "cosine"};
+    const int64_t steps = train.reward_passes * lists.batches();
+    Arena arena;
+    Tape<float> tape(arena);
+    for (int64_t pass = 0; pass < train.reward_passes; ++pass) {
+      lists.start_pass(pass);
+      while (const ListBatch<float>* batch = lists.next()) {
+        tape.reset();
+        const Variable<float> loss = member->fit_loss(tape, *batch, config.model.reward_labels);
+        check(std::isfinite(loss.item()), "train", "the reward model's loss is ", loss.item(),
+              "; look at the ranker's scores");
+        const Gradients<float> gradients = tape.backward(loss);
+        adam.set_learning_rate(schedule.at(adam.steps() + 1, steps));
+        adam.step(member->parameters().all(), gradients);
+        ++done;
+        if (progress) progress(done, members * steps, static_cast<double>(loss.item()));
+      }
+    }
+    reward.members_.push_back(std::move(member));
+  }
+  reward.freeze(data);
+  return reward;
+}
+
+void Reward::freeze(const Dataset& data) {
+  const int64_t corpus = data.num_items();
+  std::vector<int64_t> ids(static_cast<size_t>(corpus));
+  std::iota(ids.begin(), ids.end(), 0);
+  Arena arena;
+  Tape<float> tape(arena, /*recording=*/false);
+  items_.clear();
+  for (const auto& member : members_) {
+    tape.reset();
+    const Tensor<float> v =
+        member->items(tape, {{ids.data(), {corpus}}, {data.item_features(), {corpus, data.item_features_size()}}}).value();
+    items_.emplace_back(v.begin(), v.end());
+  }
+}
+
+auto Reward::encode(const ListBatch<float>& batch, Arena& arena) const -> Encoded {
+  Tape<float> tape(arena, /*recording=*/false);
+  Encoded users;
+  for (const auto& member : members_) users.emplace_back(member->users(tape, batch.user).value());
+  return users;
+}
+
+void Reward::member_probabilities(const ListBatch<float>& batch, const Encoded& users, size_t m, int64_t row,
+                                  int64_t entry, float* out) const {
+  const int64_t item = batch.item.id[batch.lists.columns[entry]];
+  members_[m]->probabilities(users[m].row(row), items_[m].data() + item * members_[m]->width(), out);
+}
+
+Tensor<const float> Reward::values(const ListBatch<float>& batch, Arena& arena) const {
+  const Tensor<float> out = make_tensor<float>(arena, {batch.lists.columns.numel()});
+  const Encoded users = encode(batch, arena);
+  parallel_for(0, batch.size(), 8, [&](int64_t lo, int64_t hi) {
+    std::vector<float> p(weights_.size());
+    for (int64_t i = lo; i < hi; ++i)
+      for (int64_t k = batch.lists.offsets[i]; k < batch.lists.offsets[i + 1]; ++k) {
+        double sum = 0, squares = 0;
+        for (size_t m = 0; m < members_.size(); ++m) {
+          member_probabilities(batch, users, m, i, k, p.data());
+          const auto value = static_cast<double>(value_log_odds(p.data(), weights_));
+          sum += value, squares += value * value;
+        }
+        const auto count = static_cast<double>(members_.size());
+        const double mean = sum / count, spread = std::sqrt(std::max(0.0, squares / count - mean * mean));
+        out[k] = static_cast<float>(mean - pessimism_ * spread);
+      }
+  });
+  return out;
+}
+
+void Reward::save(const std::string& path) const {
+  SafetensorsWriter writer;
+  for (const auto& member : members_) add_parameters(writer, member->parameters());
+  writer.write(path);
+}
+
+Reward Reward::load(const std::string& path, const Dataset& data, const ModelConfig& model) {
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  Reward reward(model);
+  for (int64_t m = 0; m < model.reward_members; ++m) {
+    reward.members_.push_back(std::make_unique<RewardModel<float>>(model, member_name(m), 0));
+    read_parameters(file, reward.members_.back()->parameters());
+  }
+  reward.freeze(data);
+  return reward;
+}
+
+Reward::Check Reward::check_against(const Dataset& data, const ModelConfig& model, Split split) const {
+  Check found;
+  const Impressions& log = data.split(split);
+  if (log.size == 0 || !log.ranker_scores) return found;
+  const auto tasks = static_cast<size_t>(data.num_tasks());
+  found.predicted.assign(tasks, 0), found.logged.assign(tasks, 0);
+  ListLoader lists(data, model, {.split = split}, {});
+  lists.start_pass(0);
+  PairCounts pairs;
+  double entries = 0;
+  Arena arena;
+  std::vector<float> logged, p(tasks);
+  while (const ListBatch<float>* batch = lists.next()) {
+    arena.reset();
+    const Tensor<const float> value = values(*batch, arena);
+    const Encoded users = encode(*batch, arena);
+    for (int64_t i = 0; i < batch->size(); ++i) {
+      logged.clear();
+      const int64_t begin = batch->lists.offsets[i], end = batch->lists.offsets[i + 1];
+      for (int64_t k = begin; k < end; ++k, ++entries) {
+        const float* said = batch->ranker_scores.row(k);
+        logged.push_back(value_log_odds(said, weights_));
+        for (size_t m = 0; m < members_.size(); ++m) {
+          member_probabilities(*batch, users, m, i, k, p.data());
+          for (size_t t = 0; t < tasks; ++t)
+            found.predicted[t] += static_cast<double>(p[t]) / static_cast<double>(members_.size());
+        }
+        for (size_t t = 0; t < tasks; ++t) found.logged[t] += static_cast<double>(said[t]);
+      }
+      const PairCounts own = count_pairs(value.data() + begin, logged.data(), end - begin);
+      pairs.concordant += own.concordant, pairs.discordant += own.discordant, pairs.tied_a += own.tied_a;
+    }
+  }
+  for (size_t t = 0; t < tasks; ++t) found.predicted[t] /= entries, found.logged[t] /= entries;
+  const auto differ = static_cast<double>(pairs.concordant + pairs.discordant + pairs.tied_a);
+  found.pairs = differ > 0 ? static_cast<double>(pairs.concordant) / differ : 0;
+  return found;
+}
+
+}  // namespace tt
