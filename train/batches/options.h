@@ -18,7 +18,7 @@ struct BatchOptions {
   double dropout = 0;    // share of the elements of user and history embeddings zeroed, the others scaled up
   // Lists (list_loader.h), for models that learn from them.
   int64_t list_users = 100;       // rows a batch
-  int64_t list_impressions = 0;   // a list's, in time order; 0: all of the user's
+  int64_t list_impressions = 20;  // a list's, in time order; 0: all of the user's
   int64_t list_policy = 32;       // items of the policy's own best in a list, for alignment
   int64_t list_uniform = 64;      // items drawn uniformly
   bool prefetch = true;  // a thread prepares the next batch while this one trains

@@ -127,8 +127,8 @@ void apply_rung(RunConfig& config, const std::string& rung) {
   config.train.learning_rate = 0.005;
   config.train.decay = "cosine";
   config.train.weight_decay = 0.03;
-  config.train.epochs = 3;
-  config.train.list_passes = 30;
+  config.train.epochs = 4;
+  config.train.list_passes = 15;
 }
 
 void read_config_file(const std::string& path, RunConfig& config) {
