@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 HISTORY = 50        # the last so many liked items
-NEGATIVES = 4       # items drawn for each rating; most of what nobody rated would not have been liked
+NEGATIVES = 8       # random items for each rating; most of what a user did not rate the user would not have liked
 ASKED_AT_ONCE = 64  # users whose whole corpus is scored at a time
 
 
@@ -32,7 +32,7 @@ class HistoryRanker(nn.Module):
         candidate, features = self.item(items), self.item_features[items]
         user = torch.cat([self.user_features[users], liked], 1)[:, None].expand(-1, items.shape[1], -1)
         together = torch.cat([user, candidate, liked[:, None] * candidate, features, features_liked[:, None] * features], 2)
-        return (self.mlp(together) + self.item_bias(items))[:, :, 0]
+        return (self.mlp(together) + self.item_bias(items))[:, :, 0] + (liked[:, None] * candidate).sum(2)
 
 
 def recent(likes, moments):
@@ -47,23 +47,24 @@ def recent(likes, moments):
     return out
 
 
-def train(ranker, users, histories, items, likes, epochs=6, batch=1024, seed=1):
-    """Cross-entropy on the ratings and, as not liked, on items drawn by how often they are rated."""
+def train(ranker, users, histories, items, likes, epochs=15, batch=1024, seed=1):
+    """Cross-entropy on the ratings and, as not liked, on random items."""
     torch.manual_seed(seed)
     users, histories, items = (torch.from_numpy(x) for x in (users, histories, items))
     likes = torch.from_numpy(likes).float()
-    often = torch.bincount(items, minlength=len(ranker.item_features)).float() ** 0.5
-    optimizer = torch.optim.AdamW(ranker.parameters(), lr=2e-3, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(ranker.parameters(), lr=2e-3, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     for _ in range(epochs):
         ranker.train()
         for rows in torch.randperm(len(users)).split(batch):
-            drawn = torch.multinomial(often, len(rows) * NEGATIVES, replacement=True).view(len(rows), NEGATIVES)
+            drawn = torch.randint(len(ranker.item_features), (len(rows), NEGATIVES))
             logits = ranker(users[rows], histories[rows], torch.cat([items[rows, None], drawn], 1))
             labels = torch.cat([likes[rows, None], torch.zeros(len(rows), NEGATIVES)], 1)
             loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        schedule.step()
 
 
 def probabilities(ranker, users, histories, items=None):
