@@ -34,7 +34,9 @@ struct QueuedItems {
 
 template <class T>
 struct Batch {
+  // The users; rows of one user at one moment, such as those of a visit, may share one, who is then encoded once.
   UserInputs<T> user;
+  Tensor<const int64_t> user_of;   // [B] which of the users each row is of; empty: row i is of user i
   ItemInputs<T> item;              // the items shown
   Tensor<const int32_t> position;  // [B], -1 where unknown; may be empty if nothing debiases by position
   Tensor<const T> labels;         // [B, T]; may be empty if the rows have values of their own and no part learns labels
@@ -45,7 +47,7 @@ struct Batch {
   QueuedItems<T> queue;      // further columns still
   Candidates<T> candidates;  // log Q, masks and, with the whole corpus as columns, each row's target
 
-  int64_t size() const { return user.id.numel(); }
+  int64_t size() const { return user_of.numel() > 0 ? user_of.numel() : user.id.numel(); }
 };
 
 // Whether the user acted on the item of each row of labels [B, T]: any label above 0, whatever it is worth. [B]

@@ -77,7 +77,7 @@ struct ModelConfig {
   double alignment_beta = 0.1;
   int64_t reward_members = 3;        // models of the ensemble; their spread tells where it guesses
   double reward_pessimism = 0.5;     // values are mean - this x spread
-  double reward_labels = 0.1;        // weight of the labels beside the ranker's scores, in training the reward model
+  double reward_labels = 0;          // weight of labels beside the ranker's scores; where there are no scores it is 1
   bool alignment_fit_ranker = true;  // fit the proxy ranker to ranker_scores too; false: [reference]
 
   int64_t num_tasks() const { return static_cast<int64_t>(user_value_weights.size()); }

@@ -36,7 +36,7 @@ Tensor<const T> column(Arena& arena, Tensor<const T> x, int64_t t, F f) {
   return out;
 }
 
-// The entries whose items were shown, so that there are labels.
+// The entries that were shown, so that they have labels: those of which the ranker spoke, or the others.
 template <class T>
 struct Shown {
   Tensor<const int64_t> rows;  // [S] of the N entries
@@ -45,13 +45,16 @@ struct Shown {
 };
 
 template <class T>
-Shown<T> shown_pairs(Arena& arena, const ListBatch<T>& batch) {
+Shown<T> shown_pairs(Arena& arena, const ListBatch<T>& batch, bool scored) {
   if (!batch.labels) return {};
   const int64_t n = batch.labels.rows(), tasks = batch.labels.cols();
   const Tensor<int64_t> rows = make_tensor<int64_t>(arena, {n});
   int64_t count = 0;
+  const auto has_score = [&](int64_t k) {
+    return batch.ranker_scores.numel() > 0 && !std::isnan(batch.ranker_scores.row(k)[0]);
+  };
   for (int64_t k = 0; k < n; ++k)
-    if (!std::isnan(batch.labels.row(k)[0])) rows[count++] = k;
+    if (!std::isnan(batch.labels.row(k)[0]) && has_score(k) == scored) rows[count++] = k;
   const Tensor<T> labels = make_tensor<T>(arena, {count, tasks});
   const Tensor<T> examination = batch.examination.numel() > 0 ? make_tensor<T>(arena, {count}) : Tensor<T>();
   for (int64_t k = 0; k < count; ++k) {
@@ -92,7 +95,8 @@ Variable<T> RewardModel<T>::fit_loss(Tape<T>& tape, const ListBatch<T>& batch, d
   const Tensor<const int64_t> row_of = row_of_entries(batch.lists, tape.arena());
   Variable<T> total;
   const auto add_part = [&](Variable<T> part) { total = total ? add(total, part) : part; };
-  const Shown<T> shown = shown_pairs(tape.arena(), batch);
+  const Shown<T> unscored = shown_pairs(tape.arena(), batch, false);
+  const Shown<T> scored = label_weight > 0 ? shown_pairs(tape.arena(), batch, true) : Shown<T>();
   for (int64_t t = 0; t < tasks; ++t) {
     const View own = view(tape, u, t);
     const Variable<T> logits =
@@ -101,10 +105,14 @@ Variable<T> RewardModel<T>::fit_loss(Tape<T>& tape, const ListBatch<T>& batch, d
       add_part(list_squared_error(logits, batch.lists.offsets,
                                   column(tape.arena(), batch.ranker_scores, t, [](T p) { return log_odds(p); }),
                                   Tensor<const T>()));
-    if (shown.rows.numel() > 0 && label_weight > 0)
+    const auto add_labels = [&](const Shown<T>& shown, double weight) {
+      if (shown.rows.numel() == 0) return;
       add_part(scale(label_loss(embedding(reshape(logits, {n, 1}), shown.rows),
                                 column(tape.arena(), shown.labels, t, [](T x) { return x; }), shown.examination),
-                     static_cast<T>(label_weight)));
+                     static_cast<T>(weight)));
+    };
+    add_labels(unscored, 1);
+    add_labels(scored, label_weight);
   }
   return scale(total, T(1) / static_cast<T>(tasks));
 }

@@ -22,7 +22,8 @@ class RewardModel {
   RewardModel(const ModelConfig& policy, const std::string& prefix, uint64_t seed);
 
   // What the listed pairs lose: squared error of the logits against those of the ranker's scores, mean over rows and
-  // tasks, plus label_weight times the binary cross-entropy with the labels, under examination.
+  // tasks; where the ranker said nothing, the binary cross-entropy with the labels, under examination. That also where
+  // it did speak, label_weight times.
   Variable<T> fit_loss(Tape<T>& tape, const ListBatch<T>& batch, double label_weight) const;
 
   // For pairs without a tape: item vectors [C, width()], and of users all that their logits need, [B, user_width()].

@@ -131,7 +131,10 @@ LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool align
   check_batch(batch);
   LossOutput<T> out;
   const Blocks<T> user_input = user_tower_.input(tape, batch.user);
-  out.u = user_tower_.vectors(tape, user_input);
+  const auto by_row = [&](Variable<T> of_users) {  // [users, n] -> [B, n]
+    return batch.user_of.numel() > 0 ? embedding(of_users, batch.user_of) : of_users;
+  };
+  out.u = by_row(user_tower_.vectors(tape, user_input));
   // The item vectors of the softmax [M, DI]; without the queue's, which are constants of earlier steps: alignment moves
   // the items that it compares, and a frozen tower has vectors of its own.
   Variable<T> columns, live;
@@ -159,7 +162,7 @@ LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool align
   Tensor<const T> examination;
   if (debias_ && config_.ranker_examination) examination = debias_->examination(tape, batch.position);
   if (light_ranker_) {
-    const Variable<T> user_vectors = light_ranker_->user_vectors(tape, user_input);
+    const Variable<T> user_vectors = by_row(light_ranker_->user_vectors(tape, user_input));
     const auto parts = light_ranker_->loss(light_ranker_->logits(tape, user_vectors, out.u, out.v), batch, examination);
     add_part(out.ranker = parts.labels);
     add_part(out.distillation = parts.distillation);
@@ -170,7 +173,7 @@ LossOutput<T> TwoTower<T>::loss(Tape<T>& tape, const Batch<T>& batch, bool align
       Anchor<T> anchor{out.u.value(), live.value(), temperature_variable.item()};
       if (anchor_ && config_.needs_anchor()) {
         const NoGrad frozen(tape);
-        anchor.u = anchor_->user_tower.vectors(tape, anchor_->user_tower.input(tape, batch.user)).value();
+        anchor.u = by_row(anchor_->user_tower.vectors(tape, anchor_->user_tower.input(tape, batch.user))).value();
         Variable<T> v0 = anchor_->item_tower(tape, config_.full_softmax ? batch.negatives : batch.item);
         if (!config_.full_softmax && batch.negatives.id.numel() > 0)
           v0 = concat_rows(v0, anchor_->item_tower(tape, batch.negatives));

@@ -25,9 +25,9 @@ template <class... Parts>
   throw_error(where, text.str());
 }
 
-// check(ok, where, parts...) fails unless ok; the message is built only on failure.
-template <class... Parts>
-void check(bool ok, std::string_view where, const Parts&... parts) {
+// check(ok, where, parts...) fails unless ok; the message is built, and the length of `where` counted, only on failure.
+template <class Where, class... Parts>
+void check(bool ok, const Where& where, const Parts&... parts) {
   if (!ok) [[unlikely]]
     fail(where, parts...);
 }

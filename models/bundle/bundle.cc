@@ -115,6 +115,7 @@ void Bundle::read_items() {
   check(sample_of({Weight{"items.vectors", {c, d}, items_.vectors.data()}}) == file_.metadata().at(kVectorsKey),
         where(), "its item vectors are not those that were made with its weights", kMend);
   items_.learnt = tensor<uint8_t>("items.learnt", {c});
+  if (file_.has("items.available")) items_.available = tensor<uint8_t>("items.available", {c});
   const std::string end = ".offsets";
   for (const std::string& name : file_.names()) {
     if (!name.starts_with(kCategory) || !name.ends_with(end)) continue;
@@ -161,6 +162,9 @@ void Bundle::read_users() {
 const std::string& Bundle::weights_fingerprint() const { return file_.metadata().at(kWeightsKey); }
 
 std::span<const uint8_t> Bundle::learnt_items() const { return {items_.learnt, static_cast<size_t>(num_items())}; }
+std::span<const uint8_t> Bundle::available_items() const {
+  return {items_.available, items_.available ? static_cast<size_t>(num_items()) : 0};
+}
 std::span<const uint8_t> Bundle::learnt_users() const { return {users_.learnt, static_cast<size_t>(num_users())}; }
 
 const Category* Bundle::title() const {

@@ -37,6 +37,7 @@ class Bundle {
   const IdTable& item_ids() const { return items_.ids; }
   Tensor<const float> item_vectors() const { return items_.vectors; }  // [C, DI]
   std::span<const uint8_t> learnt_items() const;                       // [C]
+  std::span<const uint8_t> available_items() const;                    // [C], 0: not on offer; empty: all are
   const std::vector<Category>& categories() const { return items_.categories; }
   const Category* title() const;  // the column that names an item for people; null if there is none
 

@@ -44,6 +44,7 @@ void add_items(const BundleContent& content, ServingTensors& to) {
   to.add_texts("items.id", items.ids);
   to.add("items.vectors", items.vectors.data(), {c, d});
   to.add("items.learnt", items.learnt, {c});
+  if (items.available) to.add("items.available", items.available, {c});
   for (const Category& category : items.categories) {
     const std::string name = kCategory + category.name;
     to.add(name + ".offsets", category.offsets, {c + 1});

@@ -24,8 +24,9 @@ struct DataFacts {
 // All pointers are views that must live until write_bundle() returns.
 struct BundleItems {
   IdTable ids;
-  Tensor<const float> vectors;      // [C, DI] by the item tower of the very weights
-  const uint8_t* learnt = nullptr;  // [C] 1 where training has met the item: its id row tells something
+  Tensor<const float> vectors;         // [C, DI] by the item tower of the very weights
+  const uint8_t* learnt = nullptr;     // [C] 1 where training has met the item: its id row tells something
+  const uint8_t* available = nullptr;  // [C] 0 where the item is not on offer; null: all are
   std::vector<Category> categories;
   std::string title;  // the category that is an item's name for people; "": there is none
 };

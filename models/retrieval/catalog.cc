@@ -45,16 +45,22 @@ int64_t Selection::place(int64_t row) const {
 Catalog::Catalog(const Bundle& bundle)
     : vectors_(bundle.item_vectors()),
       learnt_(bundle.learnt_items()),
+      available_(bundle.available_items()),
       ids_(bundle.item_ids()),
       categories_(bundle.categories()),
       title_(bundle.title()),
       weights_(bundle.weights_fingerprint()),
-      all_(vectors_, 0, vectors_.rows()) {}
+      all_(on_offer()) {}
 
-Catalog::Catalog(Tensor<const float> vectors, std::span<const uint8_t> learnt)
-    : vectors_(vectors), learnt_(learnt), all_(vectors_, 0, vectors_.rows()) {
+Catalog::Catalog(Tensor<const float> vectors, std::span<const uint8_t> learnt, std::span<const uint8_t> available)
+    : vectors_(vectors), learnt_(learnt), available_(available), all_(on_offer()) {
   check(vectors.rows() == static_cast<int64_t>(learnt.size()), "catalog", "there are ", vectors.rows(),
         " vectors, but it is said of ", learnt.size(), " items whether training has met them");
+}
+
+Selection Catalog::on_offer() const {
+  if (available_.empty()) return {vectors_, 0, vectors_.rows(), own_vectors_};
+  return select([](int64_t) { return true; });
 }
 
 void Catalog::add(const TwoTower<float>& model, const std::vector<std::string>& ids, std::span<const float> features) {
@@ -78,7 +84,7 @@ void Catalog::add(const TwoTower<float>& model, const std::vector<std::string>& 
   own_vectors_ = std::move(vectors);
   added_ = std::move(added);
   added_ids_.insert(added_ids_.end(), ids.begin(), ids.end());
-  all_ = Selection(vectors_, 0, vectors_.rows(), own_vectors_);
+  all_ = on_offer();
 }
 
 std::string_view Catalog::id(int64_t row) const {

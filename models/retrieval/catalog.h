@@ -50,8 +50,9 @@ class Catalog {
   Catalog() = default;
   explicit Catalog(const Bundle& bundle);  // a view of it: the bundle must outlive it
   Catalog(Bundle&&) = delete;
-  // vectors: [C, DI], a view; learnt: [C]. Without ids and categories: for a model in memory.
-  Catalog(Tensor<const float> vectors, std::span<const uint8_t> learnt);
+  // vectors: [C, DI], a view; learnt, available: [C], the latter empty where all are. Without ids and categories: for a
+  // model in memory.
+  Catalog(Tensor<const float> vectors, std::span<const uint8_t> learnt, std::span<const uint8_t> available = {});
 
   // Items from features alone, rows size(), size() + 1, ... features: [ids, II], encoded. Error for a model without
   // item features, to which they would all look the same, for another width, and for an id that is there already.
@@ -61,11 +62,15 @@ class Catalog {
   int64_t known() const { return static_cast<int64_t>(learnt_.size()); }  // rows from here on were added
   Tensor<const float> vectors() const { return vectors_; }                // [size(), DI]
   bool learnt(int64_t row) const { return row >= 0 && row < known() && learnt_[static_cast<size_t>(row)] != 0; }
+  // Whether the item is on offer. One that is not can be read in a history, but is in no selection.
+  bool available(int64_t row) const {
+    return available_.empty() || row >= known() || available_[static_cast<size_t>(row)] != 0;
+  }
   std::string_view id(int64_t row) const;
   std::optional<int64_t> find(std::string_view id) const;
   std::string_view title(int64_t row) const;  // for people; "" where there is none
 
-  const Selection& all() const { return all_; }
+  const Selection& all() const { return all_; }  // those on offer
   Selection added() const { return {vectors_, known(), size() - known(), own_vectors_}; }
   const std::string& weights() const {
     return weights_;
@@ -74,18 +79,20 @@ class Catalog {
   Selection where(std::string_view column, std::string_view value) const;
   // The items that satisfy all conditions; of none: all.
   Selection where(const std::vector<std::pair<std::string, std::string>>& conditions) const;
-  // The items for which available(row) holds.
-  template <class Available>
-  Selection select(Available available) const {
+  // The items on offer for which wanted(row) holds.
+  template <class Wanted>
+  Selection select(Wanted wanted) const {
     std::vector<int64_t> rows;
     for (int64_t row = 0; row < size(); ++row)
-      if (available(row)) rows.push_back(row);
+      if (available(row) && wanted(row)) rows.push_back(row);
     return {vectors_, std::move(rows)};
   }
 
  private:
+  Selection on_offer() const;
+
   Tensor<const float> vectors_;
-  std::span<const uint8_t> learnt_;
+  std::span<const uint8_t> learnt_, available_;
   IdTable ids_;
   std::span<const Category> categories_;
   const Category* title_ = nullptr;

@@ -35,7 +35,7 @@ const Bundle& Recommender::bundle() const {
 }
 
 int64_t Recommender::most(const Ask& ask) const {
-  const int64_t all = ask.among ? ask.among->size() : catalog_.size();
+  const int64_t all = ask.among ? ask.among->size() : catalog_.all().size();
   if (!reranks(ask)) return all;
   return std::min(all, ask.candidates > 0 ? ask.candidates : model_->config().num_mips_items);
 }

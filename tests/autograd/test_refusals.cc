@@ -4,11 +4,15 @@
 #include <doctest/doctest.h>
 #include <twotower/autograd/ops/losses/alignment_losses.h>
 #include <twotower/autograd/ops/losses/cross_entropy.h>
+#include <twotower/autograd/ops/losses/list_losses.h>
+#include <twotower/autograd/ops/losses/lists.h>
 #include <twotower/autograd/ops/rows/embedding.h>
 #include <twotower/autograd/ops/sequences/attention.h>
 #include <twotower/autograd/ops/sequences/segments.h>
 
+#include <cmath>
 #include <functional>
+#include <limits>
 
 #include "tests/error_of.h"
 
@@ -41,6 +45,9 @@ TEST_CASE("offsets must begin at 0, never fall and end at the input's rows, in e
   using Offsets = Tensor<const int64_t>;
   const Variable<double> x = f.zeros({4, 2}), two = f.zeros({2, 2});
   const Tensor<double> encoding = make_tensor<double>(f.pool, {4, 2});
+  const Variable<double> scores = f.zeros({4});
+  const Tensor<const double> four = scores.value();
+  const std::vector<int32_t> columns = {0, 1, 2, 3};
   struct Taker {
     std::string name;
     std::function<void(Offsets)> call;
@@ -61,6 +68,15 @@ TEST_CASE("offsets must begin at 0, never fall and end at the input's rows, in e
        [&](Offsets o) {
          newest_attention(two, x, f.zeros({6, 2}), f.zeros({6}), o, 1);
        }},
+      {"list_scores",
+       [&](Offsets o) {
+         list_scores(two, x, {o, view(columns)});
+       }},
+      {"list_squared_error", [&](Offsets o) { list_squared_error(scores, o, four, {}); }},
+      {"list_margin", [&](Offsets o) { list_margin(scores, o, four, {}); }},
+      {"list_kl", [&](Offsets o) { list_kl(scores, o, four, {}); }},
+      {"list_reward", [&](Offsets o) { list_reward(scores, o, four, four, {}, 0.1); }},
+      {"list_dpo", [&](Offsets o) { list_dpo(scores, o, four, four, 0.1, 1); }},
       {"zero_if_empty", [&](Offsets o) { zero_if_empty(two, o); }},
   };
   for (const Taker& taker : takers) {
@@ -203,4 +219,56 @@ TEST_CASE("values and anchors of alignment losses: lengths and shapes are checke
           op + "the anchor has users [2, 4] and items [3, 5], the batch [2, 4] and [3, 4]");
     CHECK(said(good, {u.value(), v.value(), 0}) == op + "the anchor's temperature is 0; it must be positive");
   }
+}
+
+TEST_CASE("lists and the numbers of their entries: every index, length and weight is checked") {
+  Fixture f;
+  const Variable<double> u = f.zeros({2, 4}), v = f.zeros({3, 4}), s = f.zeros({3});
+  const std::vector<int64_t> offsets = {0, 1, 3}, three_rows = {0, 1, 2, 3};
+  const auto scores = [&](const Variable<double>& users, const std::vector<int64_t>& o, const std::vector<int32_t>& c) {
+    return error_of([&] { list_scores(users, v, {view(o), view(c)}); });
+  };
+  CHECK(scores(u, offsets, {1, 0, 2}) == "");
+  CHECK(scores(u, three_rows, {1, 0, 2}) == "[list_scores] lists for 3 rows, the batch has 2");
+  CHECK(scores(u, offsets, {1, 0, 3}) == "[list_scores] lists: column 3; the columns are 0 to 2");
+  CHECK(scores(u, offsets, {-1, 0, 2}) == "[list_scores] lists: column -1; the columns are 0 to 2");
+  CHECK(scores(f.zeros({2, 5}), offsets, {1, 0, 2}) ==
+        "[list_scores] user vectors [2, 5] and item vectors [3, 4] must have the same width");
+
+  using Numbers = std::vector<double>;
+  const Numbers good = {1, 2, 3}, two = {1, 2};
+  const auto squared = [&](const Numbers& target, const Numbers& weight, const Numbers& row_weight) {
+    return error_of([&] { list_squared_error(s, view(offsets), view(target), view(weight), view(row_weight)); });
+  };
+  CHECK(squared(good, {}, {}) == "");
+  CHECK(squared(good, good, two) == "");
+  const std::string op = "[list_squared_error] ";
+  CHECK(squared(two, {}, {}) == op + "target has 2 numbers for 3 scores");
+  CHECK(squared(good, two, {}) == op + "weight has 2 numbers for 3 scores");
+  CHECK(squared(good, {}, good) == op + "row_weight has 3 numbers for 2 rows");
+  const std::string must = "; weights must be finite and not negative";
+  CHECK(squared(good, {1, -0.5, 1}, {}) == op + "weight 1 is -0.5" + must);
+  CHECK(squared(good, {}, {1, std::numeric_limits<double>::infinity()}) == op + "row_weight 1 is inf" + must);
+  CHECK(error_of([&] { list_margin(s, view(offsets), view(two), {}); }) ==
+        "[list_margin] target has 2 numbers for 3 scores");
+  CHECK(error_of([&] { list_kl(s, view(offsets), view(two), {}); }) == "[list_kl] target has 2 numbers for 3 scores");
+  CHECK(error_of([&] { list_kl(s, view(offsets), view(good), view(two)); }) ==
+        "[list_kl] log_q has 2 numbers for 3 scores");
+
+  const auto reward = [&](const Numbers& value, const Numbers& anchor, const Numbers& log_q, double beta) {
+    return error_of([&] { list_reward(s, view(offsets), view(value), view(anchor), view(log_q), beta); });
+  };
+  CHECK(reward(good, good, good, 0) == "");
+  CHECK(reward(two, good, {}, 0.1) == "[list_reward] value has 2 numbers for 3 scores");
+  CHECK(reward(good, two, {}, 0.1) == "[list_reward] anchor has 2 numbers for 3 scores");
+  CHECK(reward(good, good, two, 0.1) == "[list_reward] log_q has 2 numbers for 3 scores");
+  CHECK(reward(good, good, {}, -1) == "[list_reward] beta is -1; it must be finite and not negative");
+  const auto dpo = [&](const Numbers& value, const Numbers& anchor, double beta, int64_t winners) {
+    return error_of([&] { list_dpo(s, view(offsets), view(value), view(anchor), beta, winners); });
+  };
+  CHECK(dpo(good, good, 0.1, 9) == "");
+  CHECK(dpo(two, good, 0.1, 1) == "[list_dpo] value has 2 numbers for 3 scores");
+  CHECK(dpo(good, two, 0.1, 1) == "[list_dpo] anchor has 2 numbers for 3 scores");
+  CHECK(dpo(good, good, std::nan(""), 1) == "[list_dpo] beta is nan; it must be finite and not negative");
+  CHECK(dpo(good, good, 0.1, 0) == "[list_dpo] 0 winners a row; there must be at least one");
 }

@@ -2,6 +2,10 @@
 // sequences, several panels. test_blocked_paths.cc compares the same paths with unfused ops.
 
 #include <doctest/doctest.h>
+#include <twotower/autograd/ops/elementwise/arithmetic.h>
+#include <twotower/autograd/ops/elementwise/elements.h>
+#include <twotower/autograd/ops/losses/list_losses.h>
+#include <twotower/autograd/ops/losses/lists.h>
 #include <twotower/autograd/ops/losses/retrieval_losses.h>
 #include <twotower/autograd/ops/matrix/linear.h>
 #include <twotower/autograd/ops/matrix/linear_blocks.h>
@@ -81,5 +85,26 @@ TEST_CASE("in-batch softmax above 16 MB of scores has the same bits on two threa
     using T = std::remove_reference_t<decltype(tape.make({1})[0])>;
     return in_batch_softmax(x[0], x[1], tape.scalar(0.5f), x[2],
                             Candidates<T>{.target = Tensor<const int64_t>(own.data(), {kBatch})});
+  });
+}
+
+TEST_CASE("losses over lists of several chunks have the same bits on two threads") {
+  constexpr int64_t kRows = 200, kColumns = 700, kWidth = 24;
+  std::vector<int64_t> offsets = {0};
+  std::vector<int32_t> columns;
+  for (uint64_t i = 0; i < kRows; ++i)
+    offsets.push_back(offsets.back() + (i == 50 ? 900 : static_cast<int64_t>(Philox(4).below(i, 300))));
+  for (uint64_t k = 0; k < static_cast<uint64_t>(offsets.back()); ++k)  // a third of them column 5
+    columns.push_back(Philox(5).below(k, 3) == 0 ? 5 : static_cast<int32_t>(Philox(6).below(k, kColumns)));
+  const int64_t n = offsets.back();
+  const Tensor<const int64_t> all(offsets.data(), {kRows + 1});
+  const Lists lists{all, {columns.data(), {n}}};
+  REQUIRE(n * kWidth > 2 * kElementGrain);
+  check_bits({{kRows, kWidth}, {kColumns, kWidth}, {n}, {n}}, [&](auto&, const auto& x) {
+    const auto s = list_scores(x[0], x[1], lists);
+    using T = std::remove_cvref_t<decltype(s.item())>;
+    const Tensor<const T> target = x[2].value(), anchor = x[3].value();
+    return list_margin(s, all, target, {}) + list_squared_error(s, all, target, {}) + list_kl(s, all, target, anchor) +
+           list_reward(s, all, target, anchor, {}, T(0.1)) + list_dpo(s, all, target, anchor, T(0.3), 3);
   });
 }

@@ -102,7 +102,7 @@ Loader::Loader(const Dataset& data, const ModelConfig& model, const BatchOptions
     users_ = std::make_unique<UserRows>(data, model, train, rows_);
     rows_ = users_->users();
   }
-  order_ = rows_;
+  find_visits();
   batches_ = (rows() + train.batch_size - 1) / train.batch_size;
   if (model.full_softmax) {
     all_items_.resize(static_cast<size_t>(data.num_items()));
@@ -150,9 +150,27 @@ void Loader::start_epoch(int64_t epoch) {
   for (Slot& slot : slots_) slot.index = -1;
 }
 
+// Rows that follow each other in the log, of one user with one history, are a visit's: they stay together, so that the
+// user is encoded once for all of them.
+void Loader::find_visits() {
+  const Impressions& log = data_.split(Split::train);
+  for (int64_t k = 0; k < rows(); ++k) {
+    const int64_t r = rows_[static_cast<size_t>(k)], before = k > 0 ? rows_[static_cast<size_t>(k - 1)] : -1;
+    if (users_ || before < 0 || log.user[r] != log.user[before] || log.history_end[r] != log.history_end[before])
+      visits_.push_back(k);
+  }
+}
+
 void Loader::set_order(int64_t epoch) {
-  order_ = rows_;
-  stream(train_, kShuffle, epoch).shuffle(order_.data(), rows());
+  std::vector<int64_t> visits(visits_.size());
+  std::iota(visits.begin(), visits.end(), 0);
+  stream(train_, kShuffle, epoch).shuffle(visits.data(), static_cast<int64_t>(visits.size()));
+  order_.clear();
+  for (const int64_t visit : visits) {
+    const auto v = static_cast<size_t>(visit);
+    const auto end = v + 1 < visits_.size() ? visits_[v + 1] : rows();
+    order_.insert(order_.end(), rows_.begin() + visits_[v], rows_.begin() + end);
+  }
 }
 
 const Batch<float>* Loader::next() {
@@ -209,7 +227,10 @@ void Loader::fill(Slot& slot, int64_t index) {
   }
 
   const Tensor<int64_t> users = make_tensor<int64_t>(arena, {b}), items = make_tensor<int64_t>(arena, {b});
-  const Tensor<int64_t> history_ends = make_tensor<int64_t>(arena, {b});
+  // Of the users, each once: id and how many actions came before; and of each row, which of them.
+  const Tensor<int64_t> distinct = make_tensor<int64_t>(arena, {b}), history_ends = make_tensor<int64_t>(arena, {b});
+  const Tensor<int64_t> user_of = make_tensor<int64_t>(arena, {b});
+  int64_t n = 0;
   const Tensor<int32_t> positions = make_tensor<int32_t>(arena, {b});
   const Tensor<float> labels = make_tensor<float>(arena, {b, tasks});
   const Tensor<float> scores = log.ranker_scores ? make_tensor<float>(arena, {b, tasks}) : Tensor<float>();
@@ -222,7 +243,9 @@ void Loader::fill(Slot& slot, int64_t index) {
     }
     const int64_t r = rows[i];
     users[i] = log.user[r], items[i] = log.item[r];
-    history_ends[i] = log.history_end[r];
+    if (n == 0 || distinct[n - 1] != users[i] || history_ends[n - 1] != log.history_end[r])
+      distinct[n] = users[i], history_ends[n++] = log.history_end[r];
+    user_of[i] = n - 1;
     positions[i] = log.position[r];
     std::copy_n(log.labels + r * tasks, tasks, labels.row(i));
     if (scores) std::copy_n(log.ranker_scores + r * tasks, tasks, scores.row(i));
@@ -231,15 +254,16 @@ void Loader::fill(Slot& slot, int64_t index) {
   Batch<float>& batch = slot.batch;
   batch = {};
   batch.position = positions, batch.labels = labels, batch.ranker_scores = scores;
-  batch.user.features = gather_features(data_.user_features(), data_.user_features_size(), users.data(), b, arena);
+  batch.user.features = gather_features(data_.user_features(), data_.user_features_size(), distinct.data(), n, arena);
   batch.item.features = gather_features(data_.item_features(), data_.item_features_size(), items.data(), b, arena);
-  if (model_.history) gather_histories(data_, model_, users.data(), history_ends.data(), b, arena, batch.user);
-  batch.user.id = users, batch.item.id = items;
-  add_negatives(batch, index, arena);
+  if (model_.history) gather_histories(data_, model_, distinct.data(), history_ends.data(), n, arena, batch.user);
+  if (n < b) batch.user_of = user_of;
+  batch.item.id = items;
+  add_negatives(batch, users, index, arena);
   add_log_q(batch, items.data(), arena);
   if (queue_) queue_->announce(items.data(), b);
 
-  batch.user.id = drop(users, train_.user_id_dropout, kUserDropout, begin, arena);
+  batch.user.id = drop({distinct.data(), {n}}, train_.user_id_dropout, kUserDropout, begin, arena);
   batch.item.id = drop(items, train_.item_id_dropout, kItemDropout, begin, arena);
   add_dropout(batch.user, begin, arena);
 }
@@ -275,14 +299,14 @@ Tensor<const int64_t> Loader::drop(Tensor<const int64_t> ids, double share, uint
   return kept;
 }
 
-void Loader::add_negatives(Batch<float>& batch, int64_t index, Arena& arena) {
+void Loader::add_negatives(Batch<float>& batch, Tensor<const int64_t> users, int64_t index, Arena& arena) {
   const int64_t corpus = data_.num_items(), width = data_.item_features_size();
   if (model_.full_softmax) {
     batch.negatives.id = {all_items_.data(), {corpus}};
     batch.negatives.features = {data_.item_features(), {corpus, width}};
     batch.candidates.target = batch.item.id;
     if (model_.mask_user_positives)
-      batch.candidates.exclude = user_positives(batch.user.id, batch.item.id, positives_, arena);
+      batch.candidates.exclude = user_positives(users, batch.item.id, positives_, arena);
     return;
   }
   if (queue_) batch.queue.id = queue_->ids(arena);
@@ -297,13 +321,13 @@ void Loader::add_negatives(Batch<float>& batch, int64_t index, Arena& arena) {
   batch.negatives.features = gather_features(data_.item_features(), width, further.data(), mixed, arena);
   if (model_.mask_accidental_hits)
     batch.candidates.exclude =
-        accidental_hits(batch.user.id, batch.item.id, acted_on(batch.labels, arena), further, arena);
+        accidental_hits(users, batch.item.id, acted_on(batch.labels, arena), further, arena);
 }
 
 // log Q of each column: how often its item is expected among a row's negatives, which come from the log (the batch's
 // other rows, the queue) and from uniform draws. sampling.h has the reasons.
 void Loader::add_log_q(Batch<float>& batch, const int64_t* items, Arena& arena) {
-  const int64_t b = batch.size(), mixed = batch.negatives.id.numel(), queued = batch.queue.id.numel();
+  const int64_t b = batch.item.id.numel(), mixed = batch.negatives.id.numel(), queued = batch.queue.id.numel();
   if (estimator_) estimator_->observe(items, b);
   if (model_.log_q != "none" && !model_.full_softmax) {
     const Tensor<float> log_q = make_tensor<float>(arena, {b + mixed + queued});

@@ -52,16 +52,18 @@ class Loader {
   void fill(Slot& slot, int64_t index);
   void fill_users(Batch<float>& batch, const int64_t* users, int64_t n, Arena& arena);
   Tensor<const int64_t> drop(Tensor<const int64_t> ids, double share, uint64_t purpose, int64_t begin, Arena& arena);
-  void add_negatives(Batch<float>& batch, int64_t index, Arena& arena);
+  void add_negatives(Batch<float>& batch, Tensor<const int64_t> users, int64_t index, Arena& arena);
   void add_log_q(Batch<float>& batch, const int64_t* items, Arena& arena);
   void add_dropout(UserInputs<float>& users, int64_t begin, Arena& arena);
   void prefetch();
+  void find_visits();
   void set_order(int64_t epoch);
 
   const Dataset& data_;
   ModelConfig model_;
   BatchOptions train_;
   std::vector<int64_t> rows_, order_;  // impressions (or users) that take part; this epoch's order of them
+  std::vector<int64_t> visits_;        // where in rows_ each visit begins
   std::unique_ptr<UserRows> users_;    // rows = "users"
   std::vector<int64_t> all_items_;     // 0 .. C-1, for full softmax
   UserItems positives_;                // of each user in training, for mask_user_positives

@@ -55,9 +55,8 @@ struct Rung {
 // The demo's own settings of a rung, and on top of them what --set says.
 RunConfig rung_config(const DemoArguments& a, const std::string& name, int64_t epochs) {
   RunConfig config;
-  apply_rung(config.model, name);
-  config.rung = name;
-  config.train.epochs = epochs;
+  apply_rung(config, name);
+  if (!config.model.needs_lists()) config.train.epochs = epochs;
   config.train.monitor = "agreement@20";  // with the main ranker, for users who are not measured afterwards
   config.train.seed = static_cast<int64_t>(a.world.seed);
   for (const std::string& assignment : a.set) set_config_key(config, assignment);
@@ -82,7 +81,7 @@ Rung climb(const DemoArguments& a, const Dataset& data, const std::string& name,
   const Run run = open_run(run_dir);
   EvaluateOptions evaluation;
   evaluation.baselines = false;
-  evaluation.ks = default_ks(data.num_items(), config.model);
+  evaluation.ks = default_ks(data.num_available(), config.model);
   return {name, evaluate(ServedDataset(run.bundle, run.data), evaluation).measures, summary.seconds,
           summary.best_epoch};
 }
@@ -139,7 +138,7 @@ void run_demo(const DemoArguments& a) {
     if (ladder.size() == 1) {  // the baselines once, for scale
       const Run run = open_run(a.out + "/" + name);
       EvaluateOptions options;
-      options.ks = default_ks(data.num_items(), run.bundle.config());
+      options.ks = default_ks(data.num_available(), run.bundle.config());
       const EvaluationResult result = evaluate(ServedDataset(run.bundle, run.data), options);
       std::vector<Rung> baselines;
       for (const auto& [baseline, measures] : result.baselines) baselines.push_back({baseline, measures, 0, 0});

@@ -1,4 +1,4 @@
-// twotower: simulate, import, train, evaluate, retrieve, export, step, inspect, demo.
+// twotower: simulate, import, train, evaluate, retrieve, candidates, export, pack, score, step, inspect, demo.
 // Exit status: 0 done, 2 the user's mistake (one line on standard error), 1 ours.
 
 #include <twotower/tensor/error.h>
@@ -49,8 +49,10 @@ int main(int argc, char** argv) {
   tt::register_train(app);
   tt::register_evaluate(app);
   tt::register_retrieve(app);
+  tt::register_candidates(app);
   tt::register_export(app);
   tt::register_pack(app);
+  tt::register_score(app);
   tt::register_step(app);
   tt::register_inspect(app);
   tt::register_demo(app);

@@ -4,6 +4,8 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 
 namespace tt {
@@ -34,6 +36,22 @@ void add_seed(CLI::App& command, uint64_t& seed, const char* of_what) {
   command.add_option("--seed", seed, of_what)
       ->capture_default_str()
       ->check(whole_number(0, std::numeric_limits<int64_t>::max()));
+}
+
+std::vector<std::string> read_user_ids(const char* command, const std::string& path) {
+  std::ifstream file(path);
+  std::error_code ignored;
+  check(file.is_open() && !std::filesystem::is_directory(path, ignored), command, "cannot read ", path,
+        "; give a file with a user id a line");
+  std::vector<std::string> ids;
+  bool first = true;
+  for (std::string line; std::getline(file, line); first = false) {
+    if (first && line.starts_with("\xef\xbb\xbf")) line.erase(0, 3);
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (!line.empty()) ids.push_back(line);
+  }
+  check(!ids.empty(), command, path, " holds no user; give a file with a user id a line");
+  return ids;
 }
 
 std::string BundleSource::path(const char* command) const {

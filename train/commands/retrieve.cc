@@ -9,8 +9,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -29,19 +27,8 @@ struct Options {
 
 std::vector<std::string> user_ids(const Options& o) {
   std::vector<std::string> ids = o.users;
-  if (!o.users_file.empty()) {
-    std::ifstream file(o.users_file);
-    std::error_code ignored;
-    check(file.is_open() && !std::filesystem::is_directory(o.users_file, ignored), "retrieve", "cannot read ",
-          o.users_file, "; give a file with a user id a line");
-    bool first = true;
-    for (std::string line; std::getline(file, line); first = false) {
-      if (first && line.starts_with("\xef\xbb\xbf")) line.erase(0, 3);
-      if (!line.empty() && line.back() == '\r') line.pop_back();
-      if (!line.empty()) ids.push_back(line);
-    }
-    check(!ids.empty(), "retrieve", o.users_file, " holds no user; give a file with a user id a line");
-  }
+  if (o.users_file.empty()) return ids;
+  for (std::string& id : read_user_ids("retrieve", o.users_file)) ids.push_back(std::move(id));
   return ids;
 }
 

@@ -18,7 +18,7 @@ namespace {
 
 struct TrainArguments {
   std::string data, out, rung = "base", config;
-  std::vector<std::string> set;
+  std::vector<std::string> set, ranker_pairs;
   bool resume = false, json = false, quiet = false;
   int threads = 0;
   int64_t seed = -1;
@@ -46,8 +46,7 @@ void print_summary(const TrainArguments& a, const TrainSummary& s) {
 void run_train(const TrainArguments& a) {
   if (a.threads > 0) set_num_threads(a.threads);
   RunConfig config;
-  apply_rung(config.model, a.rung);
-  config.rung = a.rung;
+  apply_rung(config, a.rung);
   if (!a.config.empty()) read_config_file(a.config, config);
   for (const std::string& assignment : a.set) set_config_key(config, assignment);
   if (a.seed >= 0) config.train.seed = a.seed;
@@ -60,6 +59,7 @@ void run_train(const TrainArguments& a) {
   ProgressLine line(a.quiet);
   TrainOptions options;
   options.resume = a.resume;
+  for (const std::string& file : a.ranker_pairs) add_ranker_pairs(options.ranker_pairs, read_ranker_pairs(file, data));
   options.progress = [&](const TrainProgress& p) { line.show(p); };
   options.message = [&](const std::string& text) { line.message(text); };
   print_summary(a, train(config, data, a.out, options));
@@ -73,10 +73,16 @@ void register_train(CLI::App& app) {
   command->footer("Example: twotower train --data D --out R --model history --set learning_rate=0.002");
   command->add_option("--data", a->data, "Dataset folder")->required();
   command->add_option("--out", a->out, "Run folder to write")->required();
-  command->add_option("--model", a->rung, "Base | history | position | user | debias | light | kd | reward")
+  command->add_option("--model", a->rung, "One of base, history, position, user, debias, light, kd, reward, aligned")
       ->capture_default_str();
   command->add_option("--config", a->config, "TOML file with [model] and [train] tables");
   command->add_option("--set", a->set, "KEY=VALUE, on top of the config; may be repeated");
+  command
+      ->add_option(
+          "--ranker-pairs", a->ranker_pairs,
+          "A csv of pairs that the main ranker was asked about: user, item and a score a task; may be repeated. "
+          "The run keeps a copy, so --resume needs none")
+      ->allow_extra_args(false);
   command->add_flag("--resume", a->resume, "Go on from the last checkpoint in --out");
   add_threads(*command, a->threads);
   command->add_option("--seed", a->seed, "Random seed; the same as --set seed=N")

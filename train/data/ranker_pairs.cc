@@ -84,9 +84,11 @@ RankerPairs read_ranker_pairs(const std::string& csv, const IdTable& users, cons
   };
   read_table(csv, Dialect(), on_header, on_row);
   if (strange_lines > 0) {
-    const std::string more = strange_lines == 1 ? ""
-                                                : ", and " + std::to_string(strange_lines - 1) +
-                                                      " more lines name a user or an item that it does not have";
+    std::string more;
+    if (strange_lines > 1)
+      more = ", and " + std::to_string(strange_lines - 1) +
+             (strange_lines == 2 ? " more line names" : " more lines name") +
+             " a user or an item that it does not have";
     fail(at_line(csv, stranger_line), "the dataset has no ", stranger, more,
          "; leave such lines out, or give the dataset that the pairs were chosen from");
   }

@@ -1,5 +1,6 @@
 #include <twotower/train/batches/loader.h>
 #include <twotower/train/evaluate/doctor.h>
+#include <twotower/train/evaluate/ranker_check.h>
 #include <twotower/train/evaluate/text_table.h>
 
 #include <algorithm>
@@ -98,6 +99,74 @@ void look_at_log_q(const ModelConfig& config, const Dataset& data, std::vector<F
   out.push_back({"log Q, the log of an item's share of the training rows", found, advice.empty(), advice});
 }
 
+std::string percent(double share) { return decimals(100 * share, 1) + " %"; }
+
+// What two calibrations differ by, as the log of their ratios' ratio; whether by much, and by more than chance.
+struct Difference {
+  Difference(const Calibration& a, const Calibration& b)
+      : log_ratio(std::log(a.ratio() / b.ratio())), error(std::hypot(a.log_error(), b.log_error())) {}
+  double log_ratio, error;
+  bool matters(double tolerated) const { return std::abs(log_ratio) > std::max(3 * error, std::log(tolerated)); }
+};
+
+std::string ratios(const std::array<Calibration, 5>& fifths) {
+  std::string text;
+  for (const Calibration& c : fifths) text += (text.empty() ? "" : ", ") + decimals(c.ratio(), 2);
+  return text;
+}
+
+// Whether the log's own ranker is one to learn from: how high its scores are.
+void look_at_calibration(const RankerCalibration& c, std::vector<Finding>& out) {
+  const auto tells = [](const Calibration& part) { return part.given > 0 && part.promised > 0; };
+  const auto all_tell = [&](const auto& fifths) { return std::all_of(fifths.begin(), fifths.end(), tells); };
+  if (!tells(c.all) || !all_tell(c.by_popularity) || !all_tell(c.by_score)) return;  // too few actions
+  const double log_ratio = std::log(c.all.ratio());
+  const bool off = std::abs(log_ratio) > std::log(2.0);
+  out.push_back({"main ranker: what its scores promise over what users gave", decimals(c.all.ratio(), 2), !off,
+                 off ? "scores on the scale of the labels: " + decimals(-log_ratio, 2) +
+                           " added to their logits is a beginning; until then trust their order, not their size"
+                     : ""});
+
+  const Difference popular(c.by_popularity[4], c.by_popularity[0]);
+  const bool partial = popular.matters(1.25), to_popular = popular.log_ratio > 0;
+  std::string found = ratios(c.by_popularity) + " for a fifth of the impressions each, the rarest items first";
+  if (partial)
+    found += std::string(": it over-rates ") + (to_popular ? "popular" : "rare") + " items by " +
+             percent(std::exp(std::abs(popular.log_ratio)) - 1) + " against " + (to_popular ? "rare" : "popular") +
+             " ones";
+  out.push_back({"main ranker: the same by how popular items are", found, !partial,
+                 partial ? "distil less (lower kd_weight, alignment_weight), so that the labels have their say, or "
+                           "correct the scores by popularity before they are imported"
+                         : ""});
+
+  // A log shows what another view of the same users chose, which is better than it scores here where it scores low.
+  const Difference sure(c.by_score[4], c.by_score[0]);
+  const bool too_sure = sure.matters(1.4) && sure.log_ratio > 0;
+  out.push_back(
+      {"main ranker: the same by how high it scores",
+       ratios(c.by_score) + " for a fifth of the impressions each, the lowest scores first" +
+           (too_sure ? ": its scores differ more than what users do, as noisy or too confident ones would" : ""),
+       !too_sure, too_sure ? "distil less (lower kd_weight, alignment_weight): part of a high score is chance" : ""});
+}
+
+// And in what order they put what users were shown.
+void look_at_order(const PairAgreement& pairs, Split split, std::vector<Finding>& out) {
+  if (pairs.users == 0) return;
+  const bool held_out = split != Split::train;  // which the model knows by heart
+  const bool worse = held_out && pairs.model - pairs.ranker > 2 * pairs.difference_error;
+  const bool chance = pairs.ranker < 0.5 + 2 * pairs.ranker_error;
+  const auto share = [](double value, double error) {
+    return percent(value) + " of pairs (± " + decimals(100 * error, 1) + ")";
+  };
+  out.push_back({"main ranker: its order of what users were shown",
+                 "agrees with what they did in " + share(pairs.ranker, pairs.ranker_error) + ", the model's in " +
+                     share(pairs.model, pairs.model_error) + (chance ? ": it is no better than chance" : ""),
+                 !worse && !chance,
+                 worse || chance ? "distil less (lower kd_weight, alignment_weight): users follow the ranker's order "
+                                   "less than it would teach the model"
+                                 : ""});
+}
+
 }  // namespace
 
 std::vector<Finding> examine(const ServedDataset& served, const EvaluationResult& result,
@@ -128,6 +197,11 @@ std::vector<Finding> examine(const ServedDataset& served, const EvaluationResult
   out.push_back({"scores u.v / temperature of any user and item", spread(scores), true, ""});
 
   look_at_log_q(served.model().config(), data, out);
+  if (options.truth && data.has_ranker_scores()) {
+    const ExaminationCurve examination = estimate_examination(data);
+    look_at_calibration(calibrate_ranker(data, examination), out);
+    look_at_order(pair_agreement(served, options.split, options.ask(), examination), options.split, out);
+  }
 
   std::vector<int64_t> warm, cold;
   for (int64_t i = 0; i < v.rows; ++i) (data.train_positives()[i] > 0 ? warm : cold).push_back(i);

@@ -57,15 +57,14 @@ void for_each_pooled(const Dataset& data, const std::vector<int64_t>& ks, F f) {
       f(m.name + std::to_string(ks[j]), m, j);
 }
 
-// The items that each user acted on in the split, less those of `seen`: what may be returned may be expected.
+// The items on offer that each user acted on in the split, less those of `seen`: what may be returned may be expected.
 UserItems expected_items(const Dataset& data, Split split, const UserItems* seen) {
   UserItems acted = data.positives(split);
-  if (!seen) return acted;
   UserItems fresh;
   fresh.offsets.push_back(0);
   for (int64_t u = 0; u < data.num_users(); ++u) {
     for (const int32_t item : acted.of(u))
-      if (!in(seen->of(u), item)) fresh.items.push_back(item);
+      if (data.available(item) && !(seen && in(seen->of(u), item))) fresh.items.push_back(item);
     fresh.offsets.push_back(static_cast<int64_t>(fresh.items.size()));
   }
   return fresh;
@@ -210,7 +209,8 @@ std::string Evaluator::State::protocol() const {
   std::ostringstream text;
   text << split_name(options.split) << " split (" << data.protocol() << "); " << users.size()
        << " users with at least one item acted on" << (options.max_users > 0 ? " (a sample)" : "")
-       << "; full corpus of " << facts.items << " items, no sampling; "
+       << "; full corpus of " << data.num_available() << " items" << (data.available() ? " on offer" : "")
+       << ", no sampling; "
        << (options.include_seen ? "items seen in the splits before are kept"
                                 : "items seen in the splits before are neither returned nor expected")
        << "; each user with the history before the first impression of the split; recall@K is hits / number of the "
@@ -325,7 +325,7 @@ Measures Evaluator::State::measure(Ranking& ranking, EvaluationResult* keep) con
   for (size_t j = 0; j < pool.at.size(); ++j) {
     const auto row = pool.returned.begin() + static_cast<int64_t>(j) * facts.items;
     pool.at[j].covered = static_cast<double>(std::count(row, row + facts.items, 1));
-    pool.at[j].items = static_cast<double>(facts.items);
+    pool.at[j].items = static_cast<double>(data.num_available());
   }
   Measures out;
   for (size_t c = 0; c < width; ++c)
@@ -340,7 +340,7 @@ Evaluator::Evaluator(const Dataset& data, const EvaluateOptions& options) {
   check(!options.ks.empty(), "evaluate", "no K is given; give at least one, such as --k 10,20,100");
   for (const int64_t k : options.ks) {
     check(k >= 1, "evaluate", "K = ", k, "; ask for at least 1 item");
-    check(k <= data.num_items(), "evaluate", "K = ", k, " is larger than the corpus of ", data.num_items(),
+    check(k <= data.num_available(), "evaluate", "K = ", k, " is larger than the corpus of ", data.num_available(),
           " items; ask for at most so many");
   }
   state_ = std::make_unique<State>(data, options);
@@ -378,7 +378,7 @@ EvaluationResult Evaluator::run(const ServedDataset& served) const {
       PopularityRanking recent(s.data, kRecent);
       result.baselines.emplace_back("popularity_recent", s.measure(recent, nullptr));
     }
-    RandomRanking random(s.facts.items, s.options.seed);
+    RandomRanking random(s.data, s.options.seed);
     result.baselines.emplace_back("random", s.measure(random, nullptr));
   }
   if (s.options.intervals)

@@ -52,6 +52,7 @@ void ModelRanking::first_ranks(std::span<const UserMoment> users, const SkipRows
     return;
   }
   const Tensor<const float> items = served_.item_vectors();
+  const Dataset& data = served_.data();
   const int64_t d = items.cols();
   std::vector<float> u(static_cast<size_t>(kUserTile * d)), scores(static_cast<size_t>(kUserTile * kRankTile));
   struct Best {
@@ -82,7 +83,8 @@ void ModelRanking::first_ranks(std::span<const UserMoment> users, const SkipRows
           if (b.item < 0) continue;
           const float* row = scores.data() + q * m;
           const auto before = [&](int64_t i) {  // item first + i comes before the best relevant one
-            return first + i != b.item && (row[i] > b.score || (row[i] == b.score && first + i < b.item));
+            return first + i != b.item && data.available(first + i) &&
+                   (row[i] > b.score || (row[i] == b.score && first + i < b.item));
           };
           int64_t ahead = 0;
           for (int64_t i = 0; i < m; ++i) ahead += before(i);
@@ -104,7 +106,7 @@ bool ModelRanking::score(const UserMoment& user, std::span<const int64_t> items,
 }
 
 PopularityRanking::PopularityRanking(const Dataset& data, double share)
-    : order_(static_cast<size_t>(data.num_items())), place_(order_.size()) {
+    : order_(static_cast<size_t>(data.num_items())), place_(order_.size(), std::numeric_limits<int32_t>::max()) {
   const int64_t* ever = data.train_positives();
   positives_.assign(ever, ever + data.num_items());
   if (share < 1) {
@@ -117,6 +119,7 @@ PopularityRanking::PopularityRanking(const Dataset& data, double share)
         ++positives_[static_cast<size_t>(log.item[i])];
   }
   std::iota(order_.begin(), order_.end(), 0);
+  std::erase_if(order_, [&](int32_t item) { return !data.available(item); });
   const auto key = [&](int32_t item) { return std::pair(positives_[static_cast<size_t>(item)], ever[item]); };
   std::stable_sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) { return key(a) > key(b); });
   for (size_t p = 0; p < order_.size(); ++p) place_[static_cast<size_t>(order_[p])] = static_cast<int32_t>(p);
@@ -149,13 +152,19 @@ void PopularityRanking::first_ranks(std::span<const UserMoment> users, const Ski
   }
 }
 
+RandomRanking::RandomRanking(const Dataset& data, uint64_t seed) : data_(data), seed_(seed) {
+  for (int64_t i = 0; i < data.num_items(); ++i)
+    if (data.available(i)) corpus_.push_back(i);
+}
+
 void RandomRanking::top(std::span<const UserMoment> users, int64_t k, const UserItems* seen, TopItems& out) {
   out.resize(static_cast<int64_t>(users.size()), k);
   parallel_for(0, out.queries(), 16, [&](int64_t begin, int64_t end) {
     for (int64_t q = begin; q < end; ++q) {
       const UserMoment& m = users[static_cast<size_t>(q)];
       const Philox random(seed_, static_cast<uint64_t>(m.user + 1));
-      // A Fisher-Yates shuffle of 0 .. items-1, of which only the entries it moved are stored.
+      const auto size = static_cast<int64_t>(corpus_.size());
+      // A Fisher-Yates shuffle of the places in the corpus, of which only the entries it moved are stored.
       std::unordered_map<int64_t, int64_t> moved;
       const auto entry = [&](int64_t i) {
         const auto found = moved.find(i);
@@ -163,10 +172,10 @@ void RandomRanking::top(std::span<const UserMoment> users, int64_t k, const User
       };
       int64_t step = 0;
       fill_row(out, q, seen_by(m, seen), [&]() -> std::pair<int64_t, float> {
-        if (step == items_) return {-1, 0};
-        const auto pick = step + static_cast<int64_t>(
-                                     random.below(static_cast<uint64_t>(step), static_cast<uint64_t>(items_ - step)));
-        const int64_t item = entry(pick);
+        if (step == size) return {-1, 0};
+        const auto pick =
+            step + static_cast<int64_t>(random.below(static_cast<uint64_t>(step), static_cast<uint64_t>(size - step)));
+        const int64_t item = corpus_[static_cast<size_t>(entry(pick))];
         moved[pick] = entry(step);
         return {item, -static_cast<float>(step++)};
       });
@@ -179,7 +188,9 @@ void RandomRanking::first_ranks(std::span<const UserMoment> users, const SkipRow
                                 const std::vector<int64_t>& after, int64_t* ranks) {
   for (size_t q = 0; q < users.size(); ++q) {
     const Philox random(seed_, (uint64_t{1} << 40) + static_cast<uint64_t>(users[q].user + 1));
-    const int64_t left = items_ - static_cast<int64_t>(seen_by(users[q], seen).size()) - after[q];
+    const auto list = seen_by(users[q], seen);
+    const int64_t left = static_cast<int64_t>(corpus_.size()) - after[q] -
+                         std::count_if(list.begin(), list.end(), [&](int32_t i) { return data_.available(i); });
     const int64_t wanted = relevant.offsets[q + 1] - relevant.offsets[q];
     std::set<int64_t> places;
     for (int64_t j = left - wanted; j < left; ++j) {

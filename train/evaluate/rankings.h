@@ -44,20 +44,21 @@ class PopularityRanking : public Ranking {
                    const std::vector<int64_t>& after, int64_t* ranks) override;
 
  private:
-  std::vector<int32_t> order_, place_;  // [C] best first; each item's place in it
+  std::vector<int32_t> order_, place_;  // the items on offer, best first; [C] each item's place in it
   std::vector<int64_t> positives_;      // [C] of the time that counts
 };
 
 // A random order a user, the same for the same seed.
 class RandomRanking : public Ranking {
  public:
-  RandomRanking(int64_t items, uint64_t seed) : items_(items), seed_(seed) {}
+  RandomRanking(const Dataset& data, uint64_t seed);
   void top(std::span<const UserMoment> users, int64_t k, const UserItems* seen, TopItems& out) override;
   void first_ranks(std::span<const UserMoment> users, const SkipRows& relevant, const UserItems* seen,
                    const std::vector<int64_t>& after, int64_t* ranks) override;
 
  private:
-  int64_t items_;
+  const Dataset& data_;
+  std::vector<int64_t> corpus_;  // the items on offer
   uint64_t seed_;
 };
 

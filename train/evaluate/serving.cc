@@ -54,13 +54,17 @@ ServedDataset::ServedDataset(const TwoTower<float>& model, const Dataset& data, 
   check(config.num_tasks() == data.num_tasks(), "retrieve", "the model weighs ", config.num_tasks(),
         " labels, the dataset has ", data.num_tasks(), "; serve it on the data it was trained on");
   vectors_.resize(static_cast<size_t>(data.num_items() * config.item_id_embedding_dim));
-  const Tensor<const float> vectors(vectors_.data(), {data.num_items(), config.item_id_embedding_dim});
-  recommender_ = std::make_unique<Recommender>(model, Catalog(vectors, learnt_.items));
-  refresh();
+  serve(model);
 }
 
-void ServedDataset::refresh() {
-  encode_items(model(), {data_.num_items(), learnt_.items.data(), data_.item_features()}, vectors_.data());
+// The catalog copies the vectors of the items on offer where not all are, so it is made anew.
+void ServedDataset::serve(const TwoTower<float>& model) {
+  const int64_t items = data_.num_items();
+  encode_items(model, {items, learnt_.items.data(), data_.item_features()}, vectors_.data());
+  std::span<const uint8_t> available;
+  if (data_.available()) available = {data_.available(), static_cast<size_t>(items)};
+  const Tensor<const float> vectors(vectors_.data(), {items, model.config().item_id_embedding_dim});
+  recommender_ = std::make_unique<Recommender>(model, Catalog(vectors, learnt_.items, available));
 }
 
 ServedUser ServedDataset::user(const UserMoment& moment, const UserItems* seen) const {

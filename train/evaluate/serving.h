@@ -37,7 +37,7 @@ class ServedDataset {
       : ServedDataset(model, data, learnt_rows(data, model.config(), train)) {}
 
   // Encodes all items again: after the model in memory has changed.
-  void refresh();
+  void refresh() { serve(model()); }
 
   const Recommender& recommender() const { return *recommender_; }
   const TwoTower<float>& model() const { return recommender_->model(); }
@@ -54,6 +54,8 @@ class ServedDataset {
   void encode(Session& session, std::span<const UserMoment> users, float* out) const;  // [users, DI]
 
  private:
+  void serve(const TwoTower<float>& model);
+
   const Dataset& data_;
   LearntRows learnt_;  // of a model in memory
   std::span<const uint8_t> learnt_users_;

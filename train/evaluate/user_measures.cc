@@ -60,6 +60,7 @@ constexpr Definition kDefinitions[] = {
 
 CorpusFacts::CorpusFacts(const Dataset& data, bool with_truth)
     : items(data.num_items()),
+      available(data.available()),
       positives(data.train_positives()),
       head(static_cast<size_t>(items), 0),
       warm_user(static_cast<size_t>(data.num_users()), 0),
@@ -141,9 +142,11 @@ void UserMeasures::look_at_accuracy(const UserResult& user, std::vector<UserAtK>
 
 namespace {
 
-// The corpus less the seen items, by its values: best[r] is the r-th highest, place[item] its place there. Returns how
-// many places there are, at most `deepest`.
-int64_t order_corpus(const UserResult& user, int64_t deepest, UserMeasures::Scratch& s) {
+// The items on offer less the seen ones, by their values: best[r] is the r-th highest, place[item] its place there.
+// Returns how many places there are, at most `deepest`.
+int64_t order_corpus(const UserResult& user, const uint8_t* available, int64_t deepest, UserMeasures::Scratch& s) {
+  for (size_t i = 0; available && i < s.values.size(); ++i)
+    if (!available[i]) s.values[i] = std::numeric_limits<float>::quiet_NaN();
   for (const int32_t item : user.seen) s.values[static_cast<size_t>(item)] = std::numeric_limits<float>::quiet_NaN();
   s.place.assign(s.values.size(), std::numeric_limits<int32_t>::max());
   s.rows.resize(static_cast<size_t>(deepest));
@@ -179,7 +182,7 @@ void UserMeasures::look_at_ranker(const UserResult& user, Scratch& s) const {
   const int64_t deepest = std::max(*std::max_element(ks_.begin(), ks_.end()), kFunnelN);
   s.values.resize(static_cast<size_t>(facts_.items));
   facts_.truth->ranker_values(user.user, user.time, s.values.data());
-  const int64_t left = order_corpus(user, deepest, s);
+  const int64_t left = order_corpus(user, facts_.available, deepest, s);
   s.shown.resize(ks_.size());
   for (size_t j = 0; j < ks_.size(); ++j) {
     UserAtK& u = s.at[j];
@@ -209,7 +212,7 @@ void UserMeasures::look_at_truth(const UserResult& user, Scratch& s) const {
   const int64_t deepest = std::max(*std::max_element(ks_.begin(), ks_.end()), kTrueRelevant);
   s.values.resize(static_cast<size_t>(facts_.items));
   facts_.truth->true_values(user.user, user.time, s.values.data());
-  const int64_t left = order_corpus(user, deepest, s);
+  const int64_t left = order_corpus(user, facts_.available, deepest, s);
   for (size_t j = 0; j < ks_.size(); ++j) {
     const auto returned = std::min<int64_t>(ks_[j], static_cast<int64_t>(user.returned.size()));
     double dcg = 0, ideal = 0, kept = 0;

@@ -13,6 +13,7 @@ namespace tt {
 struct CorpusFacts {
   CorpusFacts(const Dataset& data, bool with_truth);
   int64_t items = 0;
+  const uint8_t* available = nullptr;  // Dataset::available
   const int64_t* positives = nullptr;  // [C] training positives
   double lift_base = 0;                // mean of `positives` over the training positives; 0: there are none
   std::vector<uint8_t> head;           // [C] 1: the most popular items that make up half of the training positives

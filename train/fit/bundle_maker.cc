@@ -23,6 +23,7 @@ BundleMaker::BundleMaker(const Dataset& data, const ModelConfig& model, LearntRo
   content_.item_encoder = encoder_of(data, "item_features");
   content_.items.ids = data.item_ids();
   content_.items.learnt = learnt_.items.data();
+  content_.items.available = data.available();
   content_.data = {data.protocol(), data.tasks(), data.actions(), rows_fingerprint(data), log_fingerprint(data)};
   read_categories();
   if (!users) return;

@@ -120,6 +120,17 @@ void TrainConfig::validate() const {
   choice("rows", rows, {"auto", "all", "positive", "users"});
 }
 
+void apply_rung(RunConfig& config, const std::string& rung) {
+  apply_rung(config.model, rung);
+  config.rung = rung;
+  if (!config.model.needs_lists()) return;
+  config.train.learning_rate = 0.005;
+  config.train.decay = "cosine";
+  config.train.weight_decay = 0.03;
+  config.train.epochs = 3;
+  config.train.list_passes = 30;
+}
+
 void read_config_file(const std::string& path, RunConfig& config) {
   const std::string where = "config " + path;
   const toml::table file = parse_toml_file(path);
@@ -134,6 +145,7 @@ void read_config_file(const std::string& path, RunConfig& config) {
       config.rung = (*table)["model"].value_or(config.rung);
       config.data_rows = (*table)["data_rows"].value_or(config.data_rows);
       config.data_log = (*table)["data_log"].value_or(config.data_log);
+      config.ranker_pairs = (*table)["ranker_pairs"].value_or(config.ranker_pairs);
     } else {
       fail(where, "unknown table or key \"", key.str(), "\"; the tables are [model] and [train]");
     }
@@ -172,6 +184,7 @@ std::string to_toml(const RunConfig& config) {
   run.insert("model", config.rung);
   run.insert("data_rows", config.data_rows);
   run.insert("data_log", config.data_log);
+  if (!config.ranker_pairs.empty()) run.insert("ranker_pairs", config.ranker_pairs);
   std::ostringstream out;
   out << "[run]\n"
       << run << "\n\n"

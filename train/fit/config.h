@@ -31,7 +31,7 @@ struct TrainConfig : BatchOptions {
   int64_t evaluate_every = 1;    // epochs
 
   int64_t list_passes = 10;            // passes over all lists within an epoch, between the impressions' batches
-  int64_t reward_passes = 100;         // passes over all lists that train the reward model, before the first epoch
+  int64_t reward_passes = 200;         // passes over all lists that train the reward model, before the first epoch
   int64_t alignment_start_epoch = -1;  // epochs before the alignment move starts; the anchor is frozen then. -1: 0 for
                                        // "kl" with a reward model, which needs no trained policy to begin with, else 3
 
@@ -42,9 +42,14 @@ struct RunConfig {
   std::string data;                 // the dataset folder
   std::string rung;                 // the ladder's name for the model, for people
   std::string data_rows, data_log;  // its fingerprints (train/data/fingerprint.h), set when training starts
+  std::string ranker_pairs;  // of the run's copy of the pairs given beside the data (pairs_fingerprint), "" if none
   ModelConfig model;
   TrainConfig train;
 };
+
+// A model of the ladder (models/config.h), with the training that suits it: those that learn from lists take large steps
+// that shrink to nothing, over many passes over the lists and few over the impressions.
+void apply_rung(RunConfig& config, const std::string& rung);
 
 // A file whose [model] table is read and validated; other tables are ignored.
 ModelConfig load_model_config(const std::string& path);

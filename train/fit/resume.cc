@@ -1,7 +1,9 @@
 #include <twotower/tensor/atomic_file.h>
 #include <twotower/tensor/error.h>
+#include <twotower/train/data/fingerprint.h>
 #include <twotower/train/fit/resume.h>
 
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -12,6 +14,7 @@ void check_resumable(const std::string& run, const RunConfig& before, const RunC
   RunConfig like_now = before;  // but for what may change
   like_now.data = now.data, like_now.rung = now.rung;
   like_now.data_rows = now.data_rows, like_now.data_log = now.data_log;  // the trainer compares those
+  like_now.ranker_pairs = now.ranker_pairs;                              // see below
   like_now.train.epochs = now.train.epochs, like_now.train.patience = now.train.patience;
   like_now.train.evaluate_every = now.train.evaluate_every, like_now.train.prefetch = now.train.prefetch;
   like_now.train.alignment_start_epoch = now.train.alignment_start_epoch;
@@ -27,6 +30,25 @@ void check_resumable(const std::string& run, const RunConfig& before, const RunC
   check(now.model.alignment == "none" || began == begins || std::min(began, begins) >= epochs, where,
         "cannot resume: alignment began after ", began, " epochs, this would have begun it after ", begins,
         "; set alignment_start_epoch = ", began, ", or train anew without --resume");
+}
+
+RankerPairs resumed_ranker_pairs(const std::string& run, const Dataset& data, const RankerPairs& given) {
+  const std::string where = "train " + run, copy = run + "/" + kRankerPairsFile;
+  std::error_code ignored;
+  if (!std::filesystem::exists(run + "/state.safetensors", ignored)) return given;
+  RunConfig before;
+  read_config_file(run + "/config.toml", before);
+  const std::string now = pairs_fingerprint(given);
+  check(now.empty() || now == before.ranker_pairs, where, "cannot resume: ",
+        before.ranker_pairs.empty() ? "it was trained without ranker pairs" : "it was trained with other ranker pairs",
+        "; leave --ranker-pairs out, or train anew without --resume");
+  if (before.ranker_pairs.empty()) return {};
+  check(std::filesystem::exists(copy, ignored), where, "cannot resume: ", kRankerPairsFile,
+        ", its copy of the ranker pairs that it was trained with, is gone; train anew without --resume");
+  RankerPairs pairs = load_ranker_pairs(copy, data);
+  check(pairs_fingerprint(pairs) == before.ranker_pairs, where, "cannot resume: ", kRankerPairsFile,
+        " does not hold the ranker pairs that it was trained with; train anew without --resume");
+  return pairs;
 }
 
 void keep_metrics(const std::string& path, int64_t epochs) {

@@ -61,7 +61,9 @@ void pack_run(const std::string& run_dir, const std::string& data_dir, const std
         "--data");
   TwoTower<float> model(config.model);
   load_model(run_dir + "/weights.safetensors", model);
-  BundleMaker(data, config.model, learnt_rows(data, config.model, config.train), users).write(out, model);
+  RankerPairs pairs = load_ranker_pairs(data);
+  if (!config.ranker_pairs.empty()) add_ranker_pairs(pairs, load_ranker_pairs(run_dir + "/" + kRankerPairsFile, data));
+  BundleMaker(data, config.model, learnt_rows(data, config.model, config.train, pairs), users).write(out, model);
 }
 
 void fit_config_to_data(ModelConfig& model, const Dataset& data) {

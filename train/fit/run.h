@@ -4,6 +4,7 @@
 //   bundle.safetensors    the best epoch, and all that serving needs (models/bundle)
 //   weights.safetensors   its weights alone, as PyTorch's load_state_dict takes them
 //   metrics.jsonl         a line an evaluation
+//   ranker_pairs.safetensors   those given beside the data, if there were any
 //   last.safetensors, state.safetensors   what --resume needs
 
 #include <twotower/models/bundle/bundle.h>

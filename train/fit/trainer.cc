@@ -86,6 +86,12 @@ class Training {
         options_(options),
         model_(config.model, static_cast<uint64_t>(config.train.seed)) {
     config_.data_rows = rows_fingerprint(data), config_.data_log = log_fingerprint(data);
+    check_ranker_pairs("train " + out, options.ranker_pairs, data.num_users(), data.num_items(), data.tasks());
+    add_ranker_pairs(pairs_, options.ranker_pairs);  // in order
+    if (options.resume) pairs_ = resumed_ranker_pairs(out, data, pairs_);
+    config_.ranker_pairs = pairs_fingerprint(pairs_);
+    all_pairs_ = load_ranker_pairs(data);
+    add_ranker_pairs(all_pairs_, pairs_);
   }
 
   TrainSummary run();
@@ -112,12 +118,12 @@ class Training {
   const Dataset& data_;
   std::string out_;
   TrainOptions options_;
+  RankerPairs pairs_, all_pairs_;  // given beside those of the dataset; and together with them
   TwoTower<float> model_;
   std::unique_ptr<TrainingStep> step_;
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<ListLoader> lists_;  // null for a model that learns nothing from lists
   std::optional<Reward> reward_;
-  RankerPairs pairs_;
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<ServedDataset> served_;
   std::unique_ptr<BundleMaker> bundle_;
@@ -152,6 +158,8 @@ void Training::begin_run() {
         "/reward.safetensors"})
     fs::remove(out_ + file, ignored);
   if (reward_) reward_->save(out_ + "/reward.safetensors");
+  fs::remove(out_ + "/" + kRankerPairsFile, ignored);
+  if (pairs_.size() > 0) save_ranker_pairs(out_ + "/" + kRankerPairsFile, pairs_);
 }
 
 TrainSummary Training::run() {
@@ -162,7 +170,7 @@ TrainSummary Training::run() {
       std::min(train.alignment_start_epoch, train.epochs - 1);  // a short run aligns at its end
   summary_.best = std::numeric_limits<double>::quiet_NaN();
   summary_.parameters = model_.parameters().element_count();
-  const std::vector<int64_t> ks = default_ks(data_.num_items(), config_.model);
+  const std::vector<int64_t> ks = default_ks(data_.num_available(), config_.model);
   const bool automatic = train.monitor == "auto";
   if (automatic) train.monitor = default_monitor(config_.model, data_, ks);
   if (can_evaluate(data_, Split::valid, /*include_seen=*/true)) {
@@ -197,7 +205,7 @@ TrainSummary Training::run() {
     write_file_atomically(out_ + "/config.toml", to_toml(config_));
   }
   if (evaluator_)
-    served_ = std::make_unique<ServedDataset>(model_, data_, learnt_rows(data_, config_.model, train, pairs_));
+    served_ = std::make_unique<ServedDataset>(model_, data_, learnt_rows(data_, config_.model, train, all_pairs_));
   start_ = Clock::now();
   prepare_lists();
   const bool stopped = train.patience > 0 && waited_ >= train.patience;  // resumed after it had stopped early
@@ -229,14 +237,14 @@ void Training::prepare_lists() {
                                                     .policy = aligns ? train.list_policy : 0,
                                                     .uniform = aligns ? train.list_uniform : 0,
                                                     .seed = static_cast<uint64_t>(train.seed)},
-                                        pairs_);
+                                        all_pairs_);
   if (!aligns) return;
   if (first_epoch_ > 0) {
     reward_.emplace(Reward::load(out_ + "/reward.safetensors", data_, model));
     return;
   }
   const auto begin = Clock::now();
-  reward_.emplace(Reward::train(data_, config_, pairs_));
+  reward_.emplace(Reward::train(data_, config_, all_pairs_));
   std::ostringstream text;
   text << "reward model: " << model.reward_members << " members in " << std::fixed << std::setprecision(1)
        << seconds_since(begin) << " s";
@@ -268,7 +276,7 @@ double Training::run_epoch(int64_t epoch) {
   const int64_t total = (batches + list_batches) * config_.train.epochs;
   const bool alignment_on = epoch >= config_.train.alignment_start_epoch;
   if (alignment_on && !model_.has_anchor()) model_.set_anchor();
-  if (alignment_on && reward_) lists_->draw_from(model_, learnt_rows(data_, config_.model, config_.train, pairs_).items);
+  if (alignment_on && reward_) lists_->draw_from(model_, learnt_rows(data_, config_.model, config_.train, all_pairs_).items);
   const Schedule schedule{config_.train.learning_rate, config_.train.warmup_steps, config_.train.decay};
   losses_ = {}, list_losses_ = {}, list_batches_ = 0;
   loader_->start_epoch(epoch);
@@ -359,7 +367,7 @@ bool Training::finish_epoch(int64_t epoch) {
 void Training::save_best() {
   if (!bundle_)
     bundle_ = std::make_unique<BundleMaker>(data_, config_.model,
-                                            learnt_rows(data_, config_.model, config_.train, pairs_));
+                                            learnt_rows(data_, config_.model, config_.train, all_pairs_));
   save_parameters(out_ + "/weights.safetensors", model_.parameters());
   bundle_->write(out_ + "/bundle.safetensors", model_);
 }

@@ -2,6 +2,7 @@
 // Trains a model on a dataset and leaves a run folder (run.h) behind, evaluating and checkpointing as it goes.
 
 #include <twotower/train/data/dataset.h>
+#include <twotower/train/data/ranker_pairs.h>
 #include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/fit/config.h>
 
@@ -16,7 +17,10 @@ struct TrainProgress {
 };
 
 struct TrainOptions {
-  bool resume = false;                                 // go on from the last checkpoint in the folder, if there is one
+  bool resume = false;  // go on from the last checkpoint in the folder, if there is one
+  // Pairs that the main ranker was asked about, on top of those that the dataset holds. The run keeps a copy: to resume
+  // it, give the same or none.
+  RankerPairs ranker_pairs;
   std::function<void(const TrainProgress&)> progress;  // after every batch
   std::function<void(const std::string&)> message;     // a line for people: an epoch's result, a warning
 };

@@ -21,13 +21,23 @@ constexpr double kFade = 2;              // popularity falls to exp(-kFade) over
 constexpr double kUsersFromStart = 0.6;  // the others arrive evenly until the end of the test period
 constexpr double kEnd = 1.25;
 
-// Interests: the shares of their variance, which sum to 1, and how long each lasts.
-constexpr double kLongRunShare = 0.3;   // what a user always likes; the only part that features show
-constexpr double kSlowShare = 0.3;      // tastes that change with the seasons
-constexpr double kIntentShare = 0.4;    // what this session is about: a trip to plan, a mood
-constexpr double kSlowTime = 0.5;       // correlation time of the slow part, in training logs
-constexpr double kGoesOn = 0.75;        // the chance that a user's next visit belongs to the same session
-constexpr double kWithinSession = 0.9;  // correlation of the intent from visit to visit of a session
+// Interests are a sum of four parts, which have these variances. What somebody came for outweighs what they like in
+// general.
+constexpr double kLongRun = 0.3;    // what a user always likes; the only part that features show
+constexpr double kSlow = 0.2;       // tastes that change with the seasons
+constexpr double kIntent = 2;       // the theme of a session: a trip to plan, a mood
+constexpr double kVisitNews = 0.1;  // what is new at each visit
+constexpr double kSlowTime = 0.5;   // correlation time of the slow part, in training logs
+constexpr double kGoesOn = 0.8;     // the chance that the next visit belongs to the same session: five on average
+constexpr int64_t kThemes = 20;     // what sessions can be about, and items are about
+constexpr double kOfTheme = 0.8;    // the share of the variance of item vectors that their themes explain
+
+// [kThemes, L], of variance 1.
+std::vector<float> theme_centres(const SimulatorOptions& o) {
+  std::vector<float> centres(static_cast<size_t>(kThemes * o.latent));
+  Philox(o.seed, kThemeCentres).fill_normal(centres.data(), kThemes * o.latent, 0.0f, 1.0f);
+  return centres;
+}
 
 }  // namespace
 
@@ -87,7 +97,21 @@ std::vector<float> user_births(const SimulatorOptions& o) {
   return born;
 }
 
-// The slow part is an Ornstein-Uhlenbeck process in the time of the log, the intent one in a session's visits.
+void gather_in_themes(const SimulatorOptions& o, std::vector<float>& items) {
+  const std::vector<float> centres = theme_centres(o);
+  const Philox random(o.seed, kItemThemes);
+  for (int64_t i = 0; i < o.items; ++i) {
+    const auto theme = static_cast<int64_t>(random.below(static_cast<uint64_t>(i), kThemes));
+    for (int64_t k = 0; k < o.latent; ++k) {
+      float& x = items[static_cast<size_t>(i * o.latent + k)];
+      const double centre =
+          centres[static_cast<size_t>(theme * o.latent + k)] / std::sqrt(static_cast<double>(o.latent));
+      x = static_cast<float>(std::sqrt(1 - kOfTheme) * x + std::sqrt(kOfTheme) * centre);
+    }
+  }
+}
+
+// The slow part is an Ornstein-Uhlenbeck process in the time of the log; the theme stays as long as the session.
 Interests drift_interests(const SimulatorOptions& o, const std::vector<int32_t>& visitors,
                           const std::vector<float>& long_run) {
   const auto latent = static_cast<size_t>(o.latent);
@@ -101,11 +125,11 @@ Interests drift_interests(const SimulatorOptions& o, const std::vector<int32_t>&
   out.row_of.resize(visitors.size());
   out.vectors.resize(rows * latent);
 
-  const Philox sessions(o.seed, kSessions), slow_steps(o.seed, kSlowInterest), intent_steps(o.seed, kIntent);
-  const auto step = [&](float& x, double kept, double news) {
-    x = static_cast<float>(kept * x + std::sqrt(1 - kept * kept) * news);
-  };
-  std::vector<float> slow(static_cast<size_t>(o.users) * latent), intent(slow.size());
+  const Philox sessions(o.seed, kSessions), themes(o.seed, kSessionThemes), slow_news(o.seed, kSlowInterest),
+      visit_news(o.seed, kVisitInterest);
+  const std::vector<float> centres = theme_centres(o);
+  std::vector<float> slow(static_cast<size_t>(o.users) * latent);
+  std::vector<size_t> theme(static_cast<size_t>(o.users));
   std::vector<int64_t> next(out.offsets.begin(), out.offsets.end() - 1);
   for (size_t v = 0; v < visitors.size(); ++v) {
     const auto user = static_cast<size_t>(visitors[v]);
@@ -115,18 +139,22 @@ Interests drift_interests(const SimulatorOptions& o, const std::vector<int32_t>&
     const bool first = row == out.offsets[user], goes_on = !first && sessions.uniform(v) < kGoesOn;
     const int64_t gap = first ? 0 : static_cast<int64_t>(v) - out.visit[static_cast<size_t>(row - 1)];
     const double passed = static_cast<double>(gap) / static_cast<double>(o.train_visits());
+    const double kept = first ? 0 : std::exp(-passed / kSlowTime);
+    if (!goes_on) theme[user] = static_cast<size_t>(themes.below(v, kThemes));
     for (size_t k = 0; k < latent; ++k) {
-      float &s = slow[user * latent + k], &i = intent[user * latent + k];
-      step(s, first ? 0 : std::exp(-passed / kSlowTime), slow_steps.normal(v * latent + k));
-      step(i, goes_on ? kWithinSession : 0, intent_steps.normal(v * latent + k));
+      float& drifting = slow[user * latent + k];
+      drifting = static_cast<float>(kept * drifting + std::sqrt(1 - kept * kept) * slow_news.normal(v * latent + k));
       out.vectors[static_cast<size_t>(row) * latent + k] =
-          static_cast<float>(std::sqrt(kLongRunShare) * long_run[user * latent + k] + std::sqrt(kSlowShare) * s +
-                             std::sqrt(kIntentShare) * i);
+          static_cast<float>(std::sqrt(kLongRun) * long_run[user * latent + k] + std::sqrt(kSlow) * drifting +
+                             std::sqrt(kIntent) * centres[theme[user] * latent + k] +
+                             std::sqrt(kVisitNews) * visit_news.normal(v * latent + k));
     }
   }
   for (size_t u = 0; u < static_cast<size_t>(o.users); ++u)
     if (out.visit[static_cast<size_t>(out.offsets[u])] < 0)
-      std::copy_n(&long_run[u * latent], latent, &out.vectors[static_cast<size_t>(out.offsets[u]) * latent]);
+      for (size_t k = 0; k < latent; ++k)
+        out.vectors[static_cast<size_t>(out.offsets[u]) * latent + k] =
+            static_cast<float>(std::sqrt(kLongRun)) * long_run[u * latent + k];
   return out;
 }
 

@@ -26,13 +26,16 @@ Catalogue make_catalogue(const SimulatorOptions& options);
 // When each user is first there: [U].
 std::vector<float> user_births(const SimulatorOptions& options);
 
+// Makes of item vectors [C, L] the vectors of items that belong to one of some themes each.
+void gather_in_themes(const SimulatorOptions& options, std::vector<float>& items);
+
 // Users' interests over time. The rows offsets[u] .. offsets[u + 1] of `vectors` are those of user u, a row a visit,
 // oldest first; a user who never comes has one.
 struct Interests {
   std::vector<int64_t> offsets;  // [U + 1]
   std::vector<int64_t> visit;    // [rows] the visit from which on the row holds; -1: there is none
   std::vector<int64_t> row_of;   // [V] a visit's row
-  std::vector<float> vectors;    // [rows, L], each of variance 1
+  std::vector<float> vectors;    // [rows, L]
 };
 
 // visitors: [V] who comes; long_run: [U, L] what features know of a user, of variance 1.

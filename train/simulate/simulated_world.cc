@@ -16,7 +16,9 @@ constexpr double kGain = 1.7;                       // spread of the true logits
 constexpr double kQuality = 0.5;                    // spread of item quality, against 1 for the match of user and item
 constexpr double kQualityOfPopular = 0.3;           // correlation of an item's quality with its popularity
 constexpr double kPolicyNoise = 0.8;
-constexpr int64_t kSample = 20000;  // pairs drawn to set rates and to calibrate
+constexpr double kActivitySpread = 0.7;    // log-normal, of how often users come
+constexpr double kDriftingActivity = 1.2;  // the same in a drifting world: more of the visits are those of regulars
+constexpr int64_t kSample = 20000;         // pairs drawn to set rates and to calibrate
 constexpr int64_t kCategories = 6;
 
 std::vector<float> normals(uint64_t seed, uint64_t stream, int64_t n, double stddev) {
@@ -157,7 +159,7 @@ FeatureMatrix make_features(const SimulatorOptions& o, const std::vector<float>&
 
 // By their activity; in a drifting world of those who are there.
 std::vector<int32_t> draw_visitors(const SimulatorOptions& o) {
-  std::vector<float> activity = normals(o.seed, kActivity, o.users, 0.7);
+  std::vector<float> activity = normals(o.seed, kActivity, o.users, o.drifting() ? kDriftingActivity : kActivitySpread);
   for (float& x : activity) x = std::exp(x);
   const std::vector<double> cdf = cumulative(activity);
   const auto visitor = [&](double u) {
@@ -214,6 +216,7 @@ SimulatedWorld make_world(const SimulatorOptions& o) {
   }
   truth.latent = o.latent;
   truth.item = normals(o.seed, kItemLatent, o.items * o.latent, 1.0 / root);
+  if (o.drifting()) gather_in_themes(o, truth.item);
   truth.quality = normals(o.seed, kItemQuality, o.items, kQuality);
   truth.task = normals(o.seed, kTask, o.tasks * o.latent, 0.4);  // tasks weigh the same tastes differently
   for (float& m : truth.task) m += 1;

@@ -145,7 +145,7 @@ std::vector<int64_t> kept_rows(const SimulatorOptions& o) {
   std::vector<int64_t> kept(static_cast<size_t>(o.users), o.impressions), order(kept.size());
   std::iota(order.begin(), order.end(), 0);
   Philox(o.seed, kSparseUsers).shuffle(order.data(), o.users);
-  const auto group = static_cast<size_t>(o.sparse_users * static_cast<double>(o.users) / 3);
+  const auto group = static_cast<size_t>(o.sparse_users * static_cast<double>(o.users) / 3 + 1e-6);
   for (size_t i = 0; i < 3 * group; ++i) kept[static_cast<size_t>(order[i])] = kSparse[i / group];
   return kept;
 }

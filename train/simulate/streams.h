@@ -25,7 +25,10 @@ enum Stream : uint64_t {
   kItemLives,
   kSessions,
   kSlowInterest,
-  kIntent,
+  kVisitInterest,
+  kSessionThemes,
+  kThemeCentres,
+  kItemThemes,
   kSparseUsers,
   kUserFeatures = 100,
   kItemFeatures = 200,  // three each

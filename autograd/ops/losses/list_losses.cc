@@ -22,10 +22,11 @@ void check_entries(const Op& op, const char* what, Tensor<const T> numbers, int6
   check(numbers.numel() == entries, op.name, what, " has ", numbers.numel(), " numbers for ", entries, " scores");
 }
 
-// Empty, or one finite number that is not negative for each of `count`.
+// Empty, or one finite number that is not negative for each of `count` scores or rows.
 template <class T>
-void check_weights(const Op& op, const char* what, Tensor<const T> weight, int64_t count) {
-  check(weight.numel() == 0 || weight.numel() == count, op.name, what, " has ", weight.numel(), " numbers for ", count);
+void check_weights(const Op& op, const char* what, Tensor<const T> weight, int64_t count, const char* of) {
+  check(weight.numel() == 0 || weight.numel() == count, op.name, what, " has ", weight.numel(), " numbers for ", count,
+        " ", of);
   for (int64_t k = 0; k < weight.numel(); ++k)
     check(weight[k] >= 0 && std::isfinite(weight[k]), op.name, what, " ", k, " is ", weight[k],
           "; weights must be finite and not negative");
@@ -56,7 +57,7 @@ Variable<T> mean_over_rows(const Op& op, Variable<T> scores, Tensor<const int64_
                            int64_t work, Row row) {
   Tape<T>& tape = scores.tape();
   const int64_t rows = offsets.numel() - 1, n = scores.numel();
-  check_weights(op, "row_weight", row_weight, rows);
+  check_weights(op, "row_weight", row_weight, rows, "rows");
   const Tensor<T> ds = tape.make({n}), y = tape.make({1});
   auto* losses = tape.arena().template allocate<RowLoss<T>>(rows);
   const auto weight = [&](int64_t i) { return row_weight.numel() > 0 ? row_weight[i] : T(1); };
@@ -87,7 +88,7 @@ Variable<T> squared_error(const Op& op, Variable<T> scores, Tensor<const int64_t
   const Tensor<T> s = scores.value();
   check_offsets(op, offsets, s.numel());
   check_entries(op, "target", target, s.numel());
-  check_weights(op, "weight", weight, s.numel());
+  check_weights(op, "weight", weight, s.numel(), "scores");
   return mean_over_rows(op, scores, offsets, row_weight, 4, [&](int64_t lo, int64_t hi, T* ds) -> RowLoss<T> {
     const auto entry_weight = [&](int64_t k) {
       return std::isnan(target[k]) ? T(0) : weight.numel() > 0 ? weight[k] : T(1);
@@ -202,38 +203,38 @@ Variable<T> list_dpo(Variable<T> scores, Tensor<const int64_t> offsets, Tensor<c
   check_beta(kDpo, beta);
   check(winners >= 1, kDpo.name, winners, " winners a row; there must be at least one");
   Tape<T>& tape = scores.tape();
-  auto* order = tape.arena().template allocate<int64_t>(n);  // each row's entries, the most valuable first
-  auto* p = tape.arena().template allocate<T>(n);
-  const int64_t longest = n / std::max<int64_t>(offsets.numel() - 1, 1) + 1;
-  return mean_over_rows(
-      kDpo, scores, offsets, {}, 16 * std::min(winners, longest), [&](int64_t lo, int64_t hi, T* ds) -> RowLoss<T> {
-        std::fill(ds + lo, ds + hi, T(0));
-        int64_t* const first = order + lo;
-        int64_t* last = first;
-        for (int64_t k = lo; k < hi; ++k)
-          if (!std::isnan(value[k])) *last++ = k;
-        std::sort(first, last,
-                  [&](int64_t a, int64_t b) { return value[a] != value[b] ? value[a] > value[b] : a < b; });
-        T loss = 0;
-        int64_t counted = 0;
-        for (int64_t *winner = first, *loser = first; winner < last && winner - first < winners; ++winner) {
-          while (loser < last && value[*loser] == value[*winner]) ++loser;  // the first of lower value
-          if (loser == last) break;
-          const int64_t losers = last - loser;
-          const auto lead = [&](int64_t k) { return beta * (s[k] - anchor[k]); };
-          T* const rival = p + lo;  // the winner, then its losers
-          rival[0] = lead(*winner);
-          for (int64_t l = 0; l < losers; ++l) rival[l + 1] = lead(loser[l]);
-          const T own = rival[0];
-          loss += kernels::softmax(rival, losers + 1) - own;
-          ds[*winner] += beta * (rival[0] - 1);
-          for (int64_t l = 0; l < losers; ++l) ds[loser[l]] += beta * rival[l + 1];
-          ++counted;
-        }
-        if (counted == 0) return no_entry(ds, lo, hi);
-        for (int64_t k = lo; k < hi; ++k) ds[k] /= static_cast<T>(counted);
-        return {loss / static_cast<T>(counted), true};
-      });
+  auto* order = tape.arena().template allocate<int64_t>(n);
+  const Tensor<T> lead = tape.make({n}), p = tape.make({n});
+  const int64_t passes = 16 * std::min(winners, n);
+  return mean_over_rows(kDpo, scores, offsets, {}, passes, [&](int64_t lo, int64_t hi, T* ds) -> RowLoss<T> {
+    int64_t *const first = order + lo, *last = first;
+    for (int64_t k = lo; k < hi; ++k) {
+      ds[k] = 0;
+      lead[k] = beta * (s[k] - anchor[k]);
+      if (!std::isnan(value[k])) *last++ = k;
+    }
+    int64_t* const end = first + std::min(winners, last - first);
+    std::partial_sort(first, end, last,
+                      [&](int64_t a, int64_t b) { return value[a] != value[b] ? value[a] > value[b] : a < b; });
+    T loss = 0;
+    int64_t counted = 0;
+    for (const int64_t* winner = first; winner < end; ++winner, ++counted) {
+      const int64_t w = *winner;
+      bool has_loser = false;
+      for (int64_t k = lo; k < hi; ++k) {
+        const bool loses = value[k] < value[w];  // not where it is NaN
+        has_loser |= loses;
+        p[k] = loses || k == w ? lead[k] : kMinusInf<T>;
+      }
+      if (!has_loser) break;  // nor will those after it
+      loss += kernels::softmax(p.data() + lo, hi - lo) - lead[w];
+      for (int64_t k = lo; k < hi; ++k) ds[k] += beta * p[k];
+      ds[w] -= beta;
+    }
+    if (counted == 0) return no_entry(ds, lo, hi);
+    for (int64_t k = lo; k < hi; ++k) ds[k] /= static_cast<T>(counted);
+    return {loss / static_cast<T>(counted), true};
+  });
 }
 
 #define TT_INSTANTIATE(T)                                                                                       \

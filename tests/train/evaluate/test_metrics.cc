@@ -151,7 +151,7 @@ TEST_CASE("metrics: the baselines") {
   const TempFolder folder;
   const Dataset data = open_written(folder, made_up_content(900, 50, 5));
   PopularityRanking popularity(data);
-  RandomRanking random(50, 4);
+  RandomRanking random(data, 4);
   const UserItems seen = data.seen_before(Split::test);
   const std::vector<UserMoment> users = {latest_moment(data, 3), {-1, 0}};
   TopItems top;
