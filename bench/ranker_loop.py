@@ -16,10 +16,14 @@ ROUNDS = 3
 WAYS = {"half the model's best": 0.5, "random": 1}  # the share of a round's pairs that is drawn uniformly
 
 
+def file_name(model):
+    return "".join(letter if letter.isalnum() else "-" for letter in model)
+
+
 def go_round(world, rung, epochs, way, share):
     """The rows of rounds 0 to ROUNDS. Round 0 has asked nothing and is the same for all."""
     def train(model, scores):
-        run = model.replace("%", "").replace(" ", "-").replace("'", "")
+        run = file_name(model)
         world.add("rounds", [model], lambda _: [{"model": model, **world.train(run, rung, scores, f"epochs={epochs}"),
                                                  **world.evaluate(world.run_of(run))}])
         return world.rows[model], world.run_of(run)
@@ -28,10 +32,9 @@ def go_round(world, rung, epochs, way, share):
     rows, scores = [row], []
     for number in range(1, ROUNDS + 1):
         name = f"{rung} {share:.0%} {way} round {number}"
-        file = name.replace("%", "").replace(" ", "-").replace("'", "")
-        answers = os.path.join(world.folder, file + ".scores.csv")
+        answers = os.path.join(world.folder, file_name(name) + ".scores.csv")
         if not os.path.exists(answers):
-            world.ask(run, file, "--share", share / ROUNDS, "--uniform", WAYS[way])
+            world.ask(run, file_name(name), "--share", share / ROUNDS, "--uniform", WAYS[way])
         scores.append(answers)
         row, run = train(name, scores)
         rows.append(row)
