@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Alignment with a main ranker on MovieLens 100K: the ladder and its peers, without a truth.
 
-    bench/movielens.py --data DATA --twotower build/train/commands/twotower --out out/movielens
+    bench/peers/movielens.py --data DATA --twotower build/train/commands/twotower --out out/movielens
 
 DATA holds ml-100k/ (docs/quality.md says in what form); nothing is downloaded. The last fifth of each user's ratings is held
-out: those of every other user choose epochs, those of the rest judge. The main ranker (bench/peers/history_ranker.py; needs
+out: those of every other user choose epochs, those of the rest judge. The main ranker (history_ranker.py; needs
 PyTorch) is trained on the training ratings from all features, ids of items and histories. What the rungs and the peers get
 of it is its score of each rating in the log and of --asked random pairs a user. What is in --out is not computed again.
 """
@@ -13,9 +13,6 @@ import csv
 import json
 import os
 import subprocess
-import sys
-
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers"))
 
 import numpy as np
 
@@ -100,7 +97,7 @@ class Bench:
         words = [self.arguments.twotower, *[str(word) for word in words], "--quiet"]
         done = subprocess.run(words, check=False, stdout=subprocess.PIPE)
         if done.returncode != 0:
-            raise SystemExit(f"bench/movielens.py: this command failed: {' '.join(words)}")
+            raise SystemExit(f"bench/peers/movielens.py: this command failed: {' '.join(words)}")
         return done.stdout
 
     def prepare(self, ratings):
