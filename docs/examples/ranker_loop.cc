@@ -8,7 +8,6 @@
 #include <twotower/train/simulate/simulator.h>
 #include <twotower/train/simulate/truth.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <numeric>
 
@@ -22,8 +21,7 @@ int main(int argc, char** argv) {
   const Dataset data = Dataset::open(dir + "/data");
   const Truth truth = Truth::load(data);
 
-  const Impressions& log = data.split(Split::train);
-  const double now = *std::max_element(log.time, log.time + log.size);  // the end of the training log
+  const double now = end_of_training(data);  // as of when it is asked
   int64_t questions = 0;
   const RankerCallback ask = [&](int64_t user, std::span<const int64_t> items, std::span<float> scores) {
     questions += static_cast<int64_t>(items.size());

@@ -39,7 +39,8 @@ void answer(const TempFolder& folder, const std::string& from, const std::string
 std::set<std::string> pairs_of(const TempFolder& folder, const std::string& csv) {
   std::set<std::string> pairs;
   const std::vector<std::string> lines = lines_of(folder.path() + "/" + csv);
-  for (size_t i = 1; i < lines.size(); ++i) pairs.insert(lines[i].substr(0, lines[i].rfind(',')));
+  for (size_t i = 1; i < lines.size(); ++i)
+    pairs.insert(lines[i].substr(0, lines[i].rfind(',')));  // without the source
   return pairs;
 }
 
@@ -60,7 +61,7 @@ TEST_CASE("program: candidates, the ranker's answers, training on them, and roun
   CHECK(first.json()["pairs"] == 240);
   CHECK(first.json()["policy"] == 120);
   CHECK(first.json()["uniform"] == 120);
-  CHECK(lines_of(folder.path() + "/p1.csv")[0] == "user,item,source");
+  CHECK(lines_of(folder.path() + "/p1.csv")[0] == "user,item,time,source");
   CHECK(pairs_of(folder, "p1.csv").size() == 240);
   answer(folder, "p1.csv", "s1.csv", ",click,like,share", ",0.5,0.25,0");
   must(folder, train_to("R1", {"--ranker-pairs", "s1.csv"}));

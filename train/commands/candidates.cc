@@ -5,17 +5,20 @@
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/options.h>
+#include <twotower/train/data/delimited.h>
 #include <twotower/train/fit/ranker_loop.h>
 #include <twotower/train/fit/run.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <filesystem>
+#include <iomanip>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
+#include <sstream>
 #include <unordered_set>
 
 namespace tt {
@@ -46,29 +49,16 @@ std::vector<int64_t> user_rows(const Arguments& a, const Dataset& data) {
   return rows;
 }
 
-// What the ranker has been asked so far: the dataset holds it, or the run's copy of what it was given.
-RankerPairs asked_before(const std::string& run, const Dataset& data) {
-  RankerPairs pairs = load_ranker_pairs(data);
-  const std::string copy = run + "/" + kRankerPairsFile;
-  std::error_code ignored;
-  if (std::filesystem::exists(copy, ignored)) add_ranker_pairs(pairs, load_ranker_pairs(copy, data));
-  return pairs;
-}
-
-// An id as a field of RFC 4180.
-std::string csv_field(std::string_view text) {
-  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + '"';
-}
-
+// The column `time` says as of when the ranker shall answer; a source without times has none.
 void write_csv(const std::string& path, const Dataset& data, const CandidatePairs& candidates) {
+  std::ostringstream end;
+  end << std::setprecision(std::numeric_limits<double>::max_digits10) << end_of_training(data);
+  const std::string time = data.has_times() ? "," + end.str() : "";
   AtomicFile file(path);
-  std::string text = "user,item,source\n";
+  std::string text = data.has_times() ? "user,item,time,source\n" : "user,item,source\n";
   for (size_t i = 0; i < candidates.uniform.size(); ++i) {
     text += csv_field(data.user_ids().text(candidates.pairs.user[i])) + "," +
-            csv_field(data.item_ids().text(candidates.pairs.item[i])) +
+            csv_field(data.item_ids().text(candidates.pairs.item[i])) + time +
             (candidates.uniform[i] ? ",uniform\n" : ",policy\n");
     if (text.size() < 1 << 20) continue;
     file.write(text.data(), text.size());
@@ -87,7 +77,7 @@ void run_candidates(Arguments& a) {
   const std::vector<int64_t> users = user_rows(a, run.data);
   const ServedDataset served(run.bundle, run.data);
   const CandidatePairs candidates =
-      choose_candidates(served, users, scored_items(run.data, asked_before(a.run, run.data)), a.options);
+      choose_candidates(served, users, scored_items(run.data, ranker_pairs_of_run(a.run, run.data)), a.options);
   const int64_t pairs = candidates.pairs.size();
   check(
       pairs > 0, "candidates",
@@ -118,7 +108,7 @@ void register_candidates(CLI::App& app) {
   CLI::App* command = app.add_subcommand("candidates", "The pairs that are worth asking the main ranker about");
   command->add_option("--run", a->run, "Run folder, whose model is the policy")->required();
   command->add_option("--data", a->data, "Where its dataset is now (default: where it was)");
-  command->add_option("--out", a->out, "The csv to write: user, item, source")->required();
+  command->add_option("--out", a->out, "The csv to write: user, item, time (as of when to ask), source")->required();
   command->add_option("--users", a->users_file, "A file with a user id a line (default: all users)");
   CLI::Option* per_user = command->add_option("-n", a->options.per_user, "Pairs a user")
                               ->capture_default_str()

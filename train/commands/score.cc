@@ -26,14 +26,6 @@ int64_t find_column(const std::vector<HeaderColumn>& header, const std::string& 
   return at == header.end() ? -1 : at - header.begin();
 }
 
-// As a field of comma-separated text.
-std::string csv_field(std::string_view text) {
-  if (text.find_first_of(",\"\n\r") == std::string_view::npos) return std::string(text);
-  std::string out = "\"";
-  for (const char c : text) out += c == '"' ? "\"\"" : std::string(1, c);
-  return out + "\"";
-}
-
 int64_t row_of(const IdTable& ids, const char* what, std::string_view id, const std::string& where) {
   const auto row = ids.find(id);
   check(row.has_value(), where, "there is no ", what, " \"", id,

@@ -42,4 +42,7 @@ double read_number(const std::string& path, int64_t line, const std::string& col
 float read_unit(const std::string& path, int64_t line, const std::string& column, std::string_view text,
                 const char* mend);
 
+// The other way: a text as a field of comma-separated text, quoted where it must be.
+std::string csv_field(std::string_view text);
+
 }  // namespace tt

@@ -57,6 +57,11 @@ struct Quota {
 
 }  // namespace
 
+double end_of_training(const Dataset& data) {
+  const Impressions& train = data.split(Split::train);
+  return *std::max_element(train.time, train.time + train.size);
+}
+
 UserItems scored_items(const Dataset& data, const RankerPairs& asked) {
   std::vector<std::vector<int32_t>> of(static_cast<size_t>(data.num_users()));
   const Impressions& train = data.split(Split::train);

@@ -35,6 +35,9 @@ struct CandidatePairs {
   std::vector<uint8_t> uniform;  // [N] 1: drawn uniformly, 0: the policy's
 };
 
+// The moment as of which the ranker is asked: the latest time of the train split.
+double end_of_training(const Dataset& data);
+
 // Pairs of which the ranker's word is known: those of the train split if it holds ranker scores, and `asked`.
 UserItems scored_items(const Dataset& data, const RankerPairs& asked);
 

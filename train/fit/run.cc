@@ -53,6 +53,14 @@ Run open_run(const std::string& run_dir, const std::string& data_dir) {
   return {std::move(config), std::move(data), std::move(bundle)};
 }
 
+RankerPairs ranker_pairs_of_run(const std::string& run_dir, const Dataset& data) {
+  RankerPairs pairs = load_ranker_pairs(data);
+  const std::string given = run_dir + "/" + kRankerPairsFile;
+  std::error_code ignored;
+  if (fs::exists(given, ignored)) add_ranker_pairs(pairs, load_ranker_pairs(given, data));
+  return pairs;
+}
+
 void pack_run(const std::string& run_dir, const std::string& data_dir, const std::string& out, bool users) {
   check_is_run(run_dir);
   const auto [config, data] = open_data(run_dir, data_dir);
@@ -61,9 +69,9 @@ void pack_run(const std::string& run_dir, const std::string& data_dir, const std
         "--data");
   TwoTower<float> model(config.model);
   load_model(run_dir + "/weights.safetensors", model);
-  RankerPairs pairs = load_ranker_pairs(data);
-  if (!config.ranker_pairs.empty()) add_ranker_pairs(pairs, load_ranker_pairs(run_dir + "/" + kRankerPairsFile, data));
-  BundleMaker(data, config.model, learnt_rows(data, config.model, config.train, pairs), users).write(out, model);
+  BundleMaker(data, config.model, learnt_rows(data, config.model, config.train, ranker_pairs_of_run(run_dir, data)),
+              users)
+      .write(out, model);
 }
 
 void fit_config_to_data(ModelConfig& model, const Dataset& data) {

@@ -9,6 +9,7 @@
 
 #include <twotower/models/bundle/bundle.h>
 #include <twotower/train/data/dataset.h>
+#include <twotower/train/data/ranker_pairs.h>
 #include <twotower/train/fit/config.h>
 
 #include <memory>
@@ -25,6 +26,9 @@ struct Run {
 // Opens a run with its data, which must be what it was trained on: its users, items and features, that is; its log may
 // be another. data_dir: where that data is now; empty: where it was.
 Run open_run(const std::string& run_dir, const std::string& data_dir = "");
+
+// All that the main ranker was asked before the run was trained: what its dataset holds, and what was given beside it.
+RankerPairs ranker_pairs_of_run(const std::string& run_dir, const Dataset& data);
 
 // The path of a run's bundle. Throws Error, with the mend, for a folder that is no run or has none.
 std::string bundle_of_run(const std::string& run_dir);

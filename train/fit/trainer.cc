@@ -87,11 +87,11 @@ class Training {
         model_(config.model, static_cast<uint64_t>(config.train.seed)) {
     config_.data_rows = rows_fingerprint(data), config_.data_log = log_fingerprint(data);
     check_ranker_pairs("train " + out, options.ranker_pairs, data.num_users(), data.num_items(), data.tasks());
-    add_ranker_pairs(pairs_, options.ranker_pairs);  // in order
-    if (options.resume) pairs_ = resumed_ranker_pairs(out, data, pairs_);
-    config_.ranker_pairs = pairs_fingerprint(pairs_);
-    all_pairs_ = load_ranker_pairs(data);
-    add_ranker_pairs(all_pairs_, pairs_);
+    add_ranker_pairs(given_pairs_, options.ranker_pairs);  // in order
+    if (options.resume) given_pairs_ = resumed_ranker_pairs(out, data, given_pairs_);
+    config_.ranker_pairs = pairs_fingerprint(given_pairs_);
+    pairs_ = load_ranker_pairs(data);
+    add_ranker_pairs(pairs_, given_pairs_);
   }
 
   TrainSummary run();
@@ -118,12 +118,12 @@ class Training {
   const Dataset& data_;
   std::string out_;
   TrainOptions options_;
-  RankerPairs pairs_, all_pairs_;  // given beside those of the dataset; and together with them
   TwoTower<float> model_;
   std::unique_ptr<TrainingStep> step_;
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<ListLoader> lists_;  // null for a model that learns nothing from lists
   std::optional<Reward> reward_;
+  RankerPairs given_pairs_, pairs_;  // beside the dataset, and all of them
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<ServedDataset> served_;
   std::unique_ptr<BundleMaker> bundle_;
@@ -157,9 +157,9 @@ void Training::begin_run() {
        {"/state.safetensors", "/last.safetensors", "/metrics.jsonl", "/weights.safetensors", "/bundle.safetensors",
         "/reward.safetensors"})
     fs::remove(out_ + file, ignored);
-  if (reward_) reward_->save(out_ + "/reward.safetensors");
   fs::remove(out_ + "/" + kRankerPairsFile, ignored);
-  if (pairs_.size() > 0) save_ranker_pairs(out_ + "/" + kRankerPairsFile, pairs_);
+  if (given_pairs_.size() > 0) save_ranker_pairs(out_ + "/" + kRankerPairsFile, given_pairs_);
+  if (reward_) reward_->save(out_ + "/reward.safetensors");
 }
 
 TrainSummary Training::run() {
@@ -205,7 +205,7 @@ TrainSummary Training::run() {
     write_file_atomically(out_ + "/config.toml", to_toml(config_));
   }
   if (evaluator_)
-    served_ = std::make_unique<ServedDataset>(model_, data_, learnt_rows(data_, config_.model, train, all_pairs_));
+    served_ = std::make_unique<ServedDataset>(model_, data_, learnt_rows(data_, config_.model, train, pairs_));
   start_ = Clock::now();
   prepare_lists();
   const bool stopped = train.patience > 0 && waited_ >= train.patience;  // resumed after it had stopped early
@@ -237,14 +237,14 @@ void Training::prepare_lists() {
                                                     .policy = aligns ? train.list_policy : 0,
                                                     .uniform = aligns ? train.list_uniform : 0,
                                                     .seed = static_cast<uint64_t>(train.seed)},
-                                        all_pairs_);
+                                        pairs_);
   if (!aligns) return;
   if (first_epoch_ > 0) {
     reward_.emplace(Reward::load(out_ + "/reward.safetensors", data_, model));
     return;
   }
   const auto begin = Clock::now();
-  reward_.emplace(Reward::train(data_, config_, all_pairs_));
+  reward_.emplace(Reward::train(data_, config_, pairs_));
   std::ostringstream text;
   text << "reward model: " << model.reward_members << " members in " << std::fixed << std::setprecision(1)
        << seconds_since(begin) << " s";
@@ -276,7 +276,8 @@ double Training::run_epoch(int64_t epoch) {
   const int64_t total = (batches + list_batches) * config_.train.epochs;
   const bool alignment_on = epoch >= config_.train.alignment_start_epoch;
   if (alignment_on && !model_.has_anchor()) model_.set_anchor();
-  if (alignment_on && reward_) lists_->draw_from(model_, learnt_rows(data_, config_.model, config_.train, all_pairs_).items);
+  if (alignment_on && reward_)
+    lists_->draw_from(model_, learnt_rows(data_, config_.model, config_.train, pairs_).items);
   const Schedule schedule{config_.train.learning_rate, config_.train.warmup_steps, config_.train.decay};
   losses_ = {}, list_losses_ = {}, list_batches_ = 0;
   loader_->start_epoch(epoch);
@@ -366,8 +367,8 @@ bool Training::finish_epoch(int64_t epoch) {
 // The model as it is now is the one to serve.
 void Training::save_best() {
   if (!bundle_)
-    bundle_ = std::make_unique<BundleMaker>(data_, config_.model,
-                                            learnt_rows(data_, config_.model, config_.train, all_pairs_));
+    bundle_ =
+        std::make_unique<BundleMaker>(data_, config_.model, learnt_rows(data_, config_.model, config_.train, pairs_));
   save_parameters(out_ + "/weights.safetensors", model_.parameters());
   bundle_->write(out_ + "/bundle.safetensors", model_);
 }

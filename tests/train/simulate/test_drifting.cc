@@ -181,7 +181,7 @@ TEST_CASE("simulator: where interests drift the newest actions tell more than al
 TEST_CASE("simulator: sparse users keep their last 1, 3 and 10 training rows") {
   const TempFolder folder, whole_folder;
   SimulatorOptions o = drifting();
-  o.world = "static", o.users = 90;
+  o.world = "static", o.users = 90, o.impressions = 60000;
   const Dataset whole = made(whole_folder, o);
   o.sparse_users = 0.6;
   const Dataset data = made(folder, o);
