@@ -23,6 +23,7 @@ MEASURES = ["recall@20", "true_recall@20", "true_ndcg@10", "agreement@20", "agre
             "funnel_value@10:100", "true_funnel_value@10:100"]
 RUNGS = ["base", "history", "position", "user", "debias", "light", "kd", "reward"]
 PEERS = ["als", "torch", "svd 8", "svd 16", "svd 64", "svd of logits 8", "svd of logits 16", "svd of logits 64", "ranker"]
+ORACLE_SHARE, ORACLE_EPOCHS = 0.5, 60
 SHARED = ["agreement@20", "agreement@10:100", "true_recall@20", "true_ndcg@10"]  # read as shares of oracle - debias
 GROUPED = ["agreement@20", "true_ndcg@10"]  # shown by how many impressions train has of a user
 # (measure, rung, the row it must beat)
@@ -70,8 +71,11 @@ class World:
             os.makedirs(self.folder, exist_ok=True)
             self.run("simulate", "--out", self.data, "--world", arguments.world, "--users", arguments.users, "--items",
                      arguments.items, "--impressions", arguments.impressions, "--seed", seed, *arguments.simulate)
-        self.add("rungs", arguments.models, self.climb)
-        self.add("peers", arguments.peers, self.ask_peers)
+
+    def climb_all(self):
+        self.add("rungs", self.arguments.models, self.climb)
+        self.add("peers", self.arguments.peers, self.ask_peers)
+        return self
 
     def command(self, words):
         words = [str(word) for word in words]
@@ -83,7 +87,7 @@ class World:
     def run(self, *words):
         """Standard output of a twotower command."""
         return self.command([self.arguments.twotower, *words, "--threads", self.arguments.threads,
-                             *([] if words[0] == "evaluate" else ["--quiet"])])
+                             *([] if words[0] in ("evaluate", "candidates") else ["--quiet"])])
 
     def add(self, kind, names, compute):
         """The rows of these names from the kind's file, after those that it lacks are computed and added to it."""
@@ -103,6 +107,8 @@ class World:
 
     def climb(self, rung):
         """The rung, trained as `twotower demo` does, its towers alone, and the baselines."""
+        if rung == "oracle":
+            return self.oracle()
         rows = json.loads(self.run("demo", "--data", self.data, "--out", self.folder, "--seed", self.seed, "--json",
                                    "--epochs", self.arguments.epochs, "--models", rung,
                                    *[word for setting in self.arguments.set for word in ("--set", setting)]))
@@ -112,6 +118,27 @@ class World:
             if tomllib.load(file)["model"]["light_ranker"]:
                 rows.append({**rows[-1], "model": f"{rung}, towers alone", **self.evaluate(run, "--towers")})
         return rows
+
+    def oracle(self):
+        """The towers of kd, told the true ranker's value of half of all pairs, trained until that helps no more."""
+        scores = self.ask(self.run_of("debias"), "oracle", "--share", ORACLE_SHARE, "--uniform", 1)
+        summary = self.train("oracle", "kd", [scores], f"epochs={ORACLE_EPOCHS}")
+        return [{"model": "oracle", **summary, **self.evaluate(self.run_of("oracle"), "--towers")}]
+
+    def ask(self, run, name, *options):
+        """The main ranker's scores of the pairs that a run would ask about: a file."""
+        pairs, scores = (os.path.join(self.folder, f"{name}.{kind}.csv") for kind in ("pairs", "scores"))
+        self.run("candidates", "--run", run, "--out", pairs, "--seed", self.seed, *options)
+        self.command([self.arguments.twotower, "score", "--data", self.data, "--pairs", pairs, "--out", scores])
+        return scores
+
+    def train(self, name, rung, scores, *settings):
+        """A run of this name, told these files of scores; how long it took and its best epoch."""
+        files = [word for file in scores for word in ("--ranker-pairs", file)]
+        sets = [word for setting in ("monitor=agreement@20", *settings, *self.arguments.set) for word in ("--set", setting)]
+        summary = json.loads(self.run("train", "--data", self.data, "--out", self.run_of(name), "--model", rung, "--seed",
+                                      self.seed, "--json", *files, *sets))
+        return {"seconds": summary["seconds"], "best_epoch": summary["best_epoch"]}
 
     def run_of(self, rung):
         return os.path.join(self.folder, rung)
@@ -152,7 +179,7 @@ def print_shares(worlds, models):
 
     table(["share of (oracle - debias)", *SHARED],
           [[model, *[with_error([share(world, model, measure) for world in worlds]) for measure in SHARED]]
-           for model in models if SHARED[0] in worlds[0].rows[model]["measures"]])
+           for model in models if model not in ("random", "popularity", "popularity_recent")])
 
 
 def print_groups(worlds, models, measure):
@@ -194,11 +221,11 @@ def names(text):
     return [name for name in text.split(",") if name]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(description, out):
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--twotower", default="build/train/commands/twotower")
     parser.add_argument("--seeds", default="1,2,3,4,5", type=lambda text: [int(seed) for seed in text.split(",")])
-    parser.add_argument("--out", default="out/ladder", help="what is there must be of the same worlds and settings")
+    parser.add_argument("--out", default=out, help="what is there must be of the same worlds and settings")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--models", default=RUNGS, type=names)
@@ -209,8 +236,12 @@ def main():
     parser.add_argument("--items", type=int, default=500)
     parser.add_argument("--impressions", type=int, default=50000)
     parser.add_argument("--simulate", default=[], action="append", metavar="OPTION", help="more for `twotower simulate`")
-    arguments = parser.parse_args()
-    worlds = [World(arguments, seed) for seed in arguments.seeds]
+    return parser
+
+
+def main():
+    arguments = options(__doc__, "out/ladder").parse_args()
+    worlds = [World(arguments, seed).climb_all() for seed in arguments.seeds]
     models = [model for model in worlds[0].rows if all(model in world.rows for world in worlds)]
     print_rows(worlds, models)
     if "oracle" in models and "debias" in models:

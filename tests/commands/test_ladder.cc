@@ -107,7 +107,8 @@ TEST_CASE("program: demo climbs on a dataset that is there") {
   Outcome o = run_program(folder.path(), {"simulate", "--out", "D", "--users", "60", "--items", "40", "--impressions",
                                           "1500", "--seed", "5", "--quiet"});
   REQUIRE(o.status == 0);
-  const Arguments demo = {"demo", "--out", "demo", "--data", "D", "--models", "base", "--epochs", "1", "--json", "--quiet"};
+  const Arguments demo = {"demo", "--out",    "demo", "--data", "D",      "--models",
+                          "base", "--epochs", "1",    "--json", "--quiet"};
   o = run_program(folder.path(), demo);
   INFO(o.err);
   REQUIRE(o.status == 0);

@@ -177,10 +177,9 @@ void register_demo(CLI::App& app) {
       ->capture_default_str()
       ->check(whole_number(1, 1000000));
   CLI::Option* data = command->add_option("--data", a->data, "Climb on this simulated dataset instead of a new one");
-  for (CLI::Option* size :
-       {command->add_option("--users", a->world.users, "Simulated users"),
-        command->add_option("--items", a->world.items, "Simulated items"),
-        command->add_option("--impressions", a->world.impressions, "Simulated impressions")})
+  for (CLI::Option* size : {command->add_option("--users", a->world.users, "Simulated users"),
+                            command->add_option("--items", a->world.items, "Simulated items"),
+                            command->add_option("--impressions", a->world.impressions, "Simulated impressions")})
     size->capture_default_str()->excludes(data);
   add_seed(*command, a->world.seed, "Random seed");
   add_threads(*command, a->threads);
