@@ -13,7 +13,7 @@ namespace tt {
 namespace {
 
 // Random streams, one a purpose, above the loader's; the pass is added in the upper half.
-enum Stream : uint64_t { kShuffle = 201, kMoment, kUniform };
+enum Stream : uint64_t { kShuffle = 201, kChoice, kMoment, kUniform };
 
 constexpr int64_t kDrawn = std::numeric_limits<int64_t>::min();  // an entry that nothing is known of
 constexpr float kUnknown = std::numeric_limits<float>::quiet_NaN();
@@ -52,8 +52,7 @@ ListLoader::ListLoader(const Dataset& data, const ModelConfig& model, const List
   add_pairs();
   check(!rows_.empty(), "dataset " + data.dir(), "there is no impression in the ", split_name(options.split),
         " split; there are no lists to learn from");
-  order_.resize(rows_.size());
-  std::iota(order_.begin(), order_.end(), 0);
+  prefer_recent();
 }
 
 // By user, in time order, cut where a list is full.
@@ -95,6 +94,17 @@ void ListLoader::add_row(int32_t user, int64_t begin) {
   rows_.push_back({user, begin, static_cast<int64_t>(entries_.size())});
 }
 
+// A user's k-th list from the last takes part in a pass recency^k times as readily as the last one.
+void ListLoader::prefer_recent() {
+  readiness_.assign(rows_.size(), 1);
+  double expected = 1;
+  for (size_t i = rows_.size() - 1; i-- > 0;) {
+    if (rows_[i].user == rows_[i + 1].user) readiness_[i] = readiness_[i + 1] * options_.recency;
+    expected += readiness_[i];
+  }
+  rows_a_pass_ = std::clamp<int64_t>(std::llround(expected), 1, static_cast<int64_t>(rows_.size()));
+}
+
 int64_t ListLoader::moment(int64_t entry) const {
   if (entry >= 0) return log_.history_end[entry];
   return last_moment_[static_cast<size_t>(pairs_.user[static_cast<size_t>(-1 - entry)])];
@@ -108,15 +118,27 @@ const float* ListLoader::scores(int64_t entry) const {
 
 void ListLoader::start_pass(int64_t pass) {
   pass_ = pass, next_ = 0;
-  const Philox random = stream(options_.seed, kShuffle, pass);
-  std::sort(order_.begin(), order_.end());
-  for (auto i = static_cast<uint64_t>(order_.size()); i > 1; --i) std::swap(order_[i - 1], order_[random.below(i, i)]);
+  // Weighted sampling without replacement (Efraimidis and Spirakis 2006): the highest u^(1 / readiness).
+  const Philox chance = stream(options_.seed, kChoice, pass);
+  std::vector<double> key(rows_.size());
+  for (size_t i = 0; i < key.size(); ++i) key[i] = std::log(chance.uniform(i) + 1e-300) / readiness_[i];
+  order_.resize(rows_.size());
+  std::iota(order_.begin(), order_.end(), 0);
+  if (rows_a_pass_ < rows()) {
+    std::nth_element(order_.begin(), order_.begin() + rows_a_pass_, order_.end(), [&](int64_t a, int64_t b) {
+      const double x = key[static_cast<size_t>(a)], y = key[static_cast<size_t>(b)];
+      return x != y ? x > y : a < b;
+    });
+    order_.resize(static_cast<size_t>(rows_a_pass_));
+    std::sort(order_.begin(), order_.end());
+  }
+  stream(options_.seed, kShuffle, pass).shuffle(order_.data(), rows_a_pass_);
 }
 
 const ListBatch<float>* ListLoader::next() {
   if (next_ == batches()) return nullptr;
   // Batches of equal size, give or take one row.
-  const int64_t begin = next_ * rows() / batches(), end = (next_ + 1) * rows() / batches();
+  const int64_t begin = next_ * rows_a_pass_ / batches(), end = (next_ + 1) * rows_a_pass_ / batches();
   fill(order_.data() + begin, end - begin);
   ++next_;
   return &batch_;

@@ -19,6 +19,7 @@ struct BatchOptions {
   // Lists (list_loader.h), for models that learn from them.
   int64_t list_users = 100;       // rows a batch
   int64_t list_impressions = 20;  // a list's, in time order; 0: all of the user's
+  double list_recency = 1;        // a user's k-th list from the last takes part in a pass recency^k times as readily
   int64_t list_policy = 32;       // items of the policy's own best in a list, for alignment
   int64_t list_uniform = 64;      // items drawn uniformly
   bool prefetch = true;  // a thread prepares the next batch while this one trains

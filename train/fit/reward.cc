@@ -38,7 +38,7 @@ Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerP
   for (int64_t m = 0; m < members; ++m) {
     const auto seed = static_cast<uint64_t>(train.seed + 1000 * (m + 1));
     auto member = std::make_unique<RewardModel<float>>(config.model, member_name(m), seed);
-    ListLoader lists(data, member->config(), {.users = train.list_users, .impressions = train.list_impressions, .seed = seed},
+    ListLoader lists(data, member->config(), {.users = train.list_users, .impressions = train.list_impressions, .recency = train.list_recency, .seed = seed},
                      pairs, examination);
     Adam<float> adam({.learning_rate = kRate, .weight_decay = kWeightDecay});
     const Schedule schedule{kRate, 0, "cosine"};

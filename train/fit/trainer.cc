@@ -236,6 +236,7 @@ void Training::prepare_lists() {
                                                     .impressions = train.list_impressions,
                                                     .policy = aligns ? train.list_policy : 0,
                                                     .uniform = aligns ? train.list_uniform : 0,
+                                                    .recency = train.list_recency,
                                                     .seed = static_cast<uint64_t>(train.seed)},
                                         pairs_);
   if (!aligns) return;
