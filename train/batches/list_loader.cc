@@ -206,8 +206,7 @@ void ListLoader::read_items(const std::vector<int32_t>& items) {
   }
   batch_.lists.columns = columns;
   batch_.item.id = {ids.data(), {count}};
-  batch_.item.features =
-      gather_features(data_.item_features(), data_.item_features_size(), ids.data(), count, arena_);
+  batch_.item.features = gather_features(data_.item_features(), data_.item_features_size(), ids.data(), count, arena_);
   for (const int64_t item : batch_.item.id) column_of_[static_cast<size_t>(item)] = -1;
 }
 

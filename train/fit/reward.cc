@@ -28,8 +28,7 @@ std::vector<float> examination_of(const Dataset& data, Split split) {
   return out;
 }
 
-Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerPairs& pairs,
-                     const Progress& progress) {
+Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerPairs& pairs, const Progress& progress) {
   const TrainConfig& train = config.train;
   Reward reward(config.model);
   const int64_t members = config.model.reward_members;
@@ -38,8 +37,9 @@ Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerP
   for (int64_t m = 0; m < members; ++m) {
     const auto seed = static_cast<uint64_t>(train.seed + 1000 * (m + 1));
     auto member = std::make_unique<RewardModel<float>>(config.model, member_name(m), seed);
-    ListLoader lists(data, member->config(), {.users = train.list_users, .impressions = train.list_impressions, .seed = seed},
-                     pairs, examination);
+    ListLoader lists(data, member->config(),
+                     {.users = train.list_users, .impressions = train.list_impressions, .seed = seed}, pairs,
+                     examination);
     Adam<float> adam({.learning_rate = kRate, .weight_decay = kWeightDecay});
     const Schedule schedule{kRate, 0, "cosine"};
     const int64_t steps = train.reward_passes * lists.batches();
@@ -75,7 +75,8 @@ void Reward::freeze(const Dataset& data) {
   for (const auto& member : members_) {
     tape.reset();
     const Tensor<float> v =
-        member->items(tape, {{ids.data(), {corpus}}, {data.item_features(), {corpus, data.item_features_size()}}}).value();
+        member->items(tape, {{ids.data(), {corpus}}, {data.item_features(), {corpus, data.item_features_size()}}})
+            .value();
     items_.emplace_back(v.begin(), v.end());
   }
 }

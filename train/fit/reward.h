@@ -31,8 +31,8 @@ class Reward {
   Tensor<const float> values(const ListBatch<float>& batch, Arena& arena) const;
 
   // How well it knows the ranker, on a split that it has not seen: `pairs` is the share of the pairs of items of one
-  // user with different logged values that it puts in the same order; `predicted` and `logged` are mean probabilities by
-  // task. Empty vectors where the split has no logged scores.
+  // user with different logged values that it puts in the same order; `predicted` and `logged` are mean probabilities
+  // by task. Empty vectors where the split has no logged scores.
   struct Check {
     double pairs = 0;
     std::vector<double> predicted, logged;
@@ -40,9 +40,8 @@ class Reward {
   Check check_against(const Dataset& data, const ModelConfig& model, Split split) const;
 
  private:
-  explicit Reward(const ModelConfig& model)
-      : pessimism_(model.reward_pessimism), weights_(model.user_value_weights) {}
-  void freeze(const Dataset& data);  // once the members are as they shall be
+  explicit Reward(const ModelConfig& model) : pessimism_(model.reward_pessimism), weights_(model.user_value_weights) {}
+  void freeze(const Dataset& data);                  // once the members are as they shall be
   using Encoded = std::vector<Tensor<const float>>;  // the batch's users by each member
   Encoded encode(const ListBatch<float>& batch, Arena& arena) const;
   void member_probabilities(const ListBatch<float>& batch, const Encoded& users, size_t m, int64_t row, int64_t entry,
