@@ -73,8 +73,9 @@ void ModelConfig::validate() const {
   check_choice("positional_encoding", positional_encoding, {"standard", "doubled"});
   check_choice("ranker_value", ranker_value, {"probability", "logit"});
   check_choice("ranker_serves", ranker_serves, {"labels", "scores"});
-  check(ranker_serves == "labels" || distill, "config",
-        "model.ranker_serves = \"scores\" needs logits that are distilled from the ranker's scores; set distill = true");
+  check(
+      ranker_serves == "labels" || distill, "config",
+      "model.ranker_serves = \"scores\" needs logits that are distilled from the ranker's scores; set distill = true");
   check_choice("tower_head", tower_head, {"linear", "sum"});
   check_choice("log_q", log_q, {"none", "counts", "stream"});
   check_at_least("user_id_hash_size", user_id_hash_size, 1);

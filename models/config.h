@@ -59,10 +59,10 @@ struct ModelConfig {
   bool light_ranker = false;
   int64_t num_mips_items = 100, num_ranker_user_embeddings = 4;  // candidates re-ranked; NU
   std::string ranker_value = "probability";  // sum_t w_t sigmoid(logit_t); "logit": without sigmoid, [reference]
-  std::string ranker_serves = "labels";  // which logits order the candidates: those that learnt the labels, or with
-                                         // "scores" those distilled from the main ranker
+  std::string ranker_serves = "labels";      // which logits order the candidates: those that learnt the labels, or with
+                                             // "scores" those distilled from the main ranker
   bool ranker_examination = true;  // light and proxy ranker know that a label needs examination; false: [reference]
-  bool distill = false;               // the main ranker's scores into the light ranker
+  bool distill = false;            // the main ranker's scores into the light ranker
   double kd_weight = 1.0;
   std::string distill_towers = "none";  // and into the towers: "points" | "margins" | "lists" (tower_distillation.h)
   double distill_towers_weight = 1;
@@ -96,8 +96,8 @@ struct ModelConfig {
   void validate() const;
 };
 
-// The models of the ladder: "base", "history", "position", "user", "debias", "light", "kd", "reward", "aligned", each on
-// top of what it builds on. Throws Error for another name.
+// The models of the ladder: "base", "history", "position", "user", "debias", "light", "kd", "reward", "aligned", each
+// on top of what it builds on. Throws Error for another name.
 void apply_rung(ModelConfig& config, const std::string& rung);
 const std::vector<std::string>& rung_names();
 

@@ -57,8 +57,7 @@ T mean_log_odds(const T* probabilities, const std::vector<double>& w) {
 template <class T>
 T value_log_odds(const T* probabilities, const std::vector<double>& w) {
   T sum = 0, weights = 0;
-  for (size_t t = 0; t < w.size(); ++t)
-    sum += static_cast<T>(w[t]) * probabilities[t], weights += static_cast<T>(w[t]);
+  for (size_t t = 0; t < w.size(); ++t) sum += static_cast<T>(w[t]) * probabilities[t], weights += static_cast<T>(w[t]);
   return log_odds(sum / weights);
 }
 

@@ -39,9 +39,9 @@ Tensor<const T> column(Arena& arena, Tensor<const T> x, int64_t t, F f) {
 // The entries that were shown, so that they have labels: those of which the ranker spoke, or the others.
 template <class T>
 struct Shown {
-  Tensor<const int64_t> rows;  // [S] of the N entries
-  Tensor<const T> labels;      // [S, T]
-  Tensor<const T> examination; // [S], or empty
+  Tensor<const int64_t> rows;   // [S] of the N entries
+  Tensor<const T> labels;       // [S, T]
+  Tensor<const T> examination;  // [S], or empty
 };
 
 template <class T>

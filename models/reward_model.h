@@ -38,7 +38,7 @@ class RewardModel {
   ParameterSet<T>& parameters() const { return *parameters_; }
 
  private:
-  struct View {  // of one task
+  struct View {                  // of one task
     Variable<T> vectors, level;  // [B, D], [B, 1]
   };
   View view(Tape<T>& tape, Variable<T> u, int64_t task) const;

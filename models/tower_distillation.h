@@ -7,8 +7,8 @@
 //   margins   squared error of all differences  s_k - s_l  against  y_k - y_l  of one list: what orders items
 //   lists     KL( softmax_k(y) || softmax_k(s) ): weighs the top of the list
 //
-// An item's bias needs no column of its own: the towers' heads have biases, and u holds the constant b_u of which b_u . v
-// is a number a item.
+// An item's bias needs no column of its own: the towers' heads have biases, and u holds the constant b_u of which b_u .
+// v is a number a item.
 
 #include <twotower/layers/linear.h>
 #include <twotower/models/config.h>

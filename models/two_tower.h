@@ -31,9 +31,9 @@ struct LossOutput {
 // What lists of items teach: distillation into the towers, distillation of the light ranker, alignment.
 template <class T>
 struct ListLossOutput {
-  Variable<T> total;                       // [1]
-  Variable<T> towers, ranker, alignment;   // absent if the model has no such part
-  T reward = 0;                            // mean value of the policy's choice, before this step
+  Variable<T> total;                      // [1]
+  Variable<T> towers, ranker, alignment;  // absent if the model has no such part
+  T reward = 0;                           // mean value of the policy's choice, before this step
 };
 
 template <class T>

@@ -31,20 +31,19 @@ ListLossOutput<T> TwoTower<T>::list_loss(Tape<T>& tape, const ListBatch<T>& batc
   const Variable<T> u = user_tower_.vectors(tape, user_input), v = item_tower_(tape, batch.item);
   const Variable<T> scores = divide(list_scores(u, v, batch.lists), tau(tape));
   if (distillation_)
-    add_part(out.towers = scale(distillation_->loss(tape, u, scores, batch),
-                                static_cast<T>(config_.distill_towers_weight)));
+    add_part(out.towers =
+                 scale(distillation_->loss(tape, u, scores, batch), static_cast<T>(config_.distill_towers_weight)));
   if (light_ranker_ && config_.distill && scored.numel() > 0)
     add_part(out.ranker = list_ranker_loss(tape, batch, user_input, u, v));
   if (alignment_on && config_.aligns_with_model() && config_.alignment_weight > 0)
-    add_part(out.alignment = scale(list_alignment(tape, batch, scores, &out.reward),
-                                   static_cast<T>(config_.alignment_weight)));
+    add_part(out.alignment =
+                 scale(list_alignment(tape, batch, scores, &out.reward), static_cast<T>(config_.alignment_weight)));
   if (!out.total) out.total = tape.scalar(T(0));  // nothing is asked of this step: a constant
   return out;
 }
 
 template <class T>
-Variable<T> TwoTower<T>::list_alignment(Tape<T>& tape, const ListBatch<T>& batch, Variable<T> scores,
-                                        T* reward) const {
+Variable<T> TwoTower<T>::list_alignment(Tape<T>& tape, const ListBatch<T>& batch, Variable<T> scores, T* reward) const {
   const int64_t n = scores.numel();
   const Tensor<const int64_t> offsets = batch.lists.offsets;
   check(batch.value.numel() == n, "alignment", "the lists have ", batch.value.numel(), " values for ", n,
@@ -91,9 +90,9 @@ Variable<T> TwoTower<T>::list_ranker_loss(Tape<T>& tape, const ListBatch<T>& bat
   return light_ranker_->distillation(logits, {scores.data(), {known, tasks}});
 }
 
-#define TT_INSTANTIATE(T)                                                                                       \
-  template ListLossOutput<T> TwoTower<T>::list_loss(Tape<T>&, const ListBatch<T>&, bool) const;                 \
-  template Variable<T> TwoTower<T>::list_alignment(Tape<T>&, const ListBatch<T>&, Variable<T>, T*) const;       \
+#define TT_INSTANTIATE(T)                                                                                          \
+  template ListLossOutput<T> TwoTower<T>::list_loss(Tape<T>&, const ListBatch<T>&, bool) const;                    \
+  template Variable<T> TwoTower<T>::list_alignment(Tape<T>&, const ListBatch<T>&, Variable<T>, T*) const;          \
   template Variable<T> TwoTower<T>::list_ranker_loss(Tape<T>&, const ListBatch<T>&, const Blocks<T>&, Variable<T>, \
                                                      Variable<T>) const;
 TT_INSTANTIATE(float)

@@ -29,7 +29,7 @@ inline ModelConfig rung_config(const std::string& rung, const std::string& compa
   apply_rung(c, rung);
   c.compat = compat;
   c.apply_compat();
-  c.embedding_init = std::min(c.embedding_init, 0.7);
+  c.embedding_init = 0.7;
   return c;
 }
 

@@ -292,7 +292,7 @@ inline ReferenceLoss reference_loss(const TwoTower<double>& model, const TwoTowe
   for (double& w : weight) w /= largest;
   out.retrieval = retrieval_loss(batch, f, weight);
   if (config.light_ranker) ranker_losses(model, frozen, batch, f, out);
-  if (config.alignment == "none") return out;
+  if (!config.aligns_with_proxy()) return out;
 
   for (size_t i = 0; i < b; ++i) {
     std::vector<double> x = f0.u[i];

@@ -109,7 +109,8 @@ ModelConfig everything(const std::string& alignment) {
   return with(
       [&](ModelConfig& c) {
         c.distill = c.light_ranker = true, c.kd_weight = 0.7;
-        c.alignment = alignment, c.alignment_weight = 0.4, c.alignment_temperature = 1.5, c.alignment_beta = 0.6;
+        c.alignment = alignment, c.reward = "proxy", c.alignment_weight = 0.4, c.alignment_temperature = 1.5,
+        c.alignment_beta = 0.6;
         c.normalize = c.learn_temperature = true, c.temperature = 0.4;
         c.history_actions = 3, c.transformer_blocks = true, c.attention_layers = 1;
         c.mixed_negatives = 2;
@@ -222,7 +223,7 @@ TEST_CASE("gradcheck of the light ranker and distillation") {
     check_model(
         "light, proxy and an examination curve, known " + std::to_string(examination), with([&](ModelConfig& c) {
           c.light_ranker = true, c.debias = "position", c.position_init = "normal", c.ranker_examination = examination;
-          c.alignment = "kl";
+          c.alignment = "kl", c.reward = "proxy";
         }));
   check_model("light on full softmax", with([](ModelConfig& c) { c.light_ranker = c.full_softmax = true; }));
 }
@@ -231,15 +232,16 @@ TEST_CASE("gradcheck of alignment, alone and with an anchor that is a copy of it
   for (const char* kind : {"kl", "expected_reward", "dpo"})
     for (const double drift : {0.0, 0.1}) {
       INFO("drift ", drift);
-      check_model(kind, with([&](ModelConfig& c) { c.alignment = kind, c.alignment_beta = 0.5; }), drift);
+      check_model(kind, with([&](ModelConfig& c) { c.alignment = kind, c.reward = "proxy", c.alignment_beta = 0.5; }),
+                  drift);
       check_model(std::string(kind) + ", options", with([&](ModelConfig& c) {
-                    c.alignment = kind, c.alignment_weight = 0.3, c.alignment_temperature = 2,
+                    c.alignment = kind, c.reward = "proxy", c.alignment_weight = 0.3, c.alignment_temperature = 2,
                     c.alignment_fit_ranker = false;
                     c.learn_temperature = true, c.temperature = 0.5, c.mixed_negatives = 2, c.negative_queue = 1;
                   }),
                   drift);
       check_model(std::string(kind) + ", full softmax",
-                  with([&](ModelConfig& c) { c.alignment = kind, c.full_softmax = true; }), drift);
+                  with([&](ModelConfig& c) { c.alignment = kind, c.reward = "proxy", c.full_softmax = true; }), drift);
     }
 }
 

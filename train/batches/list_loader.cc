@@ -94,15 +94,16 @@ void ListLoader::add_row(int32_t user, int64_t begin) {
   rows_.push_back({user, begin, static_cast<int64_t>(entries_.size())});
 }
 
-// A user's k-th list from the last takes part in a pass recency^k times as readily as the last one.
+// How many times each list is expected in a pass, which has as many rows as there are lists: a user's k-th list from
+// the last recency^k times as often as the last one.
 void ListLoader::prefer_recent() {
-  readiness_.assign(rows_.size(), 1);
-  double expected = 1;
+  times_.assign(rows_.size(), 1);
+  double sum = 1;
   for (size_t i = rows_.size() - 1; i-- > 0;) {
-    if (rows_[i].user == rows_[i + 1].user) readiness_[i] = readiness_[i + 1] * options_.recency;
-    expected += readiness_[i];
+    if (rows_[i].user == rows_[i + 1].user) times_[i] = times_[i + 1] * options_.recency;
+    sum += times_[i];
   }
-  rows_a_pass_ = std::clamp<int64_t>(std::llround(expected), 1, static_cast<int64_t>(rows_.size()));
+  for (double& times : times_) times *= static_cast<double>(rows()) / sum;
 }
 
 int64_t ListLoader::moment(int64_t entry) const {
@@ -118,27 +119,19 @@ const float* ListLoader::scores(int64_t entry) const {
 
 void ListLoader::start_pass(int64_t pass) {
   pass_ = pass, next_ = 0;
-  // Weighted sampling without replacement (Efraimidis and Spirakis 2006): the highest u^(1 / readiness).
-  const Philox chance = stream(options_.seed, kChoice, pass);
-  std::vector<double> key(rows_.size());
-  for (size_t i = 0; i < key.size(); ++i) key[i] = std::log(chance.uniform(i) + 1e-300) / readiness_[i];
-  order_.resize(rows_.size());
-  std::iota(order_.begin(), order_.end(), 0);
-  if (rows_a_pass_ < rows()) {
-    std::nth_element(order_.begin(), order_.begin() + rows_a_pass_, order_.end(), [&](int64_t a, int64_t b) {
-      const double x = key[static_cast<size_t>(a)], y = key[static_cast<size_t>(b)];
-      return x != y ? x > y : a < b;
-    });
-    order_.resize(static_cast<size_t>(rows_a_pass_));
-    std::sort(order_.begin(), order_.end());
-  }
-  stream(options_.seed, kShuffle, pass).shuffle(order_.data(), rows_a_pass_);
+  // Systematic sampling (Madow and Madow 1944): a list that is expected x times comes floor(x) or ceil(x) times.
+  double at = stream(options_.seed, kChoice, pass).uniform(0);
+  order_.clear();
+  for (size_t i = 0; i < rows_.size(); ++i)
+    for (at += times_[i]; at >= 1; --at) order_.push_back(static_cast<int64_t>(i));
+  order_.resize(rows_.size(), rows() - 1);  // rounding may leave one out, or one in
+  stream(options_.seed, kShuffle, pass).shuffle(order_.data(), rows());
 }
 
 const ListBatch<float>* ListLoader::next() {
   if (next_ == batches()) return nullptr;
   // Batches of equal size, give or take one row.
-  const int64_t begin = next_ * rows_a_pass_ / batches(), end = (next_ + 1) * rows_a_pass_ / batches();
+  const int64_t begin = next_ * rows() / batches(), end = (next_ + 1) * rows() / batches();
   fill(order_.data() + begin, end - begin);
   ++next_;
   return &batch_;
@@ -193,7 +186,8 @@ void ListLoader::fill(const int64_t* rows, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
     const Row& row = rows_[static_cast<size_t>(rows[i])];
     const auto known = static_cast<uint64_t>(row.end - row.begin);
-    moments[i] = moment(entries_[static_cast<size_t>(row.begin) + random.below(static_cast<uint64_t>(rows[i]), known)]);
+    moments[i] = moment(entries_[static_cast<size_t>(row.begin) +
+                                 random.below(static_cast<uint64_t>(rows - order_.data() + i), known)]);
     list.clear(), list_log_q.assign(known, 0);
     for (int64_t k = row.begin; k < row.end; ++k) list.push_back(item(entries_[static_cast<size_t>(k)]));
     entries.insert(entries.end(), entries_.begin() + row.begin, entries_.begin() + row.end);
@@ -228,8 +222,7 @@ void ListLoader::read_items(const std::vector<int32_t>& items) {
   }
   batch_.lists.columns = columns;
   batch_.item.id = {ids.data(), {count}};
-  batch_.item.features =
-      gather_features(data_.item_features(), data_.item_features_size(), ids.data(), count, arena_);
+  batch_.item.features = gather_features(data_.item_features(), data_.item_features_size(), ids.data(), count, arena_);
   for (const int64_t item : batch_.item.id) column_of_[static_cast<size_t>(item)] = -1;
 }
 

@@ -24,7 +24,7 @@ struct ListOptions {
   int64_t users = 100;              // rows a batch
   int64_t impressions = 0;          // a list's, in time order; 0: all of the user's
   int64_t policy = 0, uniform = 0;  // items a list of the policy's best and of uniform draws, beside the logged ones
-  double recency = 1;  // a user's k-th list from the last is in a pass recency^k times as readily: interests move
+  double recency = 1;               // a user's k-th list from the last comes recency^k times as often as the last one
   uint64_t seed = 1;
 };
 
@@ -35,10 +35,11 @@ class ListLoader {
              std::vector<float> examination = {});
 
   int64_t rows() const { return static_cast<int64_t>(rows_.size()); }
-  int64_t batches() const { return (rows_a_pass_ + options_.users - 1) / options_.users; }  // a pass
+  int64_t batches() const { return (rows() + options_.users - 1) / options_.users; }  // a pass
 
   void start_pass(int64_t pass);
-  // The next batch, or null at the end of the pass. It is valid until the next call; its values are the caller's to add.
+  // The next batch, or null at the end of the pass. It is valid until the next call; its values are the caller's to
+  // add.
   const ListBatch<float>* next();
 
   // From now on lists hold items of the corpus, too: the best of this policy as it is now for each row's user, and
@@ -53,9 +54,11 @@ class ListLoader {
   void add_impressions();
   void add_pairs();
   void add_row(int32_t user, int64_t begin);
-  int32_t item(int64_t entry) const { return entry >= 0 ? log_.item[entry] : pairs_.item[static_cast<size_t>(-1 - entry)]; }
+  int32_t item(int64_t entry) const {
+    return entry >= 0 ? log_.item[entry] : pairs_.item[static_cast<size_t>(-1 - entry)];
+  }
   void prefer_recent();
-  int64_t moment(int64_t entry) const;  // how many of the user's actions came before it
+  int64_t moment(int64_t entry) const;       // how many of the user's actions came before it
   const float* scores(int64_t entry) const;  // [T], or null
   void draw_candidates(int64_t row, std::vector<int32_t>& items, std::vector<float>& log_q);
   void fill(const int64_t* rows, int64_t n);
@@ -70,13 +73,12 @@ class ListLoader {
   RankerPairs pairs_;
   std::vector<float> examination_;
   std::vector<Row> rows_;
-  std::vector<int64_t> entries_;  // of all rows: an impression's row of the log, or -1 - p for pair p
+  std::vector<int64_t> entries_;      // of all rows: an impression's row of the log, or -1 - p for pair p
   std::vector<int64_t> last_moment_;  // [U] the end of the training log
-  std::vector<int32_t> best_;     // [rows, policy] of draw_from(), -1 where there are fewer; empty before
+  std::vector<int32_t> best_;         // [rows, policy] of draw_from(), -1 where there are fewer; empty before
 
-  std::vector<double> readiness_;  // [rows]
-  std::vector<int64_t> order_;     // of this pass
-  int64_t rows_a_pass_ = 0;
+  std::vector<double> times_;   // [rows] how often a row is expected in a pass
+  std::vector<int64_t> order_;  // of this pass
   int64_t pass_ = 0, next_ = 0;
   Arena arena_;
   ListBatch<float> batch_;

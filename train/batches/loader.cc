@@ -305,8 +305,7 @@ void Loader::add_negatives(Batch<float>& batch, Tensor<const int64_t> users, int
     batch.negatives.id = {all_items_.data(), {corpus}};
     batch.negatives.features = {data_.item_features(), {corpus, width}};
     batch.candidates.target = batch.item.id;
-    if (model_.mask_user_positives)
-      batch.candidates.exclude = user_positives(users, batch.item.id, positives_, arena);
+    if (model_.mask_user_positives) batch.candidates.exclude = user_positives(users, batch.item.id, positives_, arena);
     return;
   }
   if (queue_) batch.queue.id = queue_->ids(arena);
@@ -320,8 +319,7 @@ void Loader::add_negatives(Batch<float>& batch, Tensor<const int64_t> users, int
   batch.negatives.id = {further.data(), {mixed}};
   batch.negatives.features = gather_features(data_.item_features(), width, further.data(), mixed, arena);
   if (model_.mask_accidental_hits)
-    batch.candidates.exclude =
-        accidental_hits(users, batch.item.id, acted_on(batch.labels, arena), further, arena);
+    batch.candidates.exclude = accidental_hits(users, batch.item.id, acted_on(batch.labels, arena), further, arena);
 }
 
 // log Q of each column: how often its item is expected among a row's negatives, which come from the log (the batch's

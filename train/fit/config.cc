@@ -100,8 +100,8 @@ void TrainConfig::validate() const {
   at_least("alignment_start_epoch", static_cast<double>(alignment_start_epoch), -1);
   at_least("list_users", static_cast<double>(list_users), 1);
   at_least("list_impressions", static_cast<double>(list_impressions), 0);
-  check(list_recency > 0 && list_recency <= 1, "config", "train.list_recency = ", list_recency,
-        "; it must be above 0 and at most 1");
+  check(list_recency >= 0 && list_recency <= 1, "config", "train.list_recency = ", list_recency,
+        "; it must be 0 (found out) to 1 (all lists alike)");
   at_least("list_policy", static_cast<double>(list_policy), 0);
   at_least("list_uniform", static_cast<double>(list_uniform), 0);
   at_least("list_passes", static_cast<double>(list_passes), 1);

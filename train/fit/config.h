@@ -47,8 +47,8 @@ struct RunConfig {
   TrainConfig train;
 };
 
-// A model of the ladder (models/config.h), with the training that suits it: those that learn from lists take large steps
-// that shrink to nothing, over many passes over the lists and few over the impressions.
+// A model of the ladder (models/config.h), with the training that suits it: those that learn from lists take large
+// steps that shrink to nothing, over many passes over the lists and few over the impressions.
 void apply_rung(RunConfig& config, const std::string& rung);
 
 // A file whose [model] table is read and validated; other tables are ignored.

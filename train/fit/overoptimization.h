@@ -15,8 +15,8 @@ class OveroptimizationMonitor {
     run_ = gamed ? run_ + 1 : 0;
     last_reward_ = reward, last_goodness_ = goodness, ++seen_;
     if (run_ < 2) return "";
-    return "over-optimisation: the reward rose twice in a row to " + std::to_string(reward) +
-           " while " + name + " on held-out data got worse twice, to " + std::to_string(measure) +
+    return "over-optimisation: the reward rose twice in a row to " + std::to_string(reward) + " while " + name +
+           " on held-out data got worse twice, to " + std::to_string(measure) +
            "; lower model.alignment_weight or stop earlier";
   }
 

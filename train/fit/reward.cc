@@ -28,8 +28,7 @@ std::vector<float> examination_of(const Dataset& data, Split split) {
   return out;
 }
 
-Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerPairs& pairs,
-                     const Progress& progress) {
+Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerPairs& pairs, const Progress& progress) {
   const TrainConfig& train = config.train;
   Reward reward(config.model);
   const int64_t members = config.model.reward_members;
@@ -38,8 +37,10 @@ Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerP
   for (int64_t m = 0; m < members; ++m) {
     const auto seed = static_cast<uint64_t>(train.seed + 1000 * (m + 1));
     auto member = std::make_unique<RewardModel<float>>(config.model, member_name(m), seed);
-    ListLoader lists(data, member->config(), {.users = train.list_users, .impressions = train.list_impressions, .recency = train.list_recency, .seed = seed},
-                     pairs, examination);
+    ListLoader lists(
+        data, member->config(),
+        {.users = train.list_users, .impressions = train.list_impressions, .recency = train.list_recency, .seed = seed},
+        pairs, examination);
     Adam<float> adam({.learning_rate = kRate, .weight_decay = kWeightDecay});
     const Schedule schedule{kRate, 0, "cosine"};
     const int64_t steps = train.reward_passes * lists.batches();
@@ -65,6 +66,20 @@ Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerP
   return reward;
 }
 
+double choose_recency(const Dataset& data, RunConfig config, const RankerPairs& pairs) {
+  constexpr double kCandidates[] = {1, 0.3};
+  if (data.split(Split::valid).size == 0 || !data.split(Split::valid).ranker_scores) return kCandidates[0];
+  config.model.reward_members = 1;
+  config.train.reward_passes = std::max<int64_t>(1, config.train.reward_passes / 3);
+  double best = kCandidates[0], most = -1;
+  for (const double recency : kCandidates) {
+    config.train.list_recency = recency;
+    const double right = Reward::train(data, config, pairs).check_against(data, config.model, Split::valid).pairs;
+    if (right > most) best = recency, most = right;
+  }
+  return best;
+}
+
 void Reward::freeze(const Dataset& data) {
   const int64_t corpus = data.num_items();
   std::vector<int64_t> ids(static_cast<size_t>(corpus));
@@ -75,7 +90,8 @@ void Reward::freeze(const Dataset& data) {
   for (const auto& member : members_) {
     tape.reset();
     const Tensor<float> v =
-        member->items(tape, {{ids.data(), {corpus}}, {data.item_features(), {corpus, data.item_features_size()}}}).value();
+        member->items(tape, {{ids.data(), {corpus}}, {data.item_features(), {corpus, data.item_features_size()}}})
+            .value();
     items_.emplace_back(v.begin(), v.end());
   }
 }

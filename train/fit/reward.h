@@ -31,8 +31,8 @@ class Reward {
   Tensor<const float> values(const ListBatch<float>& batch, Arena& arena) const;
 
   // How well it knows the ranker, on a split that it has not seen: `pairs` is the share of the pairs of items of one
-  // user with different logged values that it puts in the same order; `predicted` and `logged` are mean probabilities by
-  // task. Empty vectors where the split has no logged scores.
+  // user with different logged values that it puts in the same order; `predicted` and `logged` are mean probabilities
+  // by task. Empty vectors where the split has no logged scores.
   struct Check {
     double pairs = 0;
     std::vector<double> predicted, logged;
@@ -40,9 +40,8 @@ class Reward {
   Check check_against(const Dataset& data, const ModelConfig& model, Split split) const;
 
  private:
-  explicit Reward(const ModelConfig& model)
-      : pessimism_(model.reward_pessimism), weights_(model.user_value_weights) {}
-  void freeze(const Dataset& data);  // once the members are as they shall be
+  explicit Reward(const ModelConfig& model) : pessimism_(model.reward_pessimism), weights_(model.user_value_weights) {}
+  void freeze(const Dataset& data);                  // once the members are as they shall be
   using Encoded = std::vector<Tensor<const float>>;  // the batch's users by each member
   Encoded encode(const ListBatch<float>& batch, Arena& arena) const;
   void member_probabilities(const ListBatch<float>& batch, const Encoded& users, size_t m, int64_t row, int64_t entry,
@@ -53,6 +52,10 @@ class Reward {
   std::vector<std::unique_ptr<RewardModel<float>>> members_;
   std::vector<std::vector<float>> items_;  // of each member, [C, width]
 };
+
+// The list_recency with which a small reward model knows best what the ranker said of the validation split's users: 1
+// where interests stand still, less where those of late tell more. 1 where the split has no scores.
+double choose_recency(const Dataset& data, RunConfig config, const RankerPairs& pairs);
 
 // How likely the slot of each of the split's impressions was looked at; empty for a log without positions.
 std::vector<float> examination_of(const Dataset& data, Split split);

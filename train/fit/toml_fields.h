@@ -119,13 +119,24 @@ std::string write_toml_fields(const Fields& fields, const Config& config) {
   return out.str();
 }
 
+// A number as people write it, as TOML wants it: with a digit on either side of its point.
+inline std::string toml_number(std::string text) {
+  const size_t digits = text.find_first_not_of("+-");
+  if (digits == std::string::npos || text.find_first_not_of("0123456789.eE+-") != std::string::npos) return text;
+  if (text[digits] == '.') text.insert(digits, "0");
+  const size_t point = text.find('.');
+  if (point != std::string::npos && (point + 1 == text.size() || text[point + 1] < '0' || text[point + 1] > '9'))
+    text.insert(point + 1, "0");
+  return text;
+}
+
 // `value` as TOML if it parses as such, else as a text: so that --set debias=position needs no quotes.
 inline toml::table parse_assignment(const std::string& key, const std::string& value) {
   toml::table quoted;
   quoted.insert(key, value);
   if (value.find('\n') != std::string::npos) return quoted;
   try {
-    return toml::parse("\"" + key + "\" = " + value);
+    return toml::parse("\"" + key + "\" = " + toml_number(value));
   } catch (const toml::parse_error&) {
     return quoted;
   }

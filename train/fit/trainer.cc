@@ -6,9 +6,9 @@
 #include <twotower/train/data/fingerprint.h>
 #include <twotower/train/fit/bundle_maker.h>
 #include <twotower/train/fit/checkpoint.h>
+#include <twotower/train/fit/list_training.h>
 #include <twotower/train/fit/overoptimization.h>
 #include <twotower/train/fit/resume.h>
-#include <twotower/train/fit/reward.h>
 #include <twotower/train/fit/trainer.h>
 #include <twotower/train/fit/training_step.h>
 #include <twotower/train/optim/schedule.h>
@@ -35,19 +35,6 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 void add_losses(StepLosses& sum, const StepLosses& one) {
   sum.total += one.total, sum.retrieval += one.retrieval, sum.debias += one.debias, sum.ranker += one.ranker;
   sum.distillation += one.distillation, sum.proxy += one.proxy, sum.alignment += one.alignment;
-}
-
-void add_losses(ListLosses& sum, const ListLosses& one) {
-  sum.total += one.total, sum.towers += one.towers, sum.ranker += one.ranker, sum.alignment += one.alignment;
-  sum.reward += one.reward;
-}
-
-nlohmann::ordered_json list_loss_json(const ListLosses& sum, double batches, const ModelConfig& model) {
-  nlohmann::ordered_json out = {{"total", sum.total / batches}};
-  if (model.distill_towers != "none") out["towers"] = sum.towers / batches;
-  if (model.distill) out["ranker"] = sum.ranker / batches;
-  if (model.aligns_with_model()) out["alignment"] = sum.alignment / batches;
-  return out;
 }
 
 nlohmann::ordered_json loss_json(const StepLosses& sum, double batches, const ModelConfig& model) {
@@ -101,9 +88,7 @@ class Training {
   void begin_run();
   bool resume();
   void recall_metrics();
-  void prepare_lists();
   double run_epoch(int64_t epoch);
-  void run_lists(int64_t epoch, int64_t until, bool alignment_on, double rate);
   double reward_of_policy() const;
   // Evaluates, logs and checkpoints; returns whether training should stop.
   bool finish_epoch(int64_t epoch);
@@ -121,18 +106,14 @@ class Training {
   TwoTower<float> model_;
   std::unique_ptr<TrainingStep> step_;
   std::unique_ptr<Loader> loader_;
-  std::unique_ptr<ListLoader> lists_;  // null for a model that learns nothing from lists
-  std::optional<Reward> reward_;
-  RankerPairs given_pairs_, pairs_;  // beside the dataset, and all of them
+  std::unique_ptr<ListTraining> lists_;  // null for a model that learns nothing from lists
+  RankerPairs given_pairs_, pairs_;      // beside the dataset, and all of them
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<ServedDataset> served_;
   std::unique_ptr<BundleMaker> bundle_;
   OveroptimizationMonitor monitor_;
   TrainSummary summary_;
   StepLosses losses_;
-  ListLosses list_losses_;
-  int64_t list_batches_ = 0;  // of this epoch so far
-  Arena reward_arena_;
   bool lower_ = false, begun_ = false;
   int64_t first_epoch_ = 0, waited_ = 0;
   Clock::time_point start_ = Clock::now();
@@ -159,7 +140,7 @@ void Training::begin_run() {
     fs::remove(out_ + file, ignored);
   fs::remove(out_ + "/" + kRankerPairsFile, ignored);
   if (given_pairs_.size() > 0) save_ranker_pairs(out_ + "/" + kRankerPairsFile, given_pairs_);
-  if (reward_) reward_->save(out_ + "/reward.safetensors");
+  if (lists_) lists_->save_reward(out_);
 }
 
 TrainSummary Training::run() {
@@ -200,14 +181,20 @@ TrainSummary Training::run() {
   loader_ = std::make_unique<Loader>(data_, config_.model, train);
   step_ = std::make_unique<TrainingStep>(model_, train, loader_->queue());
   prepare_folder();
-  if (options_.resume && resume()) {
-    begun_ = true;
-    write_file_atomically(out_ + "/config.toml", to_toml(config_));
+  start_ = Clock::now();
+  begun_ = options_.resume && resume();
+  if (config_.model.needs_lists() && train.list_recency == 0) {
+    train.list_recency = choose_recency(data_, config_, pairs_);
+    std::ostringstream text;
+    text << "list_recency = " << train.list_recency << ", by what serves the validation split better";
+    say(text.str());
   }
+  if (config_.model.needs_lists())
+    lists_ = std::make_unique<ListTraining>(data_, config_, pairs_, begun_ ? out_ : "",
+                                            [this](const std::string& line) { say(line); });
+  if (begun_) write_file_atomically(out_ + "/config.toml", to_toml(config_));
   if (evaluator_)
     served_ = std::make_unique<ServedDataset>(model_, data_, learnt_rows(data_, config_.model, train, pairs_));
-  start_ = Clock::now();
-  prepare_lists();
   const bool stopped = train.patience > 0 && waited_ >= train.patience;  // resumed after it had stopped early
   for (int64_t epoch = first_epoch_; epoch < train.epochs && !stopped; ++epoch) {
     summary_.final_loss = run_epoch(epoch);
@@ -225,62 +212,15 @@ TrainSummary Training::run() {
   return summary_;
 }
 
-// The lists, and the reward model that values what is on them: trained now, or what it was when training stopped.
-void Training::prepare_lists() {
-  const ModelConfig& model = config_.model;
-  const TrainConfig& train = config_.train;
-  if (!model.needs_lists()) return;
-  const bool aligns = model.aligns_with_model();
-  lists_ = std::make_unique<ListLoader>(data_, model,
-                                        ListOptions{.users = train.list_users,
-                                                    .impressions = train.list_impressions,
-                                                    .policy = aligns ? train.list_policy : 0,
-                                                    .uniform = aligns ? train.list_uniform : 0,
-                                                    .recency = train.list_recency,
-                                                    .seed = static_cast<uint64_t>(train.seed)},
-                                        pairs_);
-  if (!aligns) return;
-  if (first_epoch_ > 0) {
-    reward_.emplace(Reward::load(out_ + "/reward.safetensors", data_, model));
-    return;
-  }
-  const auto begin = Clock::now();
-  reward_.emplace(Reward::train(data_, config_, pairs_));
-  std::ostringstream text;
-  text << "reward model: " << model.reward_members << " members in " << std::fixed << std::setprecision(1)
-       << seconds_since(begin) << " s";
-  const Reward::Check found = reward_->check_against(data_, model, Split::valid);
-  for (size_t t = 0; t < found.logged.size(); ++t)
-    text << (t == 0 ? "; held out: " : ", ") << data_.tasks()[t] << std::setprecision(3) << " " << found.predicted[t]
-         << " (the ranker " << found.logged[t] << ")";
-  if (!found.logged.empty()) text << "; orders " << 100 * found.pairs << " % of a user's pairs as the ranker does";
-  say(text.str());
-}
-
-// Batches of lists until `until` of them have been in this epoch.
-void Training::run_lists(int64_t epoch, int64_t until, bool alignment_on, double rate) {
-  for (; list_batches_ < until; ++list_batches_) {
-    if (list_batches_ % lists_->batches() == 0)
-      lists_->start_pass(epoch * config_.train.list_passes + list_batches_ / lists_->batches());
-    ListBatch<float> batch = *lists_->next();
-    if (reward_ && alignment_on) {
-      reward_arena_.reset();
-      batch.value = reward_->values(batch, reward_arena_);
-    }
-    add_losses(list_losses_, step_->run(batch, rate, alignment_on));
-  }
-}
-
 double Training::run_epoch(int64_t epoch) {
   const int64_t batches = loader_->batches_per_epoch();
-  const int64_t list_batches = lists_ ? lists_->batches() * config_.train.list_passes : 0;
+  const int64_t list_batches = lists_ ? lists_->batches_per_epoch() : 0;
   const int64_t total = (batches + list_batches) * config_.train.epochs;
   const bool alignment_on = epoch >= config_.train.alignment_start_epoch;
   if (alignment_on && !model_.has_anchor()) model_.set_anchor();
-  if (alignment_on && reward_)
-    lists_->draw_from(model_, learnt_rows(data_, config_.model, config_.train, pairs_).items);
+  if (lists_) lists_->start_epoch(epoch, model_, alignment_on);
   const Schedule schedule{config_.train.learning_rate, config_.train.warmup_steps, config_.train.decay};
-  losses_ = {}, list_losses_ = {}, list_batches_ = 0;
+  losses_ = {};
   loader_->start_epoch(epoch);
   const auto begin = Clock::now();
   int64_t batch_number = 0, examples = 0;
@@ -290,7 +230,7 @@ double Training::run_epoch(int64_t epoch) {
     add_losses(losses_, step_->run(*batch, rate, alignment_on));
     examples += batch->size();
     ++batch_number;
-    run_lists(epoch, batch_number * list_batches / batches, alignment_on, rate);
+    if (lists_) lists_->run_until(batch_number * list_batches / batches, *step_, rate);
     if (options_.progress)
       options_.progress({epoch + 1, config_.train.epochs, batch_number, batches,
                          losses_.total / static_cast<double>(batch_number),
@@ -301,7 +241,7 @@ double Training::run_epoch(int64_t epoch) {
 
 // What the reward makes of the policy: what over-optimisation drives up.
 double Training::reward_of_policy() const {
-  return reward_ ? list_losses_.reward / static_cast<double>(list_batches_) : step_->expected_value();
+  return config_.model.aligns_with_model() ? lists_->policy_reward() : step_->expected_value();
 }
 
 bool Training::finish_epoch(int64_t epoch) {
@@ -310,7 +250,7 @@ bool Training::finish_epoch(int64_t epoch) {
                                  {"steps", step_->optimizer().steps()},
                                  {"seconds", seconds_since(start_)},
                                  {"loss", loss_json(losses_, batches, config_.model)}};
-  if (lists_) line["list_loss"] = list_loss_json(list_losses_, static_cast<double>(list_batches_), config_.model);
+  if (lists_) line["list_loss"] = lists_->losses();
   if (config_.model.alignment != "none") line["reward"] = reward_of_policy();
   if (model_.debias() && config_.model.debias_position()) line["position_curve"] = position_curve(*model_.debias());
   if (config_.model.learn_temperature) line["temperature"] = model_.temperature();
@@ -398,6 +338,7 @@ bool Training::resume() {
   const int64_t* counters = state.data<int64_t>("trainer.counters", {3});
   RunConfig before;
   read_config_file(out_ + "/config.toml", before);
+  if (config_.train.list_recency == 0) config_.train.list_recency = before.train.list_recency;  // found out then
   check_resumable(out_, before, config_, counters[0]);
   check(before.data_rows == config_.data_rows && before.data_log == config_.data_log, "train " + out_,
         "cannot resume: the dataset ", data_.dir(),
