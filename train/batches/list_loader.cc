@@ -37,6 +37,15 @@ std::vector<int64_t> moments_at_the_end(const Dataset& data, const Impressions& 
 
 }  // namespace
 
+ListOptions list_options(const BatchOptions& options) {
+  constexpr int64_t kOfOneTime = 20;
+  const bool all = options.list_impressions == 0, late = options.list_recency < 1;
+  return {.users = options.list_users,
+          .impressions = all && late ? kOfOneTime : options.list_impressions,
+          .recency = options.list_recency,
+          .seed = static_cast<uint64_t>(options.seed)};
+}
+
 ListLoader::ListLoader(const Dataset& data, const ModelConfig& model, const ListOptions& options, RankerPairs pairs,
                        std::vector<float> examination)
     : data_(data),
@@ -52,7 +61,6 @@ ListLoader::ListLoader(const Dataset& data, const ModelConfig& model, const List
   add_pairs();
   check(!rows_.empty(), "dataset " + data.dir(), "there is no impression in the ", split_name(options.split),
         " split; there are no lists to learn from");
-  prefer_recent();
 }
 
 // By user, in time order, cut where a list is full.
@@ -62,14 +70,18 @@ void ListLoader::add_impressions() {
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
     return log_.user[a] != log_.user[b] ? log_.user[a] < log_.user[b] : log_.time[a] < log_.time[b];
   });
-  int64_t begin = 0;
+  size_t first_list = 0;  // of the user
+  int64_t begin = 0, count = 0;
   for (size_t k = 0; k < order.size(); ++k) {
     const int32_t user = log_.user[order[k]];
+    const bool last = k + 1 == order.size() || log_.user[order[k + 1]] != user;
     entries_.push_back(order[k]);
-    const int64_t count = static_cast<int64_t>(entries_.size()) - begin;
-    if (k + 1 < order.size() && log_.user[order[k + 1]] == user && count != options_.impressions) continue;
+    if (++count != options_.impressions && !last) continue;
     add_row(user, begin);
-    begin = static_cast<int64_t>(entries_.size());
+    begin = static_cast<int64_t>(entries_.size()), count = 0;
+    if (!last) continue;
+    expect_one_of(first_list);
+    first_list = rows_.size();
   }
 }
 
@@ -79,6 +91,7 @@ void ListLoader::add_pairs() {
     entries_.push_back(-1 - static_cast<int64_t>(p));
     if (p + 1 < pairs_.user.size() && pairs_.user[p + 1] == pairs_.user[p]) continue;
     add_row(pairs_.user[p], begin);
+    expect_one_of(rows_.size() - 1);
     begin = static_cast<int64_t>(entries_.size());
   }
 }
@@ -94,16 +107,14 @@ void ListLoader::add_row(int32_t user, int64_t begin) {
   rows_.push_back({user, begin, static_cast<int64_t>(entries_.size())});
 }
 
-// How many times each list is expected in a pass, which has as many rows as there are lists: a user's k-th list from
-// the last recency^k times as often as the last one.
-void ListLoader::prefer_recent() {
-  times_.assign(rows_.size(), 1);
-  double sum = 1;
-  for (size_t i = rows_.size() - 1; i-- > 0;) {
-    if (rows_[i].user == rows_[i + 1].user) times_[i] = times_[i + 1] * options_.recency;
-    sum += times_[i];
-  }
-  for (double& times : times_) times *= static_cast<double>(rows()) / sum;
+// The rows from `first` on are one user's: a pass has one of them, the k-th from the last recency^k times as likely as
+// the last.
+void ListLoader::expect_one_of(size_t first) {
+  times_.resize(rows_.size());
+  double weight = 1, sum = 0;
+  for (size_t i = rows_.size(); i-- > first; weight *= options_.recency) sum += times_[i] = weight;
+  for (size_t i = first; i < rows_.size(); ++i) times_[i] /= sum;
+  ++rows_a_pass_;
 }
 
 int64_t ListLoader::moment(int64_t entry) const {
@@ -124,14 +135,14 @@ void ListLoader::start_pass(int64_t pass) {
   order_.clear();
   for (size_t i = 0; i < rows_.size(); ++i)
     for (at += times_[i]; at >= 1; --at) order_.push_back(static_cast<int64_t>(i));
-  order_.resize(rows_.size(), rows() - 1);  // rounding may leave one out, or one in
-  stream(options_.seed, kShuffle, pass).shuffle(order_.data(), rows());
+  order_.resize(static_cast<size_t>(rows_a_pass_), rows() - 1);  // rounding may leave one out, or one in
+  stream(options_.seed, kShuffle, pass).shuffle(order_.data(), rows_a_pass_);
 }
 
 const ListBatch<float>* ListLoader::next() {
   if (next_ == batches()) return nullptr;
   // Batches of equal size, give or take one row.
-  const int64_t begin = next_ * rows() / batches(), end = (next_ + 1) * rows() / batches();
+  const int64_t begin = next_ * rows_a_pass_ / batches(), end = (next_ + 1) * rows_a_pass_ / batches();
   fill(order_.data() + begin, end - begin);
   ++next_;
   return &batch_;

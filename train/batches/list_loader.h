@@ -3,9 +3,10 @@
 // about, and for alignment items of the whole corpus: some of the policy's own best, and some drawn uniformly. A
 // function of the seed and the pass alone.
 //
-// A row is a user with up to list_impressions of its impressions, as of the moment of one of them, another one in each
-// pass: so the user's vector is learnt with the histories of all of them at the cost of one. Pairs are as of the end of
-// the training log.
+// A list is a user with up to `impressions` of its impressions, as of the moment of one of them, another one in each pass:
+// so the user's vector is learnt with the histories of all of them at the cost of one. A pass has one list of each user,
+// later ones more often than earlier ones if asked for: where interests move, what a ranker said long ago is of another
+// user. Pairs that the ranker was asked about are lists of their own, as of the end of the training log, in every pass.
 
 #include <twotower/models/list_batch.h>
 #include <twotower/models/two_tower.h>
@@ -28,6 +29,10 @@ struct ListOptions {
   uint64_t seed = 1;
 };
 
+// Those of a config, without items drawn from the corpus. list_impressions = 0 stands for all of a user's, or for few
+// enough to be of one time where time matters.
+ListOptions list_options(const BatchOptions& options);
+
 class ListLoader {
  public:
   // examination: of each impression of the split [N], or empty. The dataset must outlive it.
@@ -35,7 +40,7 @@ class ListLoader {
              std::vector<float> examination = {});
 
   int64_t rows() const { return static_cast<int64_t>(rows_.size()); }
-  int64_t batches() const { return (rows() + options_.users - 1) / options_.users; }  // a pass
+  int64_t batches() const { return (rows_a_pass_ + options_.users - 1) / options_.users; }  // a pass
 
   void start_pass(int64_t pass);
   // The next batch, or null at the end of the pass. It is valid until the next call; its values are the caller's to
@@ -57,7 +62,7 @@ class ListLoader {
   int32_t item(int64_t entry) const {
     return entry >= 0 ? log_.item[entry] : pairs_.item[static_cast<size_t>(-1 - entry)];
   }
-  void prefer_recent();
+  void expect_one_of(size_t first);
   int64_t moment(int64_t entry) const;       // how many of the user's actions came before it
   const float* scores(int64_t entry) const;  // [T], or null
   void draw_candidates(int64_t row, std::vector<int32_t>& items, std::vector<float>& log_q);
@@ -79,6 +84,7 @@ class ListLoader {
 
   std::vector<double> times_;   // [rows] how often a row is expected in a pass
   std::vector<int64_t> order_;  // of this pass
+  int64_t rows_a_pass_ = 0;
   int64_t pass_ = 0, next_ = 0;
   Arena arena_;
   ListBatch<float> batch_;

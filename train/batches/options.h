@@ -17,12 +17,12 @@ struct BatchOptions {
   double user_id_dropout = 0.3, item_id_dropout = 0;
   double dropout = 0;  // share of the elements of user and history embeddings zeroed, the others scaled up
   // Lists (list_loader.h), for models that learn from them.
-  int64_t list_users = 100;       // rows a batch
-  int64_t list_impressions = 20;  // a list's, in time order; 0: all of the user's
-  double list_recency = 0;        // a user's k-th list from the last comes recency^k times as often as the last one; 0:
-                                  // what serves the validation split best
-  int64_t list_policy = 32;       // items of the policy's own best in a list, for alignment
-  int64_t list_uniform = 64;      // items drawn uniformly
+  int64_t list_users = 100;      // lists a batch
+  double list_recency = 0;       // a user's k-th list from the last is recency^k times as likely in a pass as the last
+                                 // one; 0: what serves the validation split best
+  int64_t list_impressions = 0;  // a list's, in time order; 0: all of the user's, with a list_recency below 1 20
+  int64_t list_policy = 32;      // items of the policy's own best in a list, for alignment
+  int64_t list_uniform = 64;     // items drawn uniformly
   bool prefetch = true;           // a thread prepares the next batch while this one trains
 };
 

@@ -131,7 +131,7 @@ void apply_rung(RunConfig& config, const std::string& rung) {
   config.train.decay = "cosine";
   config.train.weight_decay = 0.03;
   config.train.epochs = 4;
-  config.train.list_passes = 15;
+  config.train.list_passes = 25;
 }
 
 void read_config_file(const std::string& path, RunConfig& config) {

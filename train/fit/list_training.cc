@@ -10,15 +10,11 @@
 namespace tt {
 namespace {
 
-ListOptions list_options(const RunConfig& config) {
-  const TrainConfig& train = config.train;
-  const bool aligns = config.model.aligns_with_model();
-  return {.users = train.list_users,
-          .impressions = train.list_impressions,
-          .policy = aligns ? train.list_policy : 0,
-          .uniform = aligns ? train.list_uniform : 0,
-          .recency = train.list_recency,
-          .seed = static_cast<uint64_t>(train.seed)};
+ListOptions options_of(const RunConfig& config) {
+  ListOptions options = list_options(config.train);
+  if (config.model.aligns_with_model())
+    options.policy = config.train.list_policy, options.uniform = config.train.list_uniform;
+  return options;
 }
 
 void add_losses(ListLosses& sum, const ListLosses& one) {
@@ -43,7 +39,7 @@ std::string describe(const Reward& reward, const Dataset& data, const ModelConfi
 
 ListTraining::ListTraining(const Dataset& data, const RunConfig& config, const RankerPairs& pairs,
                            const std::string& resumed_run, const Message& say)
-    : config_(config), lists_(data, config.model, list_options(config), pairs) {
+    : config_(config), lists_(data, config.model, options_of(config), pairs) {
   if (!config.model.aligns_with_model()) return;
   learnt_items_ = learnt_rows(data, config.model, config.train, pairs).items;
   if (!resumed_run.empty()) {

@@ -37,10 +37,9 @@ Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerP
   for (int64_t m = 0; m < members; ++m) {
     const auto seed = static_cast<uint64_t>(train.seed + 1000 * (m + 1));
     auto member = std::make_unique<RewardModel<float>>(config.model, member_name(m), seed);
-    ListLoader lists(
-        data, member->config(),
-        {.users = train.list_users, .impressions = train.list_impressions, .recency = train.list_recency, .seed = seed},
-        pairs, examination);
+    ListOptions options = list_options(train);
+    options.seed = seed;
+    ListLoader lists(data, member->config(), options, pairs, examination);
     Adam<float> adam({.learning_rate = kRate, .weight_decay = kWeightDecay});
     const Schedule schedule{kRate, 0, "cosine"};
     const int64_t steps = train.reward_passes * lists.batches();
