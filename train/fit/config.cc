@@ -129,7 +129,7 @@ void apply_rung(RunConfig& config, const std::string& rung) {
   if (!config.model.needs_lists()) return;
   config.train.learning_rate = 0.005;
   config.train.decay = "cosine";
-  config.train.weight_decay = 0.03;
+  config.train.weight_decay = 0.2;
   config.train.epochs = 4;
   config.train.list_passes = 25;
 }
