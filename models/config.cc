@@ -53,6 +53,7 @@ void ModelConfig::apply_compat() {
   debias_cap = 0;
   position_init = "normal";
   ranker_value = "logit";
+  ranker_serves = "labels";
   ranker_examination = false;
   kd_weight = 1;
   alignment_weight = 1;

@@ -4,6 +4,7 @@
 //   <!-- code: tests/docs/test_readme.cc: README example -->   what lies between "// README example begins" and "ends"
 
 #include <doctest/doctest.h>
+#include <twotower/train/fit/config.h>
 
 #include <filesystem>
 #include <fstream>
@@ -63,4 +64,21 @@ TEST_CASE("code in the documents is the code that the tests compile") {
     CHECK(shown == marked);  // none without a mark
   }
   CHECK(blocks >= 3);
+}
+
+TEST_CASE("every key of a config file is in docs/config.md") {
+  std::istringstream written(tt::to_toml(tt::RunConfig()));
+  const std::string text = slurp(kRoot / "docs/config.md");
+  int keys = 0;
+  bool run = false;  // [run] is the program's own
+  for (std::string line; std::getline(written, line);) {
+    if (line.starts_with("[")) run = line == "[run]";
+    const size_t end = line.find(" = ");
+    if (run || end == std::string::npos) continue;
+    const std::string key = line.substr(0, end);
+    INFO(key);
+    CHECK(text.find("`" + key + "`") != std::string::npos);
+    ++keys;
+  }
+  CHECK(keys > 70);
 }

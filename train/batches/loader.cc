@@ -162,11 +162,11 @@ void Loader::find_visits() {
 }
 
 void Loader::set_order(int64_t epoch) {
-  std::vector<int64_t> visits(visits_.size());
-  std::iota(visits.begin(), visits.end(), 0);
-  stream(train_, kShuffle, epoch).shuffle(visits.data(), static_cast<int64_t>(visits.size()));
+  visit_order_.resize(visits_.size());
+  std::iota(visit_order_.begin(), visit_order_.end(), 0);
+  stream(train_, kShuffle, epoch).shuffle(visit_order_.data(), static_cast<int64_t>(visit_order_.size()));
   order_.clear();
-  for (const int64_t visit : visits) {
+  for (const int64_t visit : visit_order_) {
     const auto v = static_cast<size_t>(visit);
     const auto end = v + 1 < visits_.size() ? visits_[v + 1] : rows();
     order_.insert(order_.end(), rows_.begin() + visits_[v], rows_.begin() + end);

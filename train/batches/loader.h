@@ -62,12 +62,12 @@ class Loader {
   const Dataset& data_;
   ModelConfig model_;
   BatchOptions train_;
-  std::vector<int64_t> rows_, order_;  // impressions (or users) that take part; this epoch's order of them
-  std::vector<int64_t> visits_;        // where in rows_ each visit begins
-  std::unique_ptr<UserRows> users_;    // rows = "users"
-  std::vector<int64_t> all_items_;     // 0 .. C-1, for full softmax
-  UserItems positives_;                // of each user in training, for mask_user_positives
-  std::vector<double> share_;          // of each item among the rows, for log_q = "counts"
+  std::vector<int64_t> rows_, order_;          // impressions (or users) that take part; this epoch's order of them
+  std::vector<int64_t> visits_, visit_order_;  // where in rows_ each visit begins; this epoch's order of visits
+  std::unique_ptr<UserRows> users_;            // rows = "users"
+  std::vector<int64_t> all_items_;             // 0 .. C-1, for full softmax
+  UserItems positives_;                        // of each user in training, for mask_user_positives
+  std::vector<double> share_;                  // of each item among the rows, for log_q = "counts"
   std::unique_ptr<FrequencyEstimator> estimator_;
   std::unique_ptr<NegativeQueue> queue_;
   int64_t epoch_ = 0, batches_ = 0, next_ = 0;

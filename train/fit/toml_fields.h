@@ -121,9 +121,10 @@ std::string write_toml_fields(const Fields& fields, const Config& config) {
 
 // A number as people write it, as TOML wants it: with a digit on either side of its point.
 inline std::string toml_number(std::string text) {
-  const size_t digits = text.find_first_not_of("+-");
-  if (digits == std::string::npos || text.find_first_not_of("0123456789.eE+-") != std::string::npos) return text;
-  if (text[digits] == '.') text.insert(digits, "0");
+  const size_t begin = text.find_first_not_of("+-");
+  if (text.find_first_of("0123456789") == std::string::npos) return text;
+  if (text.find_first_not_of("0123456789.eE+-") != std::string::npos) return text;
+  if (text[begin] == '.') text.insert(begin, "0");
   const size_t point = text.find('.');
   if (point != std::string::npos && (point + 1 == text.size() || text[point + 1] < '0' || text[point + 1] > '9'))
     text.insert(point + 1, "0");

@@ -80,10 +80,15 @@ int64_t allocations_of_steps(const ModelConfig& config) {
   TrainingStep step(model, train);
   step.watch_expected_value(config.alignment != "none");
   const testing::TinyBatch<float> tiny(config, 400);
-  for (int i = 0; i < 2; ++i) step.run(tiny.batch, 1e-3);
-  return allocations_of([&] {
-    for (int i = 0; i < 3; ++i) step.run(tiny.batch, 1e-3);
-  });
+  const testing::TinyLists<float> lists(config, 60);
+  const auto steps = [&](int n) {
+    for (int i = 0; i < n; ++i) {
+      step.run(tiny.batch, 1e-3);
+      if (config.needs_lists()) step.run(lists.batch, 1e-3);
+    }
+  };
+  steps(2);
+  return allocations_of([&] { steps(3); });
 }
 
 }  // namespace

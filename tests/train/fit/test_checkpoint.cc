@@ -61,7 +61,8 @@ TEST_CASE("checkpoint: every rung comes back bit for bit") {
 
 TEST_CASE("checkpoint: a frozen anchor comes back with it, its temperature too") {
   ModelConfig config = testing::rung_config("reward");
-  config.alignment = "expected_reward", config.learn_temperature = true, config.temperature = 0.5;
+  config.alignment = "expected_reward", config.reward = "proxy";
+  config.learn_temperature = true, config.temperature = 0.5;
   const TempFolder folder;
   const std::string path = folder.path() + "/model.safetensors";
   TwoTower<float> saved(config, 1), loaded(config, 2);

@@ -86,7 +86,11 @@ RunConfig any_config(uint64_t trial, const std::string& data) {
   m.num_ranker_user_embeddings = c.of({1, 3}), m.ranker_value = c.of({"probability", "logit"});
   m.ranker_examination = c.half(), m.distill = m.light_ranker && c.half();
   m.alignment = c.of({"none", "none", "kl", "expected_reward", "dpo"}), m.alignment_weight = c.of({0.0, 0.1, 1.0});
-  m.alignment_fit_ranker = c.half(), m.user_value_weights = c.of<std::vector<double>>({{1, 2, 3}, {0, 0, 1}, {1}});
+  m.reward = c.of({"model", "proxy"}), m.alignment_fit_ranker = c.half();
+  m.distill_towers = c.of({"none", "none", "points", "margins", "lists"});
+  m.distill_towers_weight = c.of({0.0, 1.0, 10.0}), m.ranker_serves = m.distill ? c.of({"labels", "scores"}) : "labels";
+  m.reward_members = c.of({1, 2}), m.reward_pessimism = c.of({0.0, 1.0}), m.reward_labels = c.of({0.0, 0.5});
+  m.user_value_weights = c.of<std::vector<double>>({{1, 2, 3}, {0, 0, 1}, {1}});
   TrainConfig& t = r.train;
   t.batch_size = c.of({1000, 37, 37, 1}), t.epochs = c.of({1, 2, 3}), t.seed = static_cast<int64_t>(trial);
   if (t.batch_size == 1) t.epochs = 1;
@@ -95,6 +99,8 @@ RunConfig any_config(uint64_t trial, const std::string& data) {
   t.clip_norm = c.of({0.0, 1.0}), t.ema = c.of({0.0, 0.9}), t.patience = c.of({0, 1});
   t.evaluate_every = c.of({1, 2}), t.rows = c.of({"auto", "auto", "all", "positive", "users"});
   t.user_weight_power = c.of({0.0, 1.0}), t.user_id_dropout = c.of({0.0, 0.3}), t.item_id_dropout = c.of({0.0, 0.5});
+  t.list_users = c.of({100, 7}), t.list_impressions = c.of({0, 3}), t.list_passes = c.of({1, 2});
+  t.list_policy = c.of({0, 5, 100}), t.list_uniform = c.of({0, 9, 100}), t.reward_passes = 2;
   t.dropout = c.of({0.0, 0.2}), t.alignment_start_epoch = c.of({0, 1}), t.prefetch = c.half();
   return r;
 }
@@ -153,7 +159,7 @@ TEST_CASE("combinations: every rung on data at the edge of nothing") {
       config.data = data.dir();
       apply_rung(config.model, rung);
       config.model.user_id_embedding_dim = config.model.item_id_embedding_dim = 4, config.model.attention_heads = 2;
-      config.train.epochs = 3, config.train.alignment_start_epoch = 1;
+      config.train.epochs = 3, config.train.alignment_start_epoch = 1, config.train.reward_passes = 3;
       CHECK(outcome(config, data, folder.path() + "/run") == "");
     }
 }

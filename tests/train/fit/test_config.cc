@@ -112,6 +112,33 @@ TEST_CASE("config: values that no model can have") {
         "negative_queue = 0");
   CHECK(load_error("[model]\nitem_id_hash_size = 5\n") ==
         "[config] model.user_id_hash_size = 0; it must be at least 1");
+  CHECK(model_error("reward = \"modle\"") ==
+        "[config] model.reward = \"modle\"; choose one of \"model\", \"proxy\" (did you mean \"model\"?)");
+  CHECK(
+      model_error("distill_towers = \"pairs\"") ==
+      "[config] model.distill_towers = \"pairs\"; choose one of \"none\", \"points\", \"margins\", \"lists\" (did you "
+      "mean \"points\"?)");
+  CHECK(model_error("ranker_serves = \"scores\"") ==
+        "[config] model.ranker_serves = \"scores\" needs logits that are distilled from the ranker's scores; set "
+        "distill = true");
+  CHECK(model_error("distill_towers_weight = -1") ==
+        "[config] model.distill_towers_weight = -1; it must not be negative");
+  CHECK(model_error("reward_members = 0") == "[config] model.reward_members = 0; it must be 1 to 16");
+  CHECK(model_error("reward_members = 17") == "[config] model.reward_members = 17; it must be 1 to 16");
+  CHECK(model_error("reward_pessimism = -1") == "[config] model.reward_pessimism = -1; it must not be negative");
+  CHECK(model_error("reward_labels = -1") == "[config] model.reward_labels = -1; it must not be negative");
+  CHECK(model_error("alignment_temperature = -1") ==
+        "[config] model.alignment_temperature = -1; it must be positive, or 0 for the usual one");
+  for (const auto& [key, least] : {std::pair{"list_users", "1"},
+                                   {"list_impressions", "0"},
+                                   {"list_policy", "0"},
+                                   {"list_uniform", "0"},
+                                   {"list_passes", "1"},
+                                   {"reward_passes", "1"}}) {
+    const std::string name = key;
+    CHECK(run_error("[train]\n" + name + " = -1\n") ==
+          "[config] train." + name + " = -1; it must be at least " + least);
+  }
   CHECK(run_error("[train]\nbatch_size = 0\n") == "[config] train.batch_size = 0; it must be at least 1");
   CHECK(run_error("[train]\nlearning_rate = -1\n") == "[config] train.learning_rate = -1; it must be positive");
   CHECK(run_error("[train]\nbeta2 = 1\n") == "[config] train.beta2 = 1; it must be at least 0 and below 1");
@@ -128,21 +155,24 @@ TEST_CASE("config: a file that cannot be read as TOML, or is not one of ours") {
 
 TEST_CASE("config: the rungs of the ladder") {
   CHECK(rung_names() ==
-        std::vector<std::string>{"base", "history", "position", "user", "debias", "light", "kd", "reward"});
+        std::vector<std::string>{"base", "history", "position", "user", "debias", "light", "kd", "reward", "aligned"});
   ModelConfig c;
   CHECK(error_of([&] { apply_rung(c, "lite"); }) ==
         "[config] there is no model \"lite\"; choose one of base, history, position, user, debias, light, "
-        "kd, reward");
+        "kd, reward, aligned");
   struct Row {
-    const char *name, *debias, *alignment;
+    const char *name, *debias, *alignment, *distill_towers, *serves;
     bool history, light, distill;
   };
-  for (const Row& r :
-       {Row{"base", "none", "none", false, false, false}, Row{"history", "none", "none", true, false, false},
-        Row{"position", "position", "none", true, false, false}, Row{"user", "user", "none", true, false, false},
-        Row{"debias", "position+user", "none", true, false, false},
-        Row{"light", "position+user", "none", true, true, false}, Row{"kd", "position+user", "none", true, true, true},
-        Row{"reward", "position+user", "kl", true, false, false}}) {
+  for (const Row& r : {Row{"aligned", "position+user", "kl", "margins", "scores", true, true, true},
+                       Row{"base", "none", "none", "none", "labels", false, false, false},
+                       Row{"history", "none", "none", "none", "labels", true, false, false},
+                       Row{"position", "position", "none", "none", "labels", true, false, false},
+                       Row{"user", "user", "none", "none", "labels", true, false, false},
+                       Row{"debias", "position+user", "none", "none", "labels", true, false, false},
+                       Row{"light", "position+user", "none", "none", "labels", true, true, false},
+                       Row{"kd", "position+user", "none", "margins", "labels", true, true, true},
+                       Row{"reward", "position+user", "kl", "none", "labels", true, false, false}}) {
     INFO("rung ", r.name);
     apply_rung(c, r.name);  // on top of the one before: nothing of it may stay
     CHECK(c.debias == r.debias);
@@ -150,6 +180,9 @@ TEST_CASE("config: the rungs of the ladder") {
     CHECK(c.history == r.history);
     CHECK(c.light_ranker == r.light);
     CHECK(c.distill == r.distill);
+    CHECK(c.distill_towers == r.distill_towers);
+    CHECK(c.ranker_serves == r.serves);
+    CHECK(c.reward == "model");
   }
 }
 
@@ -169,6 +202,16 @@ TEST_CASE("config: compat = \"reference\" stands for every reference rule, and s
   CHECK(c.ranker_value == "logit");
   CHECK(!c.ranker_examination);
   CHECK(!c.alignment_fit_ranker);
+  CHECK(c.reward == "proxy");
+  CHECK(c.alignment_weight == 1);
+  CHECK(c.alignment_temperature == 1);
+  ModelConfig lists;  // what the reference does not know of
+  apply_rung(lists, "aligned");
+  lists.compat = "reference";
+  lists.apply_compat();
+  CHECK(lists.distill_towers == "none");
+  CHECK(lists.ranker_serves == "labels");
+  CHECK(!lists.needs_lists());
   CHECK(!c.normalize);
   CHECK(c.temperature == 1);
 }
@@ -210,6 +253,13 @@ TEST_CASE("config: --set") {
   CHECK(config.model.normalize);
   set_config_key(config, "compat=reference");
   CHECK(config.model.debias_reduction == "sum");
+  for (const auto& [written, read] : {std::pair{".005", 0.005}, {"5.", 5.0}, {"+.5", 0.5}, {"5.e-3", 0.005}}) {
+    set_config_key(config, std::string("learning_rate=") + written);  // TOML itself wants digits around the point
+    CHECK(config.train.learning_rate == read);
+  }
+  CHECK(set_error("learning_rate=.") == "[--set] key \"train.learning_rate\" is '.'; it must be a finite number");
+  CHECK(set_error("learning_rate=.5x") == "[--set] key \"train.learning_rate\" is '.5x'; it must be a finite number");
+  CHECK(set_error("epochs=3.") == "[--set] key \"train.epochs\" is 3.0; it must be a whole number");
   CHECK(set_error("epochs") == "[--set] \"epochs\" is not of the form key=value");
   CHECK(set_error("=3") == "[--set] \"=3\" is not of the form key=value");
   CHECK(set_error("model.epochs=3").starts_with("[--set] unknown key \"model.epochs\""));

@@ -3,12 +3,12 @@
 
 using tt::OveroptimizationMonitor;
 
-TEST_CASE("over-optimisation: a warning once the proxy's value rose and the measure fell twice in a row") {
+TEST_CASE("over-optimisation: a warning once the reward rose and the measure fell twice in a row") {
   OveroptimizationMonitor monitor;
   CHECK(monitor.see(1.0, 0.50, "recall@20", false) == "");
   CHECK(monitor.see(1.1, 0.49, "recall@20", false) == "");
   CHECK(monitor.see(1.25, 0.4, "recall@20", false) ==
-        "over-optimisation: the proxy ranker's value rose twice in a row to 1.250000 while recall@20 on "
+        "over-optimisation: the reward rose twice in a row to 1.250000 while recall@20 on "
         "held-out data got worse "
         "twice, to 0.400000; lower model.alignment_weight or stop earlier");
   CHECK(monitor.see(1.3, 0.3, "recall@20", false) != "");  // and goes on

@@ -39,6 +39,7 @@ RunConfig config_for(const std::string& rung, int64_t epochs) {
   c.model.attention_layers = 1, c.model.user_history_seqlen = 10;
   fit_config_to_data(c.model, simulated());
   c.train.batch_size = 256, c.train.epochs = epochs, c.train.learning_rate = 3e-3;
+  c.model.reward_members = 2, c.train.reward_passes = 4, c.train.list_passes = 2;
   return c;
 }
 
@@ -100,7 +101,18 @@ TEST_CASE("trainer: every rung trains, and says of each of its parts what it cos
     CHECK(log[0]["loss"].contains("debias") == (config.model.debias != "none"));
     CHECK(log[0]["loss"].contains("distillation") == config.model.distill);
     CHECK(log[0].contains("position_curve") == config.model.debias_position());
-    CHECK(log[0].contains("reward") == (rung == "reward"));
+    CHECK(log[0].contains("reward") == (config.model.alignment != "none"));
+    CHECK(log[0].contains("list_loss") == config.model.needs_lists());
+    CHECK(fs::exists(folder.path() + "/run/reward.safetensors") == config.model.aligns_with_model());
+    if (config.model.needs_lists()) {
+      const auto& list_loss = log[1]["list_loss"];
+      // An alignment's lists get harder as the policy's best do, so its loss may rise.
+      if (config.model.aligns_with_model()) CHECK(log[1]["reward"] > log[0]["reward"]);
+      if (list_loss.contains("towers")) CHECK(list_loss["towers"] < log[0]["list_loss"]["towers"]);
+      CHECK(list_loss.contains("towers") == (config.model.distill_towers != "none"));
+      CHECK(list_loss.contains("ranker") == config.model.distill);
+      CHECK(list_loss.contains("alignment") == config.model.aligns_with_model());
+    }
     const SafetensorsFile last = SafetensorsFile::open(folder.path() + "/run/last.safetensors");
     for (const std::string& name : last.names()) CHECK(!name.starts_with("anchor."));  // kl stays near no frozen copy
   }
@@ -137,9 +149,10 @@ TEST_CASE("trainer: stops when the measure has not got better for long enough") 
 
 TEST_CASE("trainer: a resumed training ends with the bits of one that was never stopped") {
   const testing::Threads one(1);
-  for (const std::string rung : {"base", "reward", "queue"}) {
+  for (const std::string rung : {"base", "proxy", "queue"}) {
     const TempFolder folder;
-    RunConfig config = config_for(rung == "queue" ? "base" : rung, 4);
+    RunConfig config = config_for(rung == "proxy" ? "reward" : "base", 4);
+    if (rung == "proxy") config.model.reward = "proxy";
     if (rung == "queue") config.model.negative_queue = 300;
     config.train.alignment_start_epoch = 1;  // by default a shorter training begins earlier
     if (config.model.alignment != "none") {
@@ -195,6 +208,7 @@ TEST_CASE("trainer: resuming what would not end as an unstopped training is refu
   const TempFolder folder;
   const std::string out = folder.path() + "/run";
   RunConfig config = config_for("reward", 2);
+  config.model.reward = "proxy";
   config.train.batch_size = 2000;
   train(config, simulated(), out);
   const std::string before = read_whole_file(out + "/state.safetensors");

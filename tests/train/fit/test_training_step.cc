@@ -27,6 +27,10 @@ std::vector<float> run_steps(const ModelConfig& config, int threads) {
                                                testing::TinyBatch<float>(config, 650, 2)};
   std::vector<float> numbers;
   for (int i = 0; i < 4; ++i) numbers.push_back(static_cast<float>(step.run(batches[i % 2].batch, 1e-2).total));
+  if (config.needs_lists()) {
+    const testing::TinyLists<float> lists(config, 90);
+    for (int i = 0; i < 3; ++i) numbers.push_back(static_cast<float>(step.run(lists.batch, 1e-2).total));
+  }
   for (const Parameter<float>* p : model.parameters().all())
     numbers.insert(numbers.end(), p->value.begin(), p->value.end());
   return numbers;
@@ -78,8 +82,48 @@ TEST_CASE("training step: on one batch the loss goes down, and its parts make up
     CHECK((first.debias != 0) == (config.debias != "none"));
     CHECK((first.ranker != 0) == config.light_ranker);
     CHECK((first.distillation != 0) == config.distill);
-    CHECK((first.proxy != 0) == (config.alignment != "none"));
+    CHECK((first.proxy != 0) == config.aligns_with_proxy());
   }
+}
+
+TEST_CASE("training step: on one batch of lists the loss goes down, and its parts make up the total") {
+  const testing::Threads one(1);
+  for (const auto& entry : testing::training_configs()) {
+    const ModelConfig& config = entry.second;
+    if (!config.needs_lists()) continue;
+    INFO("model ", entry.first);
+    TwoTower<float> model(config, 4);
+    model.set_anchor();
+    TrainingStep step(model, {});
+    const testing::TinyLists<float> lists(config, 30);
+    const ListLosses first = step.run(lists.batch, 5e-3);
+    ListLosses last;
+    for (int i = 0; i < 60; ++i) last = step.run(lists.batch, 5e-3);
+    CHECK(last.total < first.total);
+    CHECK(first.total == doctest::Approx(first.towers + first.ranker + first.alignment));
+    CHECK((first.towers != 0) == (config.distill_towers != "none"));
+    CHECK((first.ranker != 0) == config.distill);
+    CHECK((first.alignment != 0) == config.aligns_with_model());
+    if (config.aligns_with_model()) CHECK(last.reward > first.reward);  // the policy moves to what is worth more
+  }
+}
+
+TEST_CASE("training step: lists before alignment begins teach what else they teach, or leave all as it is") {
+  ModelConfig config = testing::rung_config("reward");
+  TwoTower<float> model(config, 4);
+  TrainingStep step(model, {});
+  const testing::TinyLists<float> lists(config, 5);
+  const std::vector<float> before = parameters_of(model);
+  CHECK(step.run(lists.batch, 1e-2, /*alignment_on=*/false).total == 0);
+  CHECK(same_bits(parameters_of(model), before));
+  CHECK(step.optimizer().steps() == 0);
+  config.distill_towers = "lists";
+  TwoTower<float> distilled(config, 4);
+  TrainingStep own(distilled, {});
+  const ListLosses losses = own.run(lists.batch, 1e-2, /*alignment_on=*/false);
+  CHECK(losses.total == losses.towers);
+  CHECK(losses.alignment == 0);
+  CHECK(own.optimizer().steps() == 1);
 }
 
 TEST_CASE("training step: a loss that is not a number is refused, and nothing is changed") {
@@ -129,6 +173,7 @@ TEST_CASE("training step: a queue of item vectors fills up to its size and no fu
 
 TEST_CASE("training step: the proxy's value of the policy is watched on demand") {
   ModelConfig config = testing::rung_config("reward");
+  config.reward = "proxy";
   TwoTower<float> model(config, 4);
   TrainingStep step(model, {});
   const testing::TinyBatch<float> tiny(config);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/models/fixtures.h"
+#include "tests/models/list_fixtures.h"
 
 namespace tt::testing {
 
@@ -33,7 +34,10 @@ inline std::vector<std::pair<std::string, ModelConfig>> training_configs() {
     return c;
   };
   for (const std::string& rung : rung_names()) all.emplace_back(rung, wider(rung_config(rung)));
-  ModelConfig c = wider(rung_config("base"));
+  ModelConfig c = wider(rung_config("reward"));
+  c.reward = "proxy";
+  all.emplace_back("reward by the proxy", c);
+  c = wider(rung_config("base"));
   c.normalize = c.learn_temperature = true, c.temperature = 0.2;
   c.mixed_negatives = 50, c.hard_negatives = 20;
   all.emplace_back("normalized, more negatives", c);
@@ -44,7 +48,9 @@ inline std::vector<std::pair<std::string, ModelConfig>> training_configs() {
   all.emplace_back("full softmax, transformer blocks, actions", c);
   for (const char* kind : {"expected_reward", "dpo"}) {
     c = wider(rung_config("kd"));
-    c.alignment = kind;
+    c.alignment = kind, c.reward = "proxy";
+    all.emplace_back(std::string("kd and ") + kind + " by the proxy", c);
+    c.reward = "model", c.distill_towers = std::string(kind) == "dpo" ? "lists" : "points";
     all.emplace_back(std::string("kd and ") + kind, c);
   }
   return all;
