@@ -39,6 +39,8 @@ template <class T>
 auto LightRanker<T>::loss(Variable<T> logits, const Batch<T>& batch, Tensor<const T> examination) const -> Loss {
   const int64_t tasks = config_.num_tasks();
   if (!config_.distill) return {label_loss(logits, batch.labels, examination), {}};
+  if (config_.needs_lists() && batch.ranker_scores.numel() == 0)  // the scores are on lists alone
+    return {label_loss(slice_columns(logits, 0, tasks), batch.labels, examination), {}};
   check(batch.ranker_scores.numel() == batch.labels.numel(), "distill",
         "the batch has no \"ranker_scores\"; distillation learns from them: give them, or set distill = false");
   return {label_loss(slice_columns(logits, 0, tasks), batch.labels, examination),

@@ -33,7 +33,6 @@ int main(int argc, char** argv) {
 
   RunConfig config;
   config.data = data.dir();
-  config.train.epochs = 2;
   apply_rung(config, "kd");
   fit_config_to_data(config.model, data);
 

@@ -169,7 +169,7 @@ TEST_CASE("a whole model has the names and shapes of the parameter table") {
   c.user_features_size = 5, c.item_features_size = 6, c.hidden_size = 8, c.user_value_weights = {1, 1};
   c.history = true, c.attention_heads = 2, c.attention_layers = 2, c.history_actions = 3;
   c.debias = "position+user", c.light_ranker = c.distill = true, c.num_ranker_user_embeddings = 2, c.alignment = "kl";
-  c.learn_temperature = true;
+  c.reward = "proxy", c.distill_towers = "points", c.learn_temperature = true;
   std::map<std::string, std::string> expected = {{"user_id_embedding_arch.weight", "[7, 3]"},
                                                  {"item_id_embedding_arch.weight", "[9, 4]"},
                                                  {"user_features_arch.0.weight", "[8, 5]"},
@@ -194,6 +194,9 @@ TEST_CASE("a whole model has the names and shapes of the parameter table") {
                                                  {"ranker_user_tower.bias", "[8]"},
                                                  {"light_ranker.weight", "[4, 11]"},
                                                  {"light_ranker.bias", "[4]"},  // [2T, 2 DI + NU + 1]
+                                                 {"tower_distillation.scale", "[1]"},
+                                                 {"tower_distillation.level.weight", "[1, 4]"},
+                                                 {"tower_distillation.level.bias", "[1]"},
                                                  {"simple_ranker.weight", "[2, 9]"},
                                                  {"simple_ranker.bias", "[2]"},
                                                  {"log_temperature", "[1]"}};
@@ -206,8 +209,10 @@ TEST_CASE("a whole model has the names and shapes of the parameter table") {
   CHECK(shapes(model.parameters()) == expected);
   for (const float p : values(model.parameters().find("position_bias_net_user_value.weight"))) CHECK(p == 1);
 
-  c.debias = "user", c.distill = false;
+  c.debias = "user", c.distill = false, c.distill_towers = "margins", c.reward = "model";
   const TwoTower<float> other(c);
+  for (const char* none : {"simple_ranker.weight", "tower_distillation.scale"})  // parts that these forms do without
+    CHECK(shapes(other.parameters()).count(none) == 0);
   CHECK(shapes(other.parameters())["user_debias_net_user_value.0.weight"] == "[1, 4]");
   CHECK(shapes(other.parameters())["light_ranker.weight"] == "[2, 11]");
 }

@@ -39,10 +39,10 @@ std::vector<int64_t> moments_at_the_end(const Dataset& data, const Impressions& 
 
 ListOptions list_options(const BatchOptions& options) {
   constexpr int64_t kOfOneTime = 20;
-  const bool all = options.list_impressions == 0, late = options.list_recency < 1;
+  const double recency = options.list_recency > 0 ? options.list_recency : 1;
   return {.users = options.list_users,
-          .impressions = all && late ? kOfOneTime : options.list_impressions,
-          .recency = options.list_recency,
+          .impressions = options.list_impressions == 0 && recency < 1 ? kOfOneTime : options.list_impressions,
+          .recency = recency,
           .seed = static_cast<uint64_t>(options.seed)};
 }
 
@@ -80,7 +80,7 @@ void ListLoader::add_impressions() {
     add_row(user, begin);
     begin = static_cast<int64_t>(entries_.size()), count = 0;
     if (!last) continue;
-    expect_one_of(first_list);
+    close_choice(first_list);
     first_list = rows_.size();
   }
 }
@@ -91,7 +91,7 @@ void ListLoader::add_pairs() {
     entries_.push_back(-1 - static_cast<int64_t>(p));
     if (p + 1 < pairs_.user.size() && pairs_.user[p + 1] == pairs_.user[p]) continue;
     add_row(pairs_.user[p], begin);
-    expect_one_of(rows_.size() - 1);
+    close_choice(rows_.size() - 1);
     begin = static_cast<int64_t>(entries_.size());
   }
 }
@@ -109,12 +109,12 @@ void ListLoader::add_row(int32_t user, int64_t begin) {
 
 // The rows from `first` on are one user's: a pass has one of them, the k-th from the last recency^k times as likely as
 // the last.
-void ListLoader::expect_one_of(size_t first) {
-  times_.resize(rows_.size());
+void ListLoader::close_choice(size_t first) {
+  likely_.resize(rows_.size());
   double weight = 1, sum = 0;
-  for (size_t i = rows_.size(); i-- > first; weight *= options_.recency) sum += times_[i] = weight;
-  for (size_t i = first; i < rows_.size(); ++i) times_[i] /= sum;
-  ++rows_a_pass_;
+  for (size_t i = rows_.size(); i-- > first; weight *= options_.recency) sum += likely_[i] = weight;
+  for (size_t i = first; i < rows_.size(); ++i) likely_[i] /= sum;
+  choices_.push_back(static_cast<int64_t>(rows_.size()));
 }
 
 int64_t ListLoader::moment(int64_t entry) const {
@@ -130,19 +130,21 @@ const float* ListLoader::scores(int64_t entry) const {
 
 void ListLoader::start_pass(int64_t pass) {
   pass_ = pass, next_ = 0;
-  // Systematic sampling (Madow and Madow 1944): a list that is expected x times comes floor(x) or ceil(x) times.
-  double at = stream(options_.seed, kChoice, pass).uniform(0);
+  const Philox random = stream(options_.seed, kChoice, pass);
   order_.clear();
-  for (size_t i = 0; i < rows_.size(); ++i)
-    for (at += times_[i]; at >= 1; --at) order_.push_back(static_cast<int64_t>(i));
-  order_.resize(static_cast<size_t>(rows_a_pass_), rows() - 1);  // rounding may leave one out, or one in
-  stream(options_.seed, kShuffle, pass).shuffle(order_.data(), rows_a_pass_);
+  int64_t row = 0;
+  for (size_t c = 0; c < choices_.size(); row = choices_[c++]) {
+    double left = random.uniform(c);
+    while (row + 1 < choices_[c] && (left -= likely_[static_cast<size_t>(row)]) >= 0) ++row;
+    order_.push_back(row);
+  }
+  stream(options_.seed, kShuffle, pass).shuffle(order_.data(), rows_a_pass());
 }
 
 const ListBatch<float>* ListLoader::next() {
   if (next_ == batches()) return nullptr;
   // Batches of equal size, give or take one row.
-  const int64_t begin = next_ * rows_a_pass_ / batches(), end = (next_ + 1) * rows_a_pass_ / batches();
+  const int64_t begin = next_ * rows_a_pass() / batches(), end = (next_ + 1) * rows_a_pass() / batches();
   fill(order_.data() + begin, end - begin);
   ++next_;
   return &batch_;

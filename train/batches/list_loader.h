@@ -3,10 +3,11 @@
 // about, and for alignment items of the whole corpus: some of the policy's own best, and some drawn uniformly. A
 // function of the seed and the pass alone.
 //
-// A list is a user with up to `impressions` of its impressions, as of the moment of one of them, another one in each pass:
-// so the user's vector is learnt with the histories of all of them at the cost of one. A pass has one list of each user,
-// later ones more often than earlier ones if asked for: where interests move, what a ranker said long ago is of another
-// user. Pairs that the ranker was asked about are lists of their own, as of the end of the training log, in every pass.
+// A list is a user with up to `impressions` of its impressions, as of the moment of one of them, another one in each
+// pass: so the user's vector is learnt with the histories of all of them at the cost of one. A pass has one list of
+// each user, later ones more often than earlier ones if asked for: where interests move, what a ranker said long ago is
+// of another user. Pairs that the ranker was asked about are lists of their own, as of the end of the training log, in
+// every pass.
 
 #include <twotower/models/list_batch.h>
 #include <twotower/models/two_tower.h>
@@ -30,7 +31,7 @@ struct ListOptions {
 };
 
 // Those of a config, without items drawn from the corpus. list_impressions = 0 stands for all of a user's, or for few
-// enough to be of one time where time matters.
+// enough to be of one time where time matters; list_recency = 0, where nobody found it out, counts as 1.
 ListOptions list_options(const BatchOptions& options);
 
 class ListLoader {
@@ -40,7 +41,7 @@ class ListLoader {
              std::vector<float> examination = {});
 
   int64_t rows() const { return static_cast<int64_t>(rows_.size()); }
-  int64_t batches() const { return (rows_a_pass_ + options_.users - 1) / options_.users; }  // a pass
+  int64_t batches() const { return (rows_a_pass() + options_.users - 1) / options_.users; }  // a pass
 
   void start_pass(int64_t pass);
   // The next batch, or null at the end of the pass. It is valid until the next call; its values are the caller's to
@@ -62,7 +63,8 @@ class ListLoader {
   int32_t item(int64_t entry) const {
     return entry >= 0 ? log_.item[entry] : pairs_.item[static_cast<size_t>(-1 - entry)];
   }
-  void expect_one_of(size_t first);
+  void close_choice(size_t first);
+  int64_t rows_a_pass() const { return static_cast<int64_t>(choices_.size()); }
   int64_t moment(int64_t entry) const;       // how many of the user's actions came before it
   const float* scores(int64_t entry) const;  // [T], or null
   void draw_candidates(int64_t row, std::vector<int32_t>& items, std::vector<float>& log_q);
@@ -82,9 +84,9 @@ class ListLoader {
   std::vector<int64_t> last_moment_;  // [U] the end of the training log
   std::vector<int32_t> best_;         // [rows, policy] of draw_from(), -1 where there are fewer; empty before
 
-  std::vector<double> times_;   // [rows] how often a row is expected in a pass
-  std::vector<int64_t> order_;  // of this pass
-  int64_t rows_a_pass_ = 0;
+  std::vector<double> likely_;    // [rows] how likely a row is in a pass
+  std::vector<int64_t> choices_;  // a pass has one row of each: where in rows_ it ends
+  std::vector<int64_t> order_;    // of this pass
   int64_t pass_ = 0, next_ = 0;
   Arena arena_;
   ListBatch<float> batch_;

@@ -23,7 +23,7 @@ struct BatchOptions {
   int64_t list_impressions = 0;  // a list's, in time order; 0: all of the user's, with a list_recency below 1 20
   int64_t list_policy = 32;      // items of the policy's own best in a list, for alignment
   int64_t list_uniform = 64;     // items drawn uniformly
-  bool prefetch = true;           // a thread prepares the next batch while this one trains
+  bool prefetch = true;          // a thread prepares the next batch while this one trains
 };
 
 }  // namespace tt

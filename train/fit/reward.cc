@@ -8,12 +8,17 @@
 #include <twotower/train/optim/schedule.h>
 
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace tt {
 namespace {
 
 constexpr double kRate = 0.01, kWeightDecay = 0.03;
+
+double mean_of(const float* values, int64_t n) {
+  return std::accumulate(values, values + n, 0.0) / static_cast<double>(n);
+}
 
 std::string member_name(int64_t m) { return "reward" + std::to_string(m); }
 
@@ -66,15 +71,15 @@ Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerP
 }
 
 double choose_recency(const Dataset& data, RunConfig config, const RankerPairs& pairs) {
-  constexpr double kCandidates[] = {1, 0.3};
+  constexpr double kCandidates[] = {1, 0.4};
   if (data.split(Split::valid).size == 0 || !data.split(Split::valid).ranker_scores) return kCandidates[0];
   config.model.reward_members = 1;
-  config.train.reward_passes = std::max<int64_t>(1, config.train.reward_passes / 3);
-  double best = kCandidates[0], most = -1;
+  double best = kCandidates[0], most = -std::numeric_limits<double>::infinity();
   for (const double recency : kCandidates) {
     config.train.list_recency = recency;
-    const double right = Reward::train(data, config, pairs).check_against(data, config.model, Split::valid).pairs;
-    if (right > most) best = recency, most = right;
+    const double explained =
+        Reward::train(data, config, pairs).check_against(data, config.model, Split::valid).explained;
+    if (explained > most) best = recency, most = explained;
   }
   return best;
 }
@@ -155,7 +160,7 @@ Reward::Check Reward::check_against(const Dataset& data, const ModelConfig& mode
   ListLoader lists(data, model, {.split = split}, {});
   lists.start_pass(0);
   PairCounts pairs;
-  double entries = 0;
+  double entries = 0, missed = 0, differing = 0;
   Arena arena;
   std::vector<float> logged, p(tasks);
   while (const ListBatch<float>* batch = lists.next()) {
@@ -175,12 +180,19 @@ Reward::Check Reward::check_against(const Dataset& data, const ModelConfig& mode
         }
         for (size_t t = 0; t < tasks; ++t) found.logged[t] += static_cast<double>(said[t]);
       }
+      const double mean_value = mean_of(value.data() + begin, end - begin);
+      const double mean_logged = mean_of(logged.data(), end - begin);
+      for (int64_t k = begin; k < end; ++k) {
+        const double said = static_cast<double>(logged[static_cast<size_t>(k - begin)]) - mean_logged;
+        missed += std::pow(static_cast<double>(value[k]) - mean_value - said, 2), differing += said * said;
+      }
       const PairCounts own = count_pairs(value.data() + begin, logged.data(), end - begin);
       pairs.concordant += own.concordant, pairs.discordant += own.discordant, pairs.tied_a += own.tied_a;
     }
   }
   for (size_t t = 0; t < tasks; ++t) found.predicted[t] /= entries, found.logged[t] /= entries;
   const auto differ = static_cast<double>(pairs.concordant + pairs.discordant + pairs.tied_a);
+  found.explained = differing > 0 ? 1 - missed / differing : 0;
   found.pairs = differ > 0 ? static_cast<double>(pairs.concordant) / differ : 0;
   return found;
 }

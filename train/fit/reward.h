@@ -31,10 +31,11 @@ class Reward {
   Tensor<const float> values(const ListBatch<float>& batch, Arena& arena) const;
 
   // How well it knows the ranker, on a split that it has not seen: `pairs` is the share of the pairs of items of one
-  // user with different logged values that it puts in the same order; `predicted` and `logged` are mean probabilities
-  // by task. Empty vectors where the split has no logged scores.
+  // user with different logged values that it puts in the same order, `explained` the share of these values' variance
+  // within a user; `predicted` and `logged` are mean probabilities by task. Empty vectors where the split has no logged
+  // scores.
   struct Check {
-    double pairs = 0;
+    double pairs = 0, explained = 0;
     std::vector<double> predicted, logged;
   };
   Check check_against(const Dataset& data, const ModelConfig& model, Split split) const;
@@ -53,8 +54,9 @@ class Reward {
   std::vector<std::vector<float>> items_;  // of each member, [C, width]
 };
 
-// The list_recency with which a small reward model knows best what the ranker said of the validation split's users: 1
-// where interests stand still, less where those of late tell more. 1 where the split has no scores.
+// The list_recency with which one reward model explains best what the ranker said of the validation split's users: 1
+// where interests stand still, less where those of late tell more. 1 where the split has no scores. (How it orders
+// pairs would tell less: in a drifting world both are right about the easy ones.)
 double choose_recency(const Dataset& data, RunConfig config, const RankerPairs& pairs);
 
 // How likely the slot of each of the split's impressions was looked at; empty for a log without positions.

@@ -100,9 +100,6 @@ void fit_config_to_data(ModelConfig& model, const Dataset& data) {
   if (model.debias_position())
     check(data.has_positions(), where, "it has no positions, which debias = \"", model.debias,
           "\" needs; use debias = \"user\" or \"none\", or import a position column");
-  if (model.distill)
-    check(data.has_ranker_scores(), where,
-          "it has no ranker scores, which distillation needs; set distill = false, or import them with --ranker");
 }
 
 }  // namespace tt

@@ -79,6 +79,9 @@ class Training {
     config_.ranker_pairs = pairs_fingerprint(given_pairs_);
     pairs_ = load_ranker_pairs(data);
     add_ranker_pairs(pairs_, given_pairs_);
+    check(!config.model.needs_ranker_scores() || data.has_ranker_scores() || pairs_.size() > 0, "dataset " + data.dir(),
+          "it has no ranker scores, which distillation needs; import them with --ranker, give --ranker-pairs, or set "
+          "distill = false, distill_towers = \"none\" and ranker_serves = \"labels\"");
   }
 
   TrainSummary run();

@@ -1,8 +1,8 @@
 #pragma once
 // A file of user or item features: one line each, the id and then columns of any kind.
 
-#include <twotower/train/data/features.h>
 #include <twotower/train/data/delimited.h>
+#include <twotower/train/data/features.h>
 #include <twotower/train/import/id_map.h>
 
 #include <string>

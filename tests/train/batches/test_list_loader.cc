@@ -6,6 +6,7 @@
 #include <twotower/train/batches/loader.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -97,20 +98,37 @@ TEST_CASE("lists: every user's impressions are on one list, of an item that came
   }
 }
 
-TEST_CASE("lists: long ones are cut in time order") {
+TEST_CASE("lists: long ones are cut in time order, and a pass has one of each user, later ones more often if asked") {
   Fixture f(9, 200, 7);  // hardly an item twice
-  ListLoader loader = f.loader({.impressions = 3});
+  ListLoader loader = f.loader({.impressions = 3, .recency = 0.25});
   CHECK(loader.rows() == 9 * 3);
   const Impressions& log = f.data->split(Split::train);
   std::map<int64_t, std::vector<int64_t>> of_user;
   for (int64_t r = 0; r < log.size; ++r) of_user[log.user[r]].push_back(log.item[r]);
-  std::map<int64_t, std::multiset<std::set<int64_t>>> expected, found;
+  constexpr int64_t kPasses = 200;
+  std::map<std::pair<int64_t, std::set<int64_t>>, int64_t> times;
+  for (int64_t pass = 0; pass < kPasses; ++pass) {
+    std::set<int64_t> users;
+    for (const Row& row : pass_of(loader, pass)) {
+      users.insert(row.user);
+      ++times[{row.user, {row.items.begin(), row.items.end()}}];
+    }
+    CHECK(users.size() == of_user.size());
+  }
+  std::array<int64_t, 3> of_place{};  // how often the lists that are last, last but one and first of their users came
   for (const auto& [user, items] : of_user)
-    for (size_t k = 0; k < items.size(); k += 3)
-      expected[user].insert(
-          {items.begin() + static_cast<long>(k), items.begin() + static_cast<long>(std::min(k + 3, items.size()))});
-  for (const Row& row : pass_of(loader, 0)) found[row.user].insert({row.items.begin(), row.items.end()});
-  CHECK(found == expected);
+    for (size_t k = 0; k < items.size(); k += 3) {
+      const auto begin = items.begin() + static_cast<long>(k),
+                 end = items.begin() + static_cast<long>(std::min(k + 3, items.size()));
+      const int64_t came = times[{user, {begin, end}}];
+      CHECK(came > 0);
+      of_place[2 - k / 3] += came;
+    }
+  const double all = 1 + 0.25 + 0.0625;
+  for (size_t k = 0; k < 3; ++k) {
+    const double likely = std::pow(0.25, k) / all, drawn = 9 * kPasses;
+    CHECK(std::abs(static_cast<double>(of_place[k]) / drawn - likely) < 4 * std::sqrt(likely * (1 - likely) / drawn));
+  }
 }
 
 TEST_CASE("lists: a row is as of the moment of one of its impressions, another one in each pass") {

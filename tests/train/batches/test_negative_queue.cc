@@ -50,18 +50,21 @@ TEST_CASE("negative queue: ids and vectors that do not belong together are refus
   NegativeQueue queue(5, 2, 3);
   const int64_t items[] = {7, 8, 9};
   queue.announce(items, 2);
-  CHECK(error_of([&] { queue.with_vectors(queue.ids(arena), arena); }) ==
-        "[queue] the batch has 2 queued items, the queue 0 with vectors; train on each batch, in the order in which they "
-        "were made");
-  CHECK(error_of([&] { queue.give(vectors_of({7, 8, 9}, arena)); }) ==
-        "[queue] vectors of shape [3, 2] for 2 announced items of width 2");
+  CHECK(
+      error_of([&] { queue.with_vectors(queue.ids(arena), arena); }) ==
+      "[queue] the batch has 2 queued items, the queue 0 with vectors; train on each batch, in the order in which they "
+      "were made");
+  CHECK(error_of([&] {
+          queue.give(vectors_of({7, 8, 9}, arena));
+        }) == "[queue] vectors of shape [3, 2] for 2 announced items of width 2");
   queue.give(vectors_of({7, 8}, arena));
   CHECK(error_of([&] { queue.give(vectors_of({7}, arena)); }) ==
         "[queue] vectors of shape [1, 2] for 0 announced items of width 2");
   CHECK(error_of([&] {
           queue.with_vectors({items + 1, {2}}, arena);
-        }) == "[queue] the batch was made for item 8 in place 0, the queue holds item 7; train on each batch, in the order "
-              "in which they were made");
+        }) ==
+        "[queue] the batch was made for item 8 in place 0, the queue holds item 7; train on each batch, in the order "
+        "in which they were made");
   queue.announce(items + 2, 1);
   queue.drop_announced();  // a batch that was made and never trained on
   CHECK(list(queue.ids(arena)) == std::vector<int64_t>{7, 8});
@@ -90,9 +93,11 @@ TEST_CASE("negative queue: it comes back from a file as it was") {
         "[queue] the file holds 5 queued items, model.negative_queue is 4");
 }
 
-// With hidden ids, a prefetching thread and an epoch left early: whatever the batch calls item i has the vector that the
-// step gave when it trained on item i.
-TEST_CASE("negative queue: a loader's batches and the steps on them agree on what is queued, also after an epoch left early") {
+// With hidden ids, a prefetching thread and an epoch left early: whatever the batch calls item i has the vector that
+// the step gave when it trained on item i.
+TEST_CASE(
+    "negative queue: a loader's batches and the steps on them agree on what is queued, also after an epoch left "
+    "early") {
   const TempFolder folder;
   const Dataset data = open_written(folder, made_up_content(37, 23, 9));
   ModelConfig model = small_config(data);

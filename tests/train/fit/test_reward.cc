@@ -71,6 +71,8 @@ TEST_CASE("reward: learns the ranker well enough to order what it has not seen a
   CHECK(last < first / 4);
   const Reward::Check found = reward.check_against(world(), config.model, Split::valid);
   CHECK(found.pairs > 0.9);
+  CHECK(found.explained > 0.8);
+  CHECK(found.explained < 1);
   REQUIRE(found.logged.size() == 3);
   for (size_t t = 0; t < 3; ++t) {
     INFO("task ", t);

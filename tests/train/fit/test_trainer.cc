@@ -331,11 +331,20 @@ TEST_CASE("trainer: what the data does not have is said before training starts")
         "[dataset FILE/data] it has no positions, which debias = \"position\" needs; use debias = \"user\" "
         "or \"none\", or import "
         "a position column");
-  ModelConfig distilled;
-  distilled.light_ranker = distilled.distill = true;
-  CHECK(error_of([&] { fit_config_to_data(distilled, data); }, folder.path()) ==
-        "[dataset FILE/data] it has no ranker scores, which distillation needs; set distill = false, or "
-        "import them with --ranker");
+  RunConfig distilled;
+  distilled.data = data.dir();
+  apply_rung(distilled, "kd");
+  distilled.model.debias = "user", distilled.train.epochs = 1, distilled.train.list_passes = 1;
+  fit_config_to_data(distilled.model, data);
+  const std::string out = folder.path() + "/run";
+  CHECK(error_of([&] { train(distilled, data, out); }, folder.path()) ==
+        "[dataset FILE/data] it has no ranker scores, which distillation needs; import them with --ranker, give "
+        "--ranker-pairs, or set distill = false, distill_towers = \"none\" and ranker_serves = \"labels\"");
+  CHECK(!fs::exists(out));
+  TrainOptions asked;
+  asked.ranker_pairs = {{0, 0}, {1, 2}, {.5f, .25f, .1f, .9f}};
+  train(distilled, data, out, asked);  // what the ranker says of pairs is enough
+  CHECK(fs::exists(out + "/bundle.safetensors"));
   ModelConfig small;
   small.user_id_hash_size = 3;
   CHECK(error_of([&] { fit_config_to_data(small, data); }, folder.path()) ==

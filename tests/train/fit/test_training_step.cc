@@ -186,7 +186,7 @@ TEST_CASE("training step: the proxy's value of the policy is watched on demand")
 
 TEST_CASE("training step: batches that do not fit the model are refused") {
   ModelConfig config = testing::rung_config("kd");
-  config.debias = "position", config.mixed_negatives = 2, config.negative_queue = 3;
+  config.distill_towers = "none", config.debias = "position", config.mixed_negatives = 2, config.negative_queue = 3;
   TwoTower<float> model(config, 4);
   TrainingStep step(model, {});
   const testing::TinyBatch<float> tiny(config);
