@@ -183,7 +183,7 @@ void print_table(const Ladder& ladder) {
   TextTable table;
   table.header = {""}, table.rows = {{"model"}};
   for (const Column& c : kColumns) table.header.push_back(c.heading), table.rows[0].push_back(c.at);
-  table.header.push_back(""), table.rows[0].push_back("seconds");
+  table.rows[0].push_back("seconds");
   const auto add = [&](const std::string& name, const Measures& measures, double seconds) {
     table.rows.push_back({name});
     for (const Column& c : kColumns)
