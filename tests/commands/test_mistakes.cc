@@ -167,6 +167,7 @@ TEST_CASE("program: a mistake is one line and status 2, and leaves nothing") {
     CAPTURE(o.out);
     CHECK(mistake_of(o).find(mistake.message) != std::string::npos);
     CHECK(world.listing() == before);
+    CHECK(!fs::exists(world.path() + "/X"));
   }
 }
 
