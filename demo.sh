@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing (Debian's packages), builds, and climbs the ladder on data that the program makes itself:
-# ends with a table of measures and one user's recommendations. Arguments go to `twotower demo`.
+# Installs what is missing (Debian's packages), builds, and climbs the ladder in two worlds that the program makes itself:
+# ends with a table of measures for each and one user's recommendations. Arguments go to `twotower demo`.
 set -euo pipefail
 cd "$(dirname "$0")"
 . .ci/packages.sh

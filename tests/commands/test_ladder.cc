@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 #include <twotower/models/config.h>
+#include <twotower/train/data/dataset.h>
+
+#include <sstream>
 
 #include "tests/commands/program.h"
 
@@ -92,15 +95,52 @@ TEST_CASE("program: every rung on data without positions and ranker scores") {
   }
 }
 
-TEST_CASE("program: demo compares the rungs asked for") {
-  const TempFolder folder;
-  const Outcome o =
-      run_program(folder.path(), {"demo", "--out", "demo", "--models", "base,kd", "--epochs", "1", "--users", "60",
-                                  "--items", "40", "--impressions", "1500", "--json", "--quiet"});
+namespace {
+
+Outcome tiny_demo(const TempFolder& folder, const Arguments& more) {
+  Arguments a = {"demo",     "--out", "demo",          "--users", "60",        "--items", "40",
+                 "--epochs", "1",     "--impressions", "1500",    "--threads", "1",       "--quiet"};
+  a.insert(a.end(), more.begin(), more.end());
+  Outcome o = run_program(folder.path(), a);
   INFO(o.err);
   REQUIRE(o.status == 0);
   CHECK(o.err.empty());
-  CHECK(o.json().size() == 5);  // and three baselines
+  return o;
+}
+
+}  // namespace
+
+TEST_CASE("program: demo compares the rungs asked for, in the drifting world and in the static one") {
+  const TempFolder folder;
+  const nlohmann::json rows = tiny_demo(folder, {"--models", "base,kd", "--json"}).json();
+  std::vector<std::string> found;
+  for (const auto& row : rows) {
+    found.push_back(row["world"].get<std::string>() + " " + row["model"].get<std::string>());
+    CHECK(row["measures"].contains("true_funnel_value@10:20"));
+    CHECK(row.contains("towers_alone") == (row["model"] == "kd"));
+    if (row.contains("towers_alone")) CHECK(row["towers_alone"] != row["measures"]);
+  }
+  std::vector<std::string> expected;
+  for (const char* world : {"drifting", "static"})
+    for (const char* model : {"random", "popularity_recent", "popularity", "base", "kd"})
+      expected.push_back(std::string(world) + " " + model);
+  CHECK(found == expected);
+  const auto world_of = [&](const char* data) { return Dataset::open(folder.path() + "/demo/" + data).available(); };
+  CHECK(world_of("drifting/data") != nullptr);  // items come and go
+  CHECK(world_of("static/data") == nullptr);
+}
+
+TEST_CASE("program: demo's tables fit a terminal") {
+  const TempFolder folder;
+  std::istringstream out(tiny_demo(folder, {"--models", "aligned", "--world", "drifting"}).out);
+  std::string text;
+  for (std::string line; std::getline(out, line); text += line + "\n") CHECK_MESSAGE(line.size() <= 120, line);
+  CHECK(!std::filesystem::exists(folder.path() + "/demo/static"));
+  const auto find = [&](const char* what) { return text.find(what); };
+  CHECK(find("\nThe drifting world: ") < find("\naligned "));
+  CHECK(find("\naligned ") < find("\naligned, towers alone "));
+  CHECK(find("\naligned, towers alone ") < find("\n10 items for user u0 from aligned in the drifting world\n"));
+  CHECK(find("static world") == std::string::npos);
 }
 
 TEST_CASE("program: demo climbs on a dataset that is there") {
@@ -114,7 +154,12 @@ TEST_CASE("program: demo climbs on a dataset that is there") {
   INFO(o.err);
   REQUIRE(o.status == 0);
   CHECK(o.json().size() == 4);
-  CHECK(!std::filesystem::exists(folder.path() + "/demo/data"));
+  CHECK(o.json()[3]["model"] == "base");
+  CHECK(!o.json()[3].contains("world"));
+  std::vector<std::string> made;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path() + "/demo"))
+    made.push_back(entry.path().filename());
+  CHECK(made == std::vector<std::string>{"base"});
   CHECK(read_whole_file(folder.path() + "/demo/base/config.toml").find("data = 'D'") != std::string::npos);
 
   std::filesystem::remove(folder.path() + "/D/truth.safetensors");
@@ -125,14 +170,10 @@ TEST_CASE("program: demo climbs on a dataset that is there") {
 
 TEST_CASE("program: --set has the last word in a demo") {
   const TempFolder folder;
-  const auto config = [&](const Arguments& more) {
-    Arguments a = {"demo",    "--out", "demo",          "--models", "base",     "--users", "60",
-                   "--items", "40",    "--impressions", "1500",     "--epochs", "1",       "--quiet"};
-    a.insert(a.end(), more.begin(), more.end());
-    const Outcome o = run_program(folder.path(), a);
-    INFO(o.err);
-    REQUIRE(o.status == 0);
-    return read_whole_file(folder.path() + "/demo/base/config.toml");
+  const auto config = [&](Arguments more) {
+    more.insert(more.end(), {"--models", "base", "--world", "static"});
+    tiny_demo(folder, more);
+    return read_whole_file(folder.path() + "/demo/static/base/config.toml");
   };
   const std::string own = config({});
   CHECK(own.find("\nepochs = 1\n") == std::string::npos);  // few impressions have value, so there are more epochs

@@ -117,10 +117,14 @@ const Mistake kMistakes[] = {
     {"inspect full", "neither a dataset"},
     {"step --config R/config.toml --weights binary --batch binary --out X", "[safetensors binary]"},
     {"step --config binary --weights R/weights.safetensors --batch binary --out X", "[config binary:1]"},
-    {"demo --out empty", "the folder cannot be made"},
+    {"demo --out empty", "[dataset empty/drifting/data] cannot be written"},
+    {"demo --out empty --data D", "[train empty/base] the folder cannot be made"},
     {"demo --out X --models bsae", "choose one of base, history"},
     {"demo --out X --set epohcs=3", "did you mean \"train.epochs\"?"},
     {"demo --out X --users 0", "[simulate] --users is 0, outside"},
+    {"demo --out X --items 11", "are on offer at some time"},
+    {"demo --out X --world nonsense", "[demo] --world \"nonsense\" is unknown; choose both, drifting or static"},
+    {"demo --out X --world static --data D", "--data excludes --world; see twotower demo --help"},
     // other people's files
     {"import excel --train r.csv --out X", "choose recbole, csv, lists or sequences"},
     {"import csv --train nowhere --out X", "[import nowhere] cannot be opened"},
@@ -163,6 +167,7 @@ TEST_CASE("program: a mistake is one line and status 2, and leaves nothing") {
     CAPTURE(o.out);
     CHECK(mistake_of(o).find(mistake.message) != std::string::npos);
     CHECK(world.listing() == before);
+    CHECK(!fs::exists(world.path() + "/X"));
   }
 }
 

@@ -1,10 +1,12 @@
-// twotower demo: makes data with known truth, climbs the ladder, and shows what each rung brought.
+// twotower demo: makes worlds whose truth is known, climbs the ladder in each, and shows what each rung brought.
 
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/batches/loader.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/console.h>
+#include <twotower/train/commands/measures_json.h>
 #include <twotower/train/commands/options.h>
+#include <twotower/train/data/dataset_writer.h>
 #include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/evaluate/text_table.h>
 #include <twotower/train/fit/run.h>
@@ -12,11 +14,10 @@
 #include <twotower/train/simulate/simulator.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
-#include <filesystem>
 #include <iostream>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
 
 namespace tt {
 namespace {
@@ -28,28 +29,58 @@ SimulatorOptions small_world() {
   return world;
 }
 
+struct World {
+  const char *name, *about;
+};
+constexpr World kWorlds[] = {
+    {"drifting", "interests move, users and items arrive, items end"},
+    {"static", "tastes stand still, and all users and items are there all the time"},
+};
+
 struct DemoArguments {
-  std::string out = "twotower-demo", data;
+  std::string out = "twotower-demo", data, world = "both";
   std::vector<std::string> rungs = rung_names(), set;
-  SimulatorOptions world = small_world();
+  SimulatorOptions simulate = small_world();
   int64_t epochs = 8;  // over all impressions, at most: each model stops when it gets no better
   int threads = 0;
   bool json = false, quiet = false;
 };
 
-// What the table of the ladder shows, with the measure's name for people.
+// What the tables show: a measure, and its heading in two lines.
 struct Column {
-  const char *measure, *heading;
+  const char *measure, *heading, *at;
 };
-constexpr Column kColumns[] = {{"recall@20", "recall@20"},       {"true_recall@20", "true recall@20"},
-                               {"true_ndcg@10", "true NDCG@10"}, {"agreement@10:100", "agreement 10:100"},
-                               {"agreement@20", "agreement@20"}, {"value_lost@10", "true value lost@10"}};
+constexpr Column kColumns[] = {
+    {"recall@20", "recall", "@20"},
+    {"true_recall@20", "true recall", "@20"},
+    {"true_ndcg@10", "true NDCG", "@10"},
+    {"agreement@20", "agreement", "@20"},
+    {"agreement@10:100", "agreement", "10:100"},
+    {"funnel_value@10:100", "funnel value", "10:100"},
+    {"true_funnel_value@10:100", "true funnel value", "10:100"},
+};
+constexpr char kLegend[] =
+    "recall: clicks held out that are among the 20 returned. true: against what users really like.\n"
+    "agreement: the main ranker's own 20 best among the 20 returned, or its 10 best among the 100 returned.\n"
+    "funnel value: of the 100 returned the main ranker shows the 10 it values most. What they are worth to it, or "
+    "truly,\n"
+    "as a share of the best 10 of all. towers alone: without the light ranker that puts what they find in order.\n"
+    "Measured on half of the users; the other half picks each model's best epoch, by agreement.\n";
 
 struct Rung {
   std::string name;
   Measures measures;
+  std::optional<Measures> towers = {};  // alone, where a light ranker serves
   double seconds = 0;
   int64_t best_epoch = 0;  // 0 for a baseline
+};
+
+// The rungs trained on one dataset, after the baselines.
+struct Ladder {
+  std::string folder;     // of the runs
+  const World* world;     // null: a dataset that was given
+  std::string data_size;  // in words
+  std::vector<Rung> rungs;
 };
 
 // The demo's own settings of a rung, and on top of them what --set says.
@@ -58,13 +89,13 @@ RunConfig rung_config(const DemoArguments& a, const std::string& name, int64_t e
   apply_rung(config, name);
   if (!config.model.needs_lists()) config.train.epochs = epochs;
   config.train.monitor = "agreement@20";  // with the main ranker, for users who are not measured afterwards
-  config.train.seed = static_cast<int64_t>(a.world.seed);
+  config.train.seed = static_cast<int64_t>(a.simulate.seed);
   for (const std::string& assignment : a.set) set_config_key(config, assignment);
   config.train.validate();
   return config;
 }
 
-Rung climb(const DemoArguments& a, const Dataset& data, const std::string& name, ProgressLine& line) {
+RunConfig fitted_config(const DemoArguments& a, const std::string& name, const Dataset& data) {
   RunConfig config = rung_config(a, name, a.epochs);
   fit_config_to_data(config.model, data);
   // As many examples for the rungs that learn from impressions with value only.
@@ -72,43 +103,111 @@ Rung climb(const DemoArguments& a, const Dataset& data, const std::string& name,
   config = rung_config(a, name, a.epochs * data.split(Split::train).size / rows);
   fit_config_to_data(config.model, data);
   config.data = data.dir();
+  return config;
+}
+
+EvaluationResult measure(const ServedDataset& served, EvaluateOptions options) {
+  options.ks = default_ks(served.recommender().most(options.ask()));
+  return evaluate(served, options);
+}
+
+// Trains a rung and measures it; the first one's evaluation has the baselines, too, for scale.
+void climb(const DemoArguments& a, const Dataset& data, const std::string& name, ProgressLine& line, Ladder& ladder) {
   TrainOptions options;
   options.progress = [&](const TrainProgress& p) { line.show(p); };
   line.message("training " + name);
-  const std::string run_dir = a.out + "/" + name;
-  const TrainSummary summary = train(config, data, run_dir, options);
+  const std::string run_dir = ladder.folder + "/" + name;
+  const TrainSummary summary = train(fitted_config(a, name, data), data, run_dir, options);
 
-  const Run run = open_run(run_dir);
-  EvaluateOptions evaluation;
-  evaluation.baselines = false;
-  evaluation.ks = default_ks(data.num_available(), config.model);
-  return {name, evaluate(ServedDataset(run.bundle, run.data), evaluation).measures, summary.seconds,
-          summary.best_epoch};
+  const Bundle bundle = Bundle::open(bundle_of_run(run_dir));
+  const ServedDataset served(bundle, data);
+  const EvaluationResult result = measure(served, {.baselines = ladder.rungs.empty()});
+  for (auto baseline = result.baselines.rbegin(); baseline != result.baselines.rend(); ++baseline)
+    ladder.rungs.push_back({.name = baseline->first, .measures = baseline->second});
+  Rung rung = {.name = name, .measures = result.measures, .seconds = summary.seconds, .best_epoch = summary.best_epoch};
+  if (served.has_light_ranker()) rung.towers = measure(served, {.baselines = false, .rerank = false}).measures;
+  ladder.rungs.push_back(std::move(rung));
 }
 
-void print_ladder(const std::vector<Rung>& ladder) {
+Ladder climb_all(const DemoArguments& a, const std::string& folder, const World* world, const std::string& dataset,
+                 ProgressLine& line) {
+  const Dataset data = Dataset::open(dataset);
+  check(data.has_truth(), "demo --data " + dataset, "has no truth; give a dataset that `twotower simulate` made");
+  std::ostringstream size;
+  size << data.num_users() << " users, " << data.num_items() << " items";
+  if (data.available()) size << " (" << data.num_available() << " on offer)";
+  size << ", " << data.split(Split::train).size << " training impressions";
+  Ladder ladder = {folder, world, size.str(), {}};
+  for (const std::string& name : a.rungs) climb(a, data, name, line, ladder);
+  return ladder;
+}
+
+// The ladder in each world asked for. What can be refused is, before anything is written.
+std::vector<Ladder> climb_worlds(const DemoArguments& a, ProgressLine& line) {
+  std::vector<const World*> worlds;
+  for (const World& world : kWorlds)
+    if (a.world == "both" || a.world == world.name) worlds.push_back(&world);
+  check(!worlds.empty(), "demo", "--world \"", a.world, "\" is unknown; choose both, drifting or static");
+  const auto folder = [&](const World* world) { return a.out + "/" + world->name; };
+  check_options(a.simulate);
+  for (const World* world : worlds) check_dataset_target(folder(world) + "/data");
+  std::vector<Ladder> ladders;
+  for (const World* world : worlds) {
+    line.message("simulating the " + std::string(world->name) + " world, " + std::to_string(a.simulate.impressions) +
+                 " impressions");
+    SimulatorOptions options = a.simulate;
+    options.world = world->name;
+    simulate(folder(world) + "/data", options);
+    ladders.push_back(climb_all(a, folder(world), world, folder(world) + "/data", line));
+  }
+  return ladders;
+}
+
+void print_json(const std::vector<Ladder>& ladders) {
+  nlohmann::ordered_json out = nlohmann::ordered_json::array();
+  for (const Ladder& ladder : ladders)
+    for (const Rung& rung : ladder.rungs) {
+      nlohmann::ordered_json row;
+      if (ladder.world) row["world"] = ladder.world->name;
+      row["model"] = rung.name, row["seconds"] = rung.seconds, row["best_epoch"] = rung.best_epoch;
+      row["measures"] = to_json(rung.measures);
+      if (rung.towers) row["towers_alone"] = to_json(*rung.towers);
+      out.push_back(row);
+    }
+  std::cout << out.dump() << '\n';
+}
+
+void print_table(const Ladder& ladder) {
+  if (ladder.world) std::cout << "\nThe " << ladder.world->name << " world: " << ladder.world->about << ".";
+  std::cout << "\n" << ladder.data_size << "\n\n";
   TextTable table;
-  table.header = {"model"};
-  for (const Column& c : kColumns) table.header.push_back(c.heading);
-  table.header.push_back("seconds");
-  for (const Rung& rung : ladder) {
-    std::vector<std::string> row = {rung.name};
+  table.header = {""}, table.rows = {{"model"}};
+  for (const Column& c : kColumns) table.header.push_back(c.heading), table.rows[0].push_back(c.at);
+  table.rows[0].push_back("seconds");
+  const auto add = [&](const std::string& name, const Measures& measures, double seconds) {
+    table.rows.push_back({name});
     for (const Column& c : kColumns)
-      row.push_back(rung.measures.has(c.measure) ? decimals(rung.measures[c.measure]) : "-");
-    row.push_back(rung.seconds > 0 ? decimals(rung.seconds, 1) : "-");
-    table.rows.push_back(row);
+      table.rows.back().push_back(measures.has(c.measure) ? decimals(measures[c.measure]) : "-");
+    table.rows.back().push_back(seconds > 0 ? decimals(seconds, 1) : "-");
+  };
+  for (const Rung& rung : ladder.rungs) {
+    add(rung.name, rung.measures, rung.seconds);
+    if (rung.towers) add(rung.name + ", towers alone", *rung.towers, 0);
   }
   table.print(std::cout);
 }
 
-void print_recommendations(const std::string& run_dir, const std::string& rung) {
-  const Bundle bundle = Bundle::open(bundle_of_run(run_dir));
+void print_recommendations(const Ladder& ladder) {
+  const std::string& rung = ladder.rungs.back().name;
+  const Bundle bundle = Bundle::open(bundle_of_run(ladder.folder + "/" + rung));
   const Recommender recommender(bundle);
   Session session;
   TopItems top;
   const std::string user(bundle.user_ids().text(0));
   recommender.recommend(session, user, {.k = 10}, top);
-  std::cout << "\n10 items for user " << user << " from " << rung << "\n";
+  std::cout << "\n10 items for user " << user << " from " << rung;
+  if (ladder.world) std::cout << " in the " << ladder.world->name << " world";
+  std::cout << "\n";
   TextTable table;
   table.header = {"item", "score"};
   for (size_t j = 0; j < top.items(0).size(); ++j)
@@ -119,56 +218,22 @@ void print_recommendations(const std::string& run_dir, const std::string& rung) 
 
 void run_demo(const DemoArguments& a) {
   for (const std::string& rung : a.rungs) rung_config(a, rung, a.epochs);  // a mistake shows before anything is written
-  check_options(a.world);
   if (a.threads > 0) set_num_threads(a.threads);
   ProgressLine line(a.quiet);
-  std::error_code error;
-  std::filesystem::create_directories(a.out, error);
-  check(!error, "demo " + a.out, "the folder cannot be made: ", error.message());
-  if (a.data.empty()) {
-    line.message("simulating " + std::to_string(a.world.impressions) + " impressions");
-    simulate(a.out + "/data", a.world);
-  }
-  const Dataset data = Dataset::open(a.data.empty() ? a.out + "/data" : a.data);
-  check(data.has_truth(), "demo --data " + a.data, "has no truth; give a dataset that `twotower simulate` made");
-
-  std::vector<Rung> ladder;
-  for (const std::string& name : a.rungs) {
-    ladder.push_back(climb(a, data, name, line));
-    if (ladder.size() == 1) {  // the baselines once, for scale
-      const Run run = open_run(a.out + "/" + name);
-      EvaluateOptions options;
-      options.ks = default_ks(data.num_available(), run.bundle.config());
-      const EvaluationResult result = evaluate(ServedDataset(run.bundle, run.data), options);
-      std::vector<Rung> baselines;
-      for (const auto& [baseline, measures] : result.baselines) baselines.push_back({baseline, measures, 0, 0});
-      ladder.insert(ladder.begin(), baselines.rbegin(), baselines.rend());
-    }
-  }
-  if (a.json) {
-    nlohmann::ordered_json out = nlohmann::ordered_json::array();
-    for (const Rung& rung : ladder) {
-      nlohmann::ordered_json measures;
-      for (const auto& [name, value] : rung.measures.all()) measures[name] = value;
-      out.push_back(
-          {{"model", rung.name}, {"seconds", rung.seconds}, {"best_epoch", rung.best_epoch}, {"measures", measures}});
-    }
-    std::cout << out.dump() << '\n';
-    return;
-  }
-  std::cout << "The ladder on simulated data: " << data.num_users() << " users, " << data.num_items() << " items, "
-            << data.split(Split::train).size << " training impressions.\n"
-            << "recall@20: clicks held out; true: against what users really like; agreement: with the main ranker.\n"
-            << "Measured on half of the users; the other half picks each model's best epoch, by agreement.\n\n";
-  print_ladder(ladder);
-  print_recommendations(a.out + "/" + a.rungs.back(), a.rungs.back());
+  const std::vector<Ladder> ladders =
+      a.data.empty() ? climb_worlds(a, line) : std::vector{climb_all(a, a.out, nullptr, a.data, line)};
+  if (a.json) return print_json(ladders);
+  std::cout << kLegend;
+  for (const Ladder& ladder : ladders) print_table(ladder);
+  print_recommendations(ladders.front());
 }
 
 }  // namespace
 
 void register_demo(CLI::App& app) {
   auto a = std::make_shared<DemoArguments>();
-  CLI::App* command = app.add_subcommand("demo", "Simulates data, trains every rung of the ladder and compares them");
+  CLI::App* command =
+      app.add_subcommand("demo", "Simulates two worlds, trains every rung of the ladder in each and compares them");
   command->footer("Example: twotower demo --out /tmp/demo");
   command->add_option("--out", a->out, "Folder to write")->capture_default_str();
   command->add_option("--models", a->rungs, "Rungs to train")->delimiter(',');
@@ -177,13 +242,14 @@ void register_demo(CLI::App& app) {
       ->capture_default_str()
       ->check(whole_number(1, 1000000));
   CLI::Option* data = command->add_option("--data", a->data, "Climb on this simulated dataset instead of a new one");
-  for (CLI::Option* size : {command->add_option("--users", a->world.users, "Simulated users"),
-                            command->add_option("--items", a->world.items, "Simulated items"),
-                            command->add_option("--impressions", a->world.impressions, "Simulated impressions")})
-    size->capture_default_str()->excludes(data);
-  add_seed(*command, a->world.seed, "Random seed");
+  for (CLI::Option* option : {command->add_option("--world", a->world, "drifting, static, or both (docs/worlds.md)"),
+                              command->add_option("--users", a->simulate.users, "Simulated users"),
+                              command->add_option("--items", a->simulate.items, "Simulated items"),
+                              command->add_option("--impressions", a->simulate.impressions, "Simulated impressions")})
+    option->capture_default_str()->excludes(data);
+  add_seed(*command, a->simulate.seed, "Random seed");
   add_threads(*command, a->threads);
-  command->add_flag("--json", a->json, "Print one JSON object");
+  command->add_flag("--json", a->json, "Print a JSON array, a row a model, instead of tables");
   command->add_flag("--quiet", a->quiet, "No progress");
   command->callback([a] { run_demo(*a); });
 }

@@ -3,6 +3,7 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/commands/commands.h>
+#include <twotower/train/commands/measures_json.h>
 #include <twotower/train/commands/options.h>
 #include <twotower/train/evaluate/doctor.h>
 #include <twotower/train/evaluate/metrics.h>
@@ -14,7 +15,6 @@
 #include <cmath>
 #include <iostream>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 namespace tt {
 namespace {
@@ -27,12 +27,6 @@ struct Options {
   bool json = false, doctor = false, no_baselines = false, no_intervals = false, no_truth = false, towers = false;
   int threads = 0;
 };
-
-nlohmann::ordered_json to_json(const Measures& measures) {
-  nlohmann::ordered_json out = nlohmann::ordered_json::object();
-  for (const auto& [name, value] : measures.all()) out[name] = value;
-  return out;
-}
 
 nlohmann::ordered_json to_json(const EvaluationResult& result) {
   nlohmann::ordered_json out;

@@ -1,6 +1,7 @@
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/console.h>
+#include <twotower/train/commands/measures_json.h>
 #include <twotower/train/commands/options.h>
 #include <twotower/train/fit/run.h>
 #include <twotower/train/fit/trainer.h>
@@ -11,7 +12,6 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 namespace tt {
 namespace {
@@ -26,11 +26,16 @@ struct TrainArguments {
 
 void print_summary(const TrainArguments& a, const TrainSummary& s) {
   if (a.json) {
-    nlohmann::ordered_json measures, out;
-    for (const auto& [name, value] : s.best_measures.all()) measures[name] = value;
-    out = {{"run", a.out},         {"model", a.rung},      {"epochs", s.epochs},         {"best_epoch", s.best_epoch},
-           {"steps", s.steps},     {"seconds", s.seconds}, {"parameters", s.parameters}, {"loss", s.final_loss},
-           {"monitor", s.monitor}, {"valid", measures}};
+    nlohmann::ordered_json out = {{"run", a.out},
+                                  {"model", a.rung},
+                                  {"epochs", s.epochs},
+                                  {"best_epoch", s.best_epoch},
+                                  {"steps", s.steps},
+                                  {"seconds", s.seconds},
+                                  {"parameters", s.parameters},
+                                  {"loss", s.final_loss},
+                                  {"monitor", s.monitor},
+                                  {"valid", to_json(s.best_measures)}};
     if (!s.warning.empty()) out["warning"] = s.warning;
     std::printf("%s\n", out.dump().c_str());
     return;
