@@ -5,6 +5,7 @@
 #include <twotower/train/evaluate/examination.h>
 #include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/evaluate/rankings.h>
+#include <twotower/train/evaluate/shown_order.h>
 #include <twotower/train/evaluate/user_measures.h>
 
 #include <algorithm>
@@ -19,7 +20,6 @@ namespace {
 
 constexpr int64_t kTile = 1024;  // users at a time
 constexpr double kRecent = 0.1;  // of the time that train spans
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 bool in(std::span<const int32_t> sorted, int32_t item) {
   return std::binary_search(sorted.begin(), sorted.end(), item);
@@ -130,20 +130,18 @@ struct Evaluator::State {
   };
 
   void choose_users();
-  void weigh_expected();
-  void index_impressions();
+  void weigh_expected(const ExaminationCurve& examination);
   std::string protocol() const;
   Measures measure(Ranking& ranking, EvaluationResult* keep) const;
   void measure_tile(Ranking& ranking, int64_t lo, int64_t n, float* values, Pool& pool) const;
-  void logged(Ranking& ranking, int64_t at, UserResult& out) const;
 
   const Dataset& data;
   EvaluateOptions options;
   CorpusFacts facts;
   UserItems seen, expected;
-  std::vector<double> expected_weight;                   // of each of expected.items, for ips_recall@
-  std::vector<UserMoment> users;                         // who is evaluated, as of when
-  std::vector<int64_t> impression_offsets, impressions;  // rows of the split by user, if it has ranker scores
+  std::vector<double> expected_weight;  // of each of expected.items, for ips_recall@
+  std::vector<UserMoment> users;        // who is evaluated, as of when
+  std::optional<ShownItems> shown;
   std::optional<UserMeasures> measures;
   int64_t deepest = 0;
 };
@@ -180,9 +178,8 @@ void Evaluator::State::choose_users() {
 }
 
 // One over the examination of each slot in which the user acted on the item.
-void Evaluator::State::weigh_expected() {
+void Evaluator::State::weigh_expected(const ExaminationCurve& examination) {
   expected_weight.assign(expected.items.size(), 0);
-  const ExaminationCurve examination = estimate_examination(data);
   const Impressions& log = data.split(options.split);
   const int64_t tasks = data.num_tasks();
   for (int64_t i = 0; i < log.size; ++i) {
@@ -192,17 +189,6 @@ void Evaluator::State::weigh_expected() {
     if (at == list.end() || *at != log.item[i]) continue;
     expected_weight[static_cast<size_t>(&*at - expected.items.data())] += 1 / examination.of(log.position[i]);
   }
-}
-
-void Evaluator::State::index_impressions() {
-  if (!has_logged_scores(data, options)) return;
-  const Impressions& log = data.split(options.split);
-  impression_offsets.assign(static_cast<size_t>(data.num_users()) + 1, 0);
-  for (int64_t i = 0; i < log.size; ++i) ++impression_offsets[static_cast<size_t>(log.user[i]) + 1];
-  for (size_t u = 0; u + 1 < impression_offsets.size(); ++u) impression_offsets[u + 1] += impression_offsets[u];
-  impressions.resize(static_cast<size_t>(log.size));
-  std::vector<int64_t> next(impression_offsets.begin(), impression_offsets.end() - 1);
-  for (int64_t i = 0; i < log.size; ++i) impressions[static_cast<size_t>(next[static_cast<size_t>(log.user[i])]++)] = i;
 }
 
 std::string Evaluator::State::protocol() const {
@@ -216,32 +202,6 @@ std::string Evaluator::State::protocol() const {
        << "; each user with the history before the first impression of the split; recall@K is hits / number of the "
           "user's test items; averages over users";
   return text.str();
-}
-
-// Agreement with the logged scores of the main ranker on what the user was shown.
-void Evaluator::State::logged(Ranking& ranking, int64_t at, UserResult& out) const {
-  out.logged_kendall = out.logged_pairs = kNone;
-  if (impressions.empty()) return;
-  const Impressions& log = data.split(options.split);
-  const UserMoment& user = users[static_cast<size_t>(at)];
-  const int64_t lo = impression_offsets[static_cast<size_t>(user.user)];
-  const int64_t n = impression_offsets[static_cast<size_t>(user.user) + 1] - lo, tasks = data.num_tasks();
-  if (n < 2) return;
-  std::vector<int64_t> items;
-  std::vector<float> ranker, model(static_cast<size_t>(n));
-  for (int64_t i = lo; i < lo + n; ++i) {
-    const int64_t row = impressions[static_cast<size_t>(i)];
-    items.push_back(log.item[row]);
-    float value = 0;
-    for (int64_t t = 0; t < tasks; ++t)
-      value += facts.weights[static_cast<size_t>(t)] * log.ranker_scores[row * tasks + t];
-    ranker.push_back(value);
-  }
-  if (!ranking.score(user, items, model.data())) return;
-  const PairCounts pairs = count_pairs(model.data(), ranker.data(), n);
-  const int64_t differ = pairs.concordant + pairs.discordant + pairs.tied_a;
-  out.logged_kendall = kendall_tau(model.data(), ranker.data(), n);
-  if (differ > 0) out.logged_pairs = static_cast<double>(pairs.concordant) / static_cast<double>(differ);
 }
 
 // values: [n, measures], a row a user.
@@ -292,8 +252,7 @@ void Evaluator::State::measure_tile(Ranking& ranking, int64_t lo, int64_t n, flo
     const auto [user, history_end, time] = tile[static_cast<size_t>(i)];
     results.push_back({user, time, top.items(i), expected.of(user),
                        leave_out ? leave_out->of(user) : std::span<const int32_t>(), rank[static_cast<size_t>(i)],
-                       kNone, kNone});
-    logged(ranking, lo + i, results.back());
+                       shown->order(ranking, tile[static_cast<size_t>(i)])});
   }
   const auto width = static_cast<int64_t>(measures->names().size());
   parallel_for(0, n, 32, [&](int64_t begin, int64_t end) {
@@ -350,8 +309,9 @@ Evaluator::Evaluator(const Dataset& data, const EvaluateOptions& options) {
   state_->deepest = ks.back();
   state_->measures.emplace(state_->facts, ks, has_truth(data, options), has_logged_scores(data, options));
   state_->choose_users();
-  state_->weigh_expected();
-  state_->index_impressions();
+  const ExaminationCurve examination = estimate_examination(data);
+  state_->weigh_expected(examination);
+  state_->shown.emplace(data, options.split, state_->facts.weights, examination, has_logged_scores(data, options));
 }
 
 Evaluator::~Evaluator() = default;

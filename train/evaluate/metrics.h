@@ -27,6 +27,8 @@
 //                                     for a perfect retrieval, too, by what the ranker itself is wrong
 //   kendall@K                         Kendall's tau-b between retrieval's order and the ranker's on the K returned
 // or, from logged scores alone, on the items each user was shown in the split:
+//   label_pairs                       share of the pairs of shown items with different labels that the model orders
+//                                     likewise, each counted 1 / examination of its better item's slot
 //   logged_kendall                    tau-b between the model's scores and the logged values
 //   logged_pairs                      share of the pairs with different logged values that the model orders likewise
 // Against the truth, where the dataset has one:

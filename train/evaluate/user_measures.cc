@@ -52,8 +52,9 @@ constexpr Definition kDefinitions[] = {
     {"true_recall", "", Definition::at_k, Definition::truth, [](const U& u) { return u.true_recall; }},
     {"true_ndcg", "", Definition::at_k, Definition::truth, [](const U& u) { return u.true_ndcg; }},
     {"value_lost", "", Definition::at_k, Definition::truth, [](const U& u) { return u.value_lost; }},
-    {"logged_kendall", "", Definition::once, Definition::logged, [](const U& u) { return u.logged_kendall; }},
-    {"logged_pairs", "", Definition::once, Definition::logged, [](const U& u) { return u.logged_pairs; }},
+    {"label_pairs", "", Definition::once, Definition::anything, [](const U& u) { return u.shown.label_pairs; }},
+    {"logged_kendall", "", Definition::once, Definition::logged, [](const U& u) { return u.shown.kendall; }},
+    {"logged_pairs", "", Definition::once, Definition::logged, [](const U& u) { return u.shown.pairs; }},
 };
 
 }  // namespace
@@ -136,7 +137,7 @@ void UserMeasures::look_at_accuracy(const UserResult& user, std::vector<UserAtK>
     u.lift = returned > 0 ? ratio(popularity / static_cast<double>(returned), facts_.lift_base) : kNone;
     u.reciprocal_rank = user.first_rank > 0 ? 1.0 / static_cast<double>(user.first_rank) : 0;
     u.warm_user = facts_.warm_user[static_cast<size_t>(user.user)] != 0;
-    u.logged_kendall = user.logged_kendall, u.logged_pairs = user.logged_pairs;
+    u.shown = user.shown;
   }
 }
 

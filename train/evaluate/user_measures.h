@@ -3,6 +3,7 @@
 
 #include <twotower/models/retrieval/exact.h>
 #include <twotower/train/data/dataset.h>
+#include <twotower/train/evaluate/shown_order.h>
 #include <twotower/train/simulate/truth.h>
 
 #include <optional>
@@ -32,8 +33,7 @@ struct UserResult {
   std::span<const int32_t> expected;  // ascending, not empty
   std::span<const int32_t> seen;      // left out of the corpus for this user
   int64_t first_rank;                 // of the first expected item in the whole order; 0: it has none
-  // Over the items that the user was shown in the split; NaN where they cannot be told.
-  double logged_kendall, logged_pairs;
+  ShownOrder shown;
 };
 
 // What the measures of one user at one K are made of.
@@ -45,7 +45,7 @@ struct UserAtK {
   // Against the main ranker's and the true values of the whole corpus.
   double agreement = 0, agreement_n = 0, funnel_value = 0, true_funnel_value = 0, kendall = 0;
   double true_recall = 0, true_ndcg = 0, value_lost = 0;
-  double logged_kendall = 0, logged_pairs = 0;
+  ShownOrder shown = {};
 };
 
 // The measures that are averaged over users, each with its name: a column a measure.

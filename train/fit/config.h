@@ -25,10 +25,11 @@ struct TrainConfig : BatchOptions {
   double ema = 0;              // > 0: what is evaluated and saved is the moving average of the weights, each step
                                // weighing so much times what the one after it weighs
 
-  std::string monitor = "auto";  // the validation measure that picks the best epoch; "auto": ips_recall@20 for a model
-                                 // that debiases by position, recall@20 for the others
-  int64_t patience = 5;          // stop after so many epochs without a better one; 0: never
-  int64_t evaluate_every = 1;    // epochs
+  // The validation measure that picks the best epoch; "auto": label_pairs for a model that learns from lists,
+  // ips_recall@20 for one that debiases by position, recall@20 for the others.
+  std::string monitor = "auto";
+  int64_t patience = 5;        // stop after so many epochs without a better one; 0: never
+  int64_t evaluate_every = 1;  // epochs
 
   int64_t list_passes = 10;            // passes over all lists within an epoch, between the impressions' batches
   int64_t reward_passes = 100;         // passes over all lists that train the reward model, before the first epoch

@@ -4,10 +4,11 @@
 #include <twotower/tensor/text.h>
 #include <twotower/train/batches/loader.h>
 #include <twotower/train/data/fingerprint.h>
+#include <twotower/train/evaluate/statistics.h>
 #include <twotower/train/fit/bundle_maker.h>
 #include <twotower/train/fit/checkpoint.h>
 #include <twotower/train/fit/list_training.h>
-#include <twotower/train/fit/overoptimization.h>
+#include <twotower/train/fit/monitor.h>
 #include <twotower/train/fit/resume.h>
 #include <twotower/train/fit/trainer.h>
 #include <twotower/train/fit/training_step.h>
@@ -52,16 +53,6 @@ nlohmann::ordered_json position_curve(const Debias<float>& debias) {
   const Tensor<const float> p = debias.position_curve();
   for (int64_t i = 0; i < std::min<int64_t>(p.numel(), 20); ++i) curve.push_back(p[i] / p[0]);
   return curve;
-}
-
-// What picks the best epoch unless the config says so. Clicks held out follow the slots that they were made in; a model
-// that takes these out gets better at what users like and worse at that, so its clicks are weighed by the inverse of
-// examination.
-std::string default_monitor(const ModelConfig& model, const Dataset& data, const std::vector<int64_t>& ks) {
-  int64_t k = ks.front();
-  for (const int64_t other : ks)
-    if (other <= 20) k = other;
-  return (model.debias_position() && data.has_positions() ? "ips_recall@" : "recall@") + std::to_string(k);
 }
 
 class Training {
@@ -290,8 +281,11 @@ bool Training::finish_epoch(int64_t epoch) {
       stop = true;
       text << "  stopping: no better for " << waited_ << " evaluations";
     }
-    if (config_.model.alignment != "none" && epoch >= config_.train.alignment_start_epoch) {
-      const std::string warning = monitor_.see(reward_of_policy(), value, config_.train.monitor, lower_);
+    if (config_.model.alignment != "none" && epoch >= config_.train.alignment_start_epoch &&
+        result.measures.has(kLabelPairs)) {
+      const double error = standard_error_of(result, kLabelPairs);
+      line["label_pairs_error"] = error;
+      const std::string warning = monitor_.see(reward_of_policy(), kLabelPairs, result.measures[kLabelPairs], error);
       if (!warning.empty()) line["warning"] = summary_.warning = warning, say("warning: " + warning);
     }
   } else if (!evaluator_) {
@@ -374,8 +368,8 @@ void Training::recall_metrics() {
     const auto& valid = line["valid"];
     if (line["epoch"] == summary_.best_epoch)
       for (const auto& [name, value] : valid.items()) summary_.best_measures.set(name, value);
-    if (line.contains("reward") && line["epoch"] > config_.train.alignment_start_epoch)
-      monitor_.see(line["reward"], valid[config_.train.monitor], config_.train.monitor, lower_);
+    if (line.contains("label_pairs_error"))
+      monitor_.see(line["reward"], kLabelPairs, valid[kLabelPairs], line["label_pairs_error"]);
     if (line.contains("warning")) summary_.warning = line["warning"];
   }
 }
