@@ -160,11 +160,11 @@ void apply_rung(ModelConfig& config, const std::string& rung) {
   config.light_ranker = rung == "light" || rung == "kd" || rung == "aligned";
   config.distill = rung == "kd" || rung == "aligned";
   config.distill_towers = config.distill ? "margins" : "none";
-  config.distill_towers_weight = config.distill ? 10 : 1;
+  config.distill_towers_weight = rung == "kd" ? 10 : rung == "aligned" ? 3 : 1;
   // Where scores say much of every user, ids that begin near zero leave their features' prediction only as far as the
   // scores ask.
   config.embedding_init = config.distill || rung == "reward" ? 0.02 : 0.1;
-  config.ranker_serves = rung == "aligned" ? "scores" : "labels";
+  config.ranker_serves = config.distill ? "scores" : "labels";
   config.alignment = rung == "reward" || rung == "aligned" ? "kl" : "none";
 }
 

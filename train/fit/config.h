@@ -25,8 +25,8 @@ struct TrainConfig : BatchOptions {
   double ema = 0;              // > 0: what is evaluated and saved is the moving average of the weights, each step
                                // weighing so much times what the one after it weighs
 
-  // The validation measure that picks the best epoch; "auto": label_pairs for a model that learns from lists,
-  // ips_recall@20 for one that debiases by position, recall@20 for the others.
+  // The validation measure that picks the best epoch; "auto": for a model that learns from lists logged_pairs, or
+  // without logged scores label_pairs; ips_recall@20 for one that debiases by position; recall@20 for the others.
   std::string monitor = "auto";
   int64_t patience = 5;        // stop after so many epochs without a better one; 0: never
   int64_t evaluate_every = 1;  // epochs

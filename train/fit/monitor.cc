@@ -24,6 +24,7 @@ bool labels_differ(const Dataset& data, Split split) {
 }  // namespace
 
 std::string default_monitor(const ModelConfig& model, const Dataset& data, const std::vector<int64_t>& ks) {
+  if (model.needs_lists() && data.split(Split::valid).ranker_scores) return "logged_pairs";
   if (model.needs_lists() && labels_differ(data, Split::valid)) return kLabelPairs;
   int64_t k = ks.front();
   for (const int64_t other : ks)

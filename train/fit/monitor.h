@@ -13,7 +13,8 @@ inline constexpr const char* kLabelPairs = "label_pairs";  // metrics.h
 
 // What picks the best epoch unless the config says so, of these K. Clicks held out follow the slots that they were made
 // in; a model that takes these out gets better at what users like and worse at that, so its clicks are weighed by the
-// inverse of examination. A model that learns what the ranker says of pairs is judged by how it orders what was shown.
+// inverse of examination. A model that learns from lists is judged by how it orders what was shown: as the main ranker
+// did, or if it was not logged, as the labels do.
 std::string default_monitor(const ModelConfig& model, const Dataset& data, const std::vector<int64_t>& ks);
 
 // The standard error of a measure that is a mean over users.

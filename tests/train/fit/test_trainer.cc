@@ -260,7 +260,7 @@ TEST_CASE("trainer: what picks the best epoch goes by what the model debiases") 
     RunConfig config = config_for(rung, 1);
     config.train.batch_size = 2000;
     const TrainSummary summary = train(config, simulated(), folder.path() + "/run");
-    CHECK(summary.monitor == (config.model.needs_lists()       ? "label_pairs"
+    CHECK(summary.monitor == (config.model.needs_lists()       ? "logged_pairs"
                               : config.model.debias_position() ? "ips_recall@20"
                                                                : "recall@20"));
     CHECK(summary.best == summary.best_measures[summary.monitor]);
