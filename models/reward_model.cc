@@ -1,6 +1,7 @@
 #include <twotower/autograd/ops/elementwise/arithmetic.h>
 #include <twotower/autograd/ops/matrix/matmul.h>
 #include <twotower/autograd/ops/matrix/shaping.h>
+#include <twotower/autograd/ops/rows/dot.h>
 #include <twotower/autograd/ops/rows/embedding.h>
 #include <twotower/models/debias.h>
 #include <twotower/models/reward_model.h>
@@ -136,8 +137,7 @@ Variable<T> RewardModel<T>::users(Tape<T>& tape, const UserInputs<T>& users) con
 template <class T>
 void RewardModel<T>::probabilities(const T* user, const T* item, T* out) const {
   for (int64_t t = 0; t < config_.num_tasks(); ++t, user += kWidth + 1) {
-    T logit = user[kWidth];
-    for (int64_t j = 0; j < kWidth; ++j) logit += user[j] * item[j];
+    const T logit = user[kWidth] + dot_in_lanes(user, item, kWidth);
     out[t] = 1 / (1 + std::exp(-logit));
   }
 }

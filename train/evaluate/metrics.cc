@@ -316,6 +316,8 @@ Evaluator::Evaluator(const Dataset& data, const EvaluateOptions& options) {
 
 Evaluator::~Evaluator() = default;
 
+int64_t Evaluator::users() const { return static_cast<int64_t>(state_->users.size()); }
+
 EvaluationResult Evaluator::run(const ServedDataset& served) const {
   const State& s = *state_;
   EvaluationResult result;

@@ -106,6 +106,7 @@ class Evaluator {
   Evaluator(const Dataset& data, const EvaluateOptions& options);
   ~Evaluator();
   EvaluationResult run(const ServedDataset& served) const;
+  int64_t users() const;  // how many are evaluated
 
  private:
   struct State;

@@ -74,16 +74,6 @@ double kendall_tau(const float* a, const float* b, int64_t n) {
   return static_cast<double>(c.concordant - c.discordant) / std::sqrt(differ_a * differ_b);
 }
 
-double standard_error(const std::vector<float>& values, size_t columns, size_t column) {
-  double sum = 0, squares = 0, n = 0;
-  for (size_t i = column; i < values.size(); i += columns) {
-    const auto value = static_cast<double>(values[i]);
-    if (!std::isnan(value)) sum += value, squares += value * value, ++n;
-  }
-  return n > 1 ? std::sqrt(std::max(0.0, squares - sum * sum / n) / (n - 1) / n)
-               : std::numeric_limits<double>::quiet_NaN();
-}
-
 double percentile(const std::vector<double>& sorted, double p) {
   if (sorted.empty()) return std::numeric_limits<double>::quiet_NaN();
   const double place = p * static_cast<double>(sorted.size() - 1);

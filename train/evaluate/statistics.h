@@ -27,9 +27,6 @@ struct Interval {
 std::vector<Interval> bootstrap_means(const std::vector<float>& values, const std::vector<std::string>& columns,
                                       int64_t resamples, uint64_t seed);
 
-// The standard error of a column's mean over the rows that have a value.
-double standard_error(const std::vector<float>& values, size_t columns, size_t column);
-
 // The value below which a share p in [0, 1] of the sorted values lies, interpolated.
 double percentile(const std::vector<double>& sorted, double p);
 

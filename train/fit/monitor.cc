@@ -1,7 +1,7 @@
-#include <twotower/train/evaluate/statistics.h>
 #include <twotower/train/fit/monitor.h>
 
 #include <algorithm>
+#include <cmath>
 #include <sstream>
 
 namespace tt {
@@ -32,20 +32,46 @@ std::string default_monitor(const ModelConfig& model, const Dataset& data, const
   return (model.debias_position() && data.has_positions() ? "ips_recall@" : "recall@") + std::to_string(k);
 }
 
-double standard_error_of(const EvaluationResult& result, const std::string& measure) {
+std::vector<float> label_pairs_of(const EvaluationResult& result) {
   const std::vector<std::string>& names = result.per_user_names;
-  const auto column = std::find(names.begin(), names.end(), measure) - names.begin();
-  return standard_error(result.per_user, names.size(), static_cast<size_t>(column));
+  const auto column = std::find(names.begin(), names.end(), kLabelPairs) - names.begin();
+  std::vector<float> values;
+  for (size_t i = static_cast<size_t>(column); i < result.per_user.size(); i += names.size())
+    values.push_back(result.per_user[i]);
+  return values;
 }
 
-std::string OveroptimizationMonitor::see(double reward, const std::string& name, double measure, double error) {
-  if (seen_++ == 0 || measure > best_) best_ = measure, reward_then_ = reward;
-  if (reward <= reward_then_ || measure >= best_ - 2 * error) return "";
+std::string OveroptimizationMonitor::see(double reward, std::vector<float> label_pairs) {
+  double sum = 0, squares = 0, then = 0, n = 0;
+  for (size_t i = 0; i < best_.size(); ++i) {
+    const double difference = static_cast<double>(label_pairs[i]) - static_cast<double>(best_[i]);
+    if (std::isnan(difference)) continue;
+    sum += difference, squares += difference * difference, then += static_cast<double>(best_[i]), ++n;
+  }
+  if (best_.empty() || sum > 0) {
+    best_ = std::move(label_pairs), reward_then_ = reward;
+    return "";
+  }
+  const double fall = -sum / n, error = std::sqrt(std::max(0.0, squares - sum * sum / n) / (n - 1) / n);
+  if (reward <= reward_then_ || n < 2 || !(fall > 2 * error)) return "";
   std::ostringstream text;
-  text << "over-optimisation: the reward rose from " << reward_then_ << " to " << reward << " while " << name
-       << " of held-out labels fell from " << best_ << " to " << measure << " (standard error " << error
-       << "); lower model.alignment_weight, or raise model.reward_pessimism";
+  text << "over-optimisation: the reward rose from " << reward_then_ << " to " << reward << " while " << kLabelPairs
+       << " of held-out users fell from " << then / n << " to " << then / n - fall << " (standard error of the fall "
+       << error << "); lower model.alignment_weight, or raise model.reward_pessimism";
   return text.str();
+}
+
+void OveroptimizationMonitor::add_state(SafetensorsWriter& writer) const {
+  if (best_.empty()) return;
+  writer.add("monitor.reward", &reward_then_, {1});
+  writer.add("monitor.label_pairs", best_.data(), {static_cast<int64_t>(best_.size())});
+}
+
+void OveroptimizationMonitor::load_state(const SafetensorsFile& file, int64_t users) {
+  if (!file.has("monitor.reward")) return;
+  reward_then_ = *file.data<double>("monitor.reward", {1});
+  const float* best = file.data<float>("monitor.label_pairs", {users});
+  best_.assign(best, best + users);
 }
 
 }  // namespace tt

@@ -2,6 +2,7 @@
 // What is watched while a model is trained: the validation measure that picks the best epoch, and whether the reward is
 // being gamed.
 
+#include <twotower/tensor/safetensors.h>
 #include <twotower/train/evaluate/metrics.h>
 
 #include <string>
@@ -17,22 +18,25 @@ inline constexpr const char* kLabelPairs = "label_pairs";  // metrics.h
 // did, or if it was not logged, as the labels do.
 std::string default_monitor(const ModelConfig& model, const Dataset& data, const std::vector<int64_t>& ks);
 
-// The standard error of a measure that is a mean over users.
-double standard_error_of(const EvaluationResult& result, const std::string& measure);
+// The label_pairs of each user that was evaluated; NaN where there are none.
+std::vector<float> label_pairs_of(const EvaluationResult& result);
 
 // Over-optimisation: the policy's value in the reward's eyes goes up while what it does for users goes down (Gao et al.
 // 2023, "Scaling laws for reward model overoptimization"). The reward is frozen and held-out labels are none of its
 // making, so that the two can part.
 class OveroptimizationMonitor {
  public:
-  // An evaluation: the frozen reward of the policy, and a measure of its held-out labels, higher being better, with its
-  // standard error. Returns a warning where the measure is below its best so far by more than two of these while the
-  // reward is above what it was then; else "".
-  std::string see(double reward, const std::string& name, double measure, double error);
+  // An evaluation: the frozen reward of the policy, and the label_pairs of each user, the same users each time. Returns
+  // a warning where these are below their best so far, by more than twice the standard error of the users' differences,
+  // while the reward is above what it was then; else "".
+  std::string see(double reward, std::vector<float> label_pairs);
+
+  void add_state(SafetensorsWriter& writer) const;
+  void load_state(const SafetensorsFile& file, int64_t users);
 
  private:
-  double best_ = 0, reward_then_ = 0;
-  int seen_ = 0;
+  double reward_then_ = 0;  // at the best so far
+  std::vector<float> best_;
 };
 
 }  // namespace tt

@@ -283,9 +283,7 @@ bool Training::finish_epoch(int64_t epoch) {
     }
     if (config_.model.alignment != "none" && epoch >= config_.train.alignment_start_epoch &&
         result.measures.has(kLabelPairs)) {
-      const double error = standard_error_of(result, kLabelPairs);
-      line["label_pairs_error"] = error;
-      const std::string warning = monitor_.see(reward_of_policy(), kLabelPairs, result.measures[kLabelPairs], error);
+      const std::string warning = monitor_.see(reward_of_policy(), label_pairs_of(result));
       if (!warning.empty()) line["warning"] = summary_.warning = warning, say("warning: " + warning);
     }
   } else if (!evaluator_) {
@@ -322,6 +320,7 @@ void Training::save_state(int64_t epoch) const {
   const int64_t counters[] = {epoch + 1, summary_.best_epoch, waited_};
   writer.add("trainer.counters", counters, {3});
   writer.add("trainer.best", &summary_.best, {1});
+  monitor_.add_state(writer);
   if (loader_->queue()) loader_->queue()->add_state(writer);
   writer.write(out_ + "/state.safetensors");
 }
@@ -353,6 +352,7 @@ bool Training::resume() {
   first_epoch_ = counters[0], summary_.best_epoch = counters[1], waited_ = counters[2];
   summary_.epochs = first_epoch_;
   summary_.best = *state.data<double>("trainer.best", {1});
+  monitor_.load_state(state, evaluator_ ? evaluator_->users() : 0);
   keep_metrics(out_ + "/metrics.jsonl", first_epoch_);
   recall_metrics();
   say("resuming after epoch " + std::to_string(first_epoch_));
@@ -368,8 +368,6 @@ void Training::recall_metrics() {
     const auto& valid = line["valid"];
     if (line["epoch"] == summary_.best_epoch)
       for (const auto& [name, value] : valid.items()) summary_.best_measures.set(name, value);
-    if (line.contains("label_pairs_error"))
-      monitor_.see(line["reward"], kLabelPairs, valid[kLabelPairs], line["label_pairs_error"]);
     if (line.contains("warning")) summary_.warning = line["warning"];
   }
 }
