@@ -23,18 +23,6 @@ Philox stream(uint64_t seed, Stream purpose, int64_t pass) {
   return Philox(seed, purpose + (static_cast<uint64_t>(pass) << 32));
 }
 
-// How many of each user's actions came before the end of the split: [U].
-std::vector<int64_t> moments_at_the_end(const Dataset& data, const Impressions& log) {
-  const double end = log.size > 0 ? *std::max_element(log.time, log.time + log.size) : 0;
-  std::vector<int64_t> moments;
-  for (int64_t u = 0; u < data.num_users(); ++u) {
-    const double* first = data.history_times() + data.history_offsets()[u];
-    const double* last = data.history_times() + data.history_offsets()[u + 1];
-    moments.push_back(std::upper_bound(first, last, end) - first);
-  }
-  return moments;
-}
-
 }  // namespace
 
 ListOptions list_options(const BatchOptions& options) {
@@ -54,34 +42,35 @@ ListLoader::ListLoader(const Dataset& data, const ModelConfig& model, const List
       options_(options),
       pairs_(std::move(pairs)),
       examination_(std::move(examination)),
-      last_moment_(moments_at_the_end(data, log_)),
-      listed_(static_cast<size_t>(data.num_items()), 0),
+      last_moment_(data.train_actions()),
+      listed_(static_cast<size_t>(data.num_items())),
       column_of_(static_cast<size_t>(data.num_items()), -1) {
+  options_.policy = std::min(options_.policy, data.num_available());
+  for (int64_t i = 0; i < data.num_items(); ++i) listed_[static_cast<size_t>(i)] = !data.available(i);
   add_impressions();
   add_pairs();
   check(!rows_.empty(), "dataset " + data.dir(), "there is no impression in the ", split_name(options.split),
         " split; there are no lists to learn from");
 }
 
-// By user, in time order, cut where a list is full.
+// By user, in time order, cut so that the last lists are full.
 void ListLoader::add_impressions() {
   std::vector<int64_t> order(static_cast<size_t>(log_.size));
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
     return log_.user[a] != log_.user[b] ? log_.user[a] < log_.user[b] : log_.time[a] < log_.time[b];
   });
-  size_t first_list = 0;  // of the user
-  int64_t begin = 0, count = 0;
-  for (size_t k = 0; k < order.size(); ++k) {
-    const int32_t user = log_.user[order[k]];
-    const bool last = k + 1 == order.size() || log_.user[order[k + 1]] != user;
-    entries_.push_back(order[k]);
-    if (++count != options_.impressions && !last) continue;
-    add_row(user, begin);
-    begin = static_cast<int64_t>(entries_.size()), count = 0;
-    if (!last) continue;
+  for (size_t begin = 0, end = 0; begin < order.size(); begin = end) {
+    const int32_t user = log_.user[order[begin]];
+    while (end < order.size() && log_.user[order[end]] == user) ++end;
+    const size_t most = options_.impressions > 0 ? static_cast<size_t>(options_.impressions) : end - begin;
+    const size_t first_list = rows_.size();
+    for (size_t to = begin + ((end - begin) % most > 0 ? (end - begin) % most : most); begin < end; to += most) {
+      const auto list = static_cast<int64_t>(entries_.size());
+      for (; begin < to; ++begin) entries_.push_back(order[begin]);
+      add_row(user, list);
+    }
     close_choice(first_list);
-    first_list = rows_.size();
   }
 }
 
@@ -166,7 +155,9 @@ void ListLoader::draw_candidates(int64_t row, std::vector<int32_t>& items, std::
     if (const int32_t item = best_[static_cast<size_t>(row * options_.policy + j)]; item >= 0) items.push_back(item);
   log_q.resize(items.size(), 0);
   const auto corpus = static_cast<uint64_t>(data_.num_items());
-  const uint64_t left = corpus - items.size(), n = std::min<uint64_t>(left, static_cast<uint64_t>(options_.uniform));
+  const auto offered = std::count_if(items.begin(), items.end(), [&](int32_t item) { return data_.available(item); });
+  const auto left = static_cast<uint64_t>(data_.num_available() - offered);
+  const uint64_t n = std::min<uint64_t>(left, static_cast<uint64_t>(options_.uniform));
   if (n == 0) return;
   for (const int32_t item : items) listed_[static_cast<size_t>(item)] = 1;
   const size_t first = items.size();
@@ -185,7 +176,7 @@ void ListLoader::draw_candidates(int64_t row, std::vector<int32_t>& items, std::
     }
   }
   log_q.resize(items.size(), std::log(static_cast<float>(n) / static_cast<float>(left)));
-  for (const int32_t item : items) listed_[static_cast<size_t>(item)] = 0;
+  for (const int32_t item : items) listed_[static_cast<size_t>(item)] = !data_.available(item);
 }
 
 void ListLoader::fill(const int64_t* rows, int64_t n) {
@@ -265,7 +256,15 @@ void ListLoader::draw_from(const TwoTower<float>& policy, const std::vector<uint
   if (k == 0) return;
   std::vector<float> vectors(static_cast<size_t>(corpus * d));
   encode_items(policy, {corpus, learnt.data(), data_.item_features()}, vectors.data());
-  const ExactIndex index({vectors.data(), {corpus, d}});
+  std::vector<int64_t> offered;  // the items on offer, whose vectors move together
+  std::vector<int64_t> place(static_cast<size_t>(corpus), -1);
+  for (int64_t i = 0; i < corpus; ++i) {
+    if (!data_.available(i)) continue;
+    place[static_cast<size_t>(i)] = static_cast<int64_t>(offered.size());
+    std::copy_n(vectors.begin() + i * d, d, vectors.begin() + static_cast<int64_t>(offered.size()) * d);
+    offered.push_back(i);
+  }
+  const ExactIndex index({vectors.data(), {static_cast<int64_t>(offered.size()), d}});
   Arena arena;
   Tape<float> tape(arena, /*recording=*/false);
   TopItems top;
@@ -281,7 +280,8 @@ void ListLoader::draw_from(const TwoTower<float>& policy, const std::vector<uint
       moments.push_back(0);
       for (int64_t e = row.begin; e < row.end; ++e) {
         moments.back() = std::max(moments.back(), moment(entries_[static_cast<size_t>(e)]));
-        skip.rows.push_back(item(entries_[static_cast<size_t>(e)]));
+        const int64_t listed = place[static_cast<size_t>(item(entries_[static_cast<size_t>(e)]))];
+        if (listed >= 0) skip.rows.push_back(listed);
       }
       skip.offsets.push_back(static_cast<int64_t>(skip.rows.size()));  // entries are ascending by item
     }
@@ -290,7 +290,8 @@ void ListLoader::draw_from(const TwoTower<float>& policy, const std::vector<uint
     index.search(policy.users(tape, users).value(), k, top, &skip);
     for (int64_t i = 0; i < n; ++i) {
       const auto items = top.items(i);
-      std::copy(items.begin(), items.end(), best_.begin() + (lo + i) * k);
+      std::transform(items.begin(), items.end(), best_.begin() + (lo + i) * k,
+                     [&](int64_t at) { return static_cast<int32_t>(offered[static_cast<size_t>(at)]); });
     }
   }
 }

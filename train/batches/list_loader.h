@@ -48,7 +48,7 @@ class ListLoader {
   // add.
   const ListBatch<float>* next();
 
-  // From now on lists hold items of the corpus, too: the best of this policy as it is now for each row's user, and
+  // From now on lists hold items on offer, too: the best of this policy as it is now for each row's user, and
   // others by chance. learnt: [C] items whose ids mean something.
   void draw_from(const TwoTower<float>& policy, const std::vector<uint8_t>& learnt);
 
@@ -90,7 +90,7 @@ class ListLoader {
   int64_t pass_ = 0, next_ = 0;
   Arena arena_;
   ListBatch<float> batch_;
-  std::vector<uint8_t> listed_;     // [C] scratch of draw_candidates(): all 0
+  std::vector<uint8_t> listed_;     // [C] scratch of draw_candidates(): 1 where an item is not on offer
   std::vector<int32_t> column_of_;  // [C] of the batch that is being made, else -1
 };
 

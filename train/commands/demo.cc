@@ -65,7 +65,7 @@ constexpr char kLegend[] =
     "funnel value: of the 100 returned the main ranker shows the 10 it values most. What they are worth to it, or "
     "truly,\n"
     "as a share of the best 10 of all. towers alone: without the light ranker that puts what they find in order.\n"
-    "Measured on half of the users; the other half picks each model's best epoch, by agreement.\n";
+    "Measured on half of the users; the other half picks each model's best epoch, by what the log says of it.\n";
 
 struct Rung {
   std::string name;
@@ -88,7 +88,6 @@ RunConfig rung_config(const DemoArguments& a, const std::string& name, int64_t e
   RunConfig config;
   apply_rung(config, name);
   if (!config.model.needs_lists()) config.train.epochs = epochs;
-  config.train.monitor = "agreement@20";  // with the main ranker, for users who are not measured afterwards
   config.train.seed = static_cast<int64_t>(a.simulate.seed);
   for (const std::string& assignment : a.set) set_config_key(config, assignment);
   config.train.validate();

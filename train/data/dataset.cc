@@ -220,6 +220,14 @@ UserItems Dataset::seen_before(Split s) const {
   return group(std::move(pairs), num_users_);
 }
 
+std::vector<int64_t> Dataset::train_actions() const {
+  std::vector<int64_t> count(static_cast<size_t>(num_users()), 0);
+  const Impressions& train = split(Split::train);
+  for (int64_t i = 0; i < train.size; ++i)
+    count[static_cast<size_t>(train.user[i])] += acted_on(train.labels + i * num_tasks(), num_tasks());
+  return count;
+}
+
 UserItems Dataset::positives(Split s) const {
   const Impressions& rows = split(s);
   const int64_t t = num_tasks();

@@ -70,6 +70,7 @@ class Dataset {
 
   const Impressions& split(Split s) const { return splits_[static_cast<size_t>(s)]; }  // size 0 when not there
   bool has_positions() const { return has_positions_; }
+  std::vector<int64_t> train_actions() const;  // [U] how many of the user's actions are of the train split: the first
   bool has_ranker_scores() const { return has_ranker_scores_; }  // in the train split
   bool has_times() const { return has_times_; }  // the source's own; false: `time` only tells the order of its rows
   // Whether by the source's own times no row of the split is earlier than one of train; false where the source has

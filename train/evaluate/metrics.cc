@@ -252,7 +252,7 @@ void Evaluator::State::measure_tile(Ranking& ranking, int64_t lo, int64_t n, flo
     const auto [user, history_end, time] = tile[static_cast<size_t>(i)];
     results.push_back({user, time, top.items(i), expected.of(user),
                        leave_out ? leave_out->of(user) : std::span<const int32_t>(), rank[static_cast<size_t>(i)],
-                       shown->order(ranking, tile[static_cast<size_t>(i)])});
+                       options.shown ? shown->order(ranking, tile[static_cast<size_t>(i)]) : ShownOrder()});
   }
   const auto width = static_cast<int64_t>(measures->names().size());
   parallel_for(0, n, 32, [&](int64_t begin, int64_t end) {
@@ -317,6 +317,16 @@ Evaluator::Evaluator(const Dataset& data, const EvaluateOptions& options) {
 Evaluator::~Evaluator() = default;
 
 int64_t Evaluator::users() const { return static_cast<int64_t>(state_->users.size()); }
+
+bool Evaluator::has_logged_pairs() const {
+  return std::any_of(state_->users.begin(), state_->users.end(),
+                     [&](const UserMoment& user) { return state_->shown->scores_differ(user.user); });
+}
+
+bool Evaluator::has_label_pairs() const {
+  return std::any_of(state_->users.begin(), state_->users.end(),
+                     [&](const UserMoment& user) { return state_->shown->labels_differ(user.user); });
+}
 
 EvaluationResult Evaluator::run(const ServedDataset& served) const {
   const State& s = *state_;

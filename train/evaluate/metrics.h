@@ -74,6 +74,7 @@ struct EvaluateOptions {
   bool baselines = true;                    // popularity and random beside the model; where the split is later than
                                             // train, also popularity_recent, of the last tenth of train's time
   bool truth = true;       // measures against the truth and the main ranker, where the dataset has them
+  bool shown = true;       // measures of how what users were shown is ordered: each user is encoded once more for them
   bool intervals = false;  // 95 % bootstrap intervals over users
   int64_t resamples = 1000;
   bool rerank = true;      // false: the towers alone, a light ranker left out
@@ -107,6 +108,9 @@ class Evaluator {
   ~Evaluator();
   EvaluationResult run(const ServedDataset& served) const;
   int64_t users() const;  // how many are evaluated
+  // Whether some user has logged_pairs, or label_pairs: values that differ among what the user was shown.
+  bool has_logged_pairs() const;
+  bool has_label_pairs() const;
 
  private:
   struct State;

@@ -2,17 +2,9 @@
 #include <twotower/train/evaluate/statistics.h>
 
 #include <algorithm>
-#include <functional>
-#include <limits>
 #include <numeric>
 
 namespace tt {
-namespace {
-
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-
-}  // namespace
-
 ShownItems::ShownItems(const Dataset& data, Split split, std::vector<float> weights, ExaminationCurve examination,
                        bool scores)
     : log_(data.split(split)),
@@ -34,6 +26,13 @@ float ShownItems::value(const float* columns, int64_t row) const {
   return value;
 }
 
+bool ShownItems::differ(const float* columns, int64_t user) const {
+  const int64_t begin = offsets_[static_cast<size_t>(user)], end = offsets_[static_cast<size_t>(user) + 1];
+  for (int64_t i = begin + 1; i < end; ++i)
+    if (value(columns, rows_[static_cast<size_t>(i)]) != value(columns, rows_[static_cast<size_t>(begin)])) return true;
+  return false;
+}
+
 double ShownItems::label_pairs(const int64_t* rows, const std::vector<float>& labels,
                                const std::vector<float>& model) const {
   std::vector<size_t> by_label(labels.size());
@@ -51,11 +50,11 @@ double ShownItems::label_pairs(const int64_t* rows, const std::vector<float>& la
     right += weight * (static_cast<double>(below - lower.begin()) + 0.5 * static_cast<double>(above - below));
     all += weight * static_cast<double>(lower.size());
   }
-  return all > 0 ? right / all : kNone;
+  return all > 0 ? right / all : ShownOrder::kNone;
 }
 
 ShownOrder ShownItems::order(Ranking& ranking, const UserMoment& user) const {
-  ShownOrder out{kNone, kNone, kNone};
+  ShownOrder out;
   const int64_t* rows = rows_.data() + offsets_[static_cast<size_t>(user.user)];
   const int64_t n = offsets_[static_cast<size_t>(user.user) + 1] - offsets_[static_cast<size_t>(user.user)];
   std::vector<int64_t> items;
@@ -65,17 +64,16 @@ ShownOrder ShownItems::order(Ranking& ranking, const UserMoment& user) const {
     labels.push_back(value(log_.labels, rows[i]));
     if (scores_) scores.push_back(value(log_.ranker_scores, rows[i]));
   }
-  const auto differ = [](const std::vector<float>& v) {
-    return std::adjacent_find(v.begin(), v.end(), std::not_equal_to<>()) != v.end();
-  };
-  if (!differ(labels) && !differ(scores)) return out;
+  if (!labels_differ(user.user) && !scores_differ(user.user)) return out;
   if (!ranking.score(user, items, model.data())) return out;
   out.label_pairs = label_pairs(rows, labels, model);
   if (!scores_) return out;
   const PairCounts pairs = count_pairs(model.data(), scores.data(), n);
   const int64_t different = pairs.concordant + pairs.discordant + pairs.tied_a;
   out.kendall = kendall_tau(model.data(), scores.data(), n);
-  if (different > 0) out.pairs = static_cast<double>(pairs.concordant) / static_cast<double>(different);
+  if (different > 0)
+    out.pairs = (static_cast<double>(pairs.concordant) + 0.5 * static_cast<double>(pairs.tied_a)) /
+                static_cast<double>(different);
   return out;
 }
 

@@ -5,31 +5,19 @@
 #include <sstream>
 
 namespace tt {
-namespace {
 
-// Whether some user of the split has labels that differ: whether there are label_pairs.
-bool labels_differ(const Dataset& data, Split split) {
-  const Impressions& log = data.split(split);
-  const auto tasks = static_cast<size_t>(data.num_tasks());
-  std::vector<const float*> first(static_cast<size_t>(data.num_users()), nullptr);
-  for (int64_t i = 0; i < log.size; ++i) {
-    const float* labels = log.labels + static_cast<size_t>(i) * tasks;
-    const float*& known = first[static_cast<size_t>(log.user[i])];
-    if (known && !std::equal(labels, labels + tasks, known)) return true;
-    known = labels;
-  }
-  return false;
-}
-
-}  // namespace
-
-std::string default_monitor(const ModelConfig& model, const Dataset& data, const std::vector<int64_t>& ks) {
-  if (model.needs_lists() && data.split(Split::valid).ranker_scores) return "logged_pairs";
-  if (model.needs_lists() && labels_differ(data, Split::valid)) return kLabelPairs;
+std::string default_monitor(const ModelConfig& model, const Dataset& data, const Evaluator* evaluator,
+                            const std::vector<int64_t>& ks) {
+  if (evaluator && model.needs_lists() && evaluator->has_logged_pairs()) return kLoggedPairs;
+  if (evaluator && model.needs_lists() && evaluator->has_label_pairs()) return kLabelPairs;
   int64_t k = ks.front();
   for (const int64_t other : ks)
     if (other <= 20) k = other;
   return (model.debias_position() && data.has_positions() ? "ips_recall@" : "recall@") + std::to_string(k);
+}
+
+bool orders_shown(const std::string& measure) {
+  return measure == kLabelPairs || measure == kLoggedPairs || measure == "logged_kendall";
 }
 
 std::vector<float> label_pairs_of(const EvaluationResult& result) {
@@ -55,9 +43,11 @@ std::string OveroptimizationMonitor::see(double reward, std::vector<float> label
   const double fall = -sum / n, error = std::sqrt(std::max(0.0, squares - sum * sum / n) / (n - 1) / n);
   if (reward <= reward_then_ || n < 2 || !(fall > 2 * error)) return "";
   std::ostringstream text;
-  text << "over-optimisation: the reward rose from " << reward_then_ << " to " << reward << " while " << kLabelPairs
-       << " of held-out users fell from " << then / n << " to " << then / n - fall << " (standard error of the fall "
-       << error << "); lower model.alignment_weight, or raise model.reward_pessimism";
+  text << "over-optimisation: the reward rose ";
+  if (!std::isinf(reward_then_)) text << "from " << reward_then_ << " ";
+  text << "to " << reward << " while " << kLabelPairs << " of held-out users fell from " << then / n << " to "
+       << then / n - fall << " (standard error of the fall " << error
+       << "); lower model.alignment_weight, or raise model.reward_pessimism";
   return text.str();
 }
 

@@ -10,13 +10,17 @@
 
 namespace tt {
 
-inline constexpr const char* kLabelPairs = "label_pairs";  // metrics.h
+inline constexpr const char *kLabelPairs = "label_pairs", *kLoggedPairs = "logged_pairs";  // metrics.h
 
 // What picks the best epoch unless the config says so, of these K. Clicks held out follow the slots that they were made
 // in; a model that takes these out gets better at what users like and worse at that, so its clicks are weighed by the
 // inverse of examination. A model that learns from lists is judged by how it orders what was shown: as the main ranker
 // did, or if it was not logged, as the labels do.
-std::string default_monitor(const ModelConfig& model, const Dataset& data, const std::vector<int64_t>& ks);
+std::string default_monitor(const ModelConfig& model, const Dataset& data, const Evaluator* evaluator,
+                            const std::vector<int64_t>& ks);
+
+// Whether a measure is of how a model orders what users were shown.
+bool orders_shown(const std::string& measure);
 
 // The label_pairs of each user that was evaluated; NaN where there are none.
 std::vector<float> label_pairs_of(const EvaluationResult& result);
@@ -26,9 +30,9 @@ std::vector<float> label_pairs_of(const EvaluationResult& result);
 // making, so that the two can part.
 class OveroptimizationMonitor {
  public:
-  // An evaluation: the frozen reward of the policy, and the label_pairs of each user, the same users each time. Returns
-  // a warning where these are below their best so far, by more than twice the standard error of the users' differences,
-  // while the reward is above what it was then; else "".
+  // An evaluation: the frozen reward of the policy (minus infinity before alignment begins), and the label_pairs of
+  // each user, the same users each time. Returns a warning where these are below their best so far, by more than twice
+  // the standard error of the users' differences, while the reward is above what it was then; else "".
   std::string see(double reward, std::vector<float> label_pairs);
 
   void add_state(SafetensorsWriter& writer) const;

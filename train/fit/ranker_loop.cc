@@ -14,16 +14,6 @@ namespace {
 
 constexpr int64_t kTile = 256;  // users whose best items are looked for at once
 
-// Each user with the actions of the train split alone, which come first in the user's list.
-std::vector<int64_t> train_actions(const Dataset& data) {
-  std::vector<int64_t> count(static_cast<size_t>(data.num_users()), 0);
-  const Impressions& train = data.split(Split::train);
-  const int64_t tasks = data.num_tasks();
-  for (int64_t i = 0; i < train.size; ++i)
-    count[static_cast<size_t>(train.user[i])] += acted_on(train.labels + i * tasks, tasks);
-  return count;
-}
-
 // n of the rows 0 .. rows-1 that are not in `taken` (ascending), each set of n as likely as any other; ascending. Fewer
 // where fewer are left. Floyd's algorithm (Bentley and Floyd, "A sample of brilliance", CACM 1987) draws places among
 // the rows that are left; these then become rows. The cost does not grow with the corpus.
@@ -91,7 +81,7 @@ CandidatePairs choose_candidates(const ServedDataset& served, std::span<const in
   const Quota quota{
       options.share > 0 ? options.share * static_cast<double>(items) : static_cast<double>(options.per_user),
       options.uniform};
-  const std::vector<int64_t> history = train_actions(data);
+  const std::vector<int64_t> history = data.train_actions();
 
   const Catalog& catalog = served.recommender().catalog();
   const Selection on_offer = catalog.select([&](int64_t item) { return data.available(item); });

@@ -127,7 +127,8 @@ Tensor<const float> Reward::values(const ListBatch<float>& batch, Arena& arena) 
           sum += value, squares += value * value;
         }
         const auto count = static_cast<double>(members_.size());
-        const double mean = sum / count, spread = std::sqrt(std::max(0.0, squares / count - mean * mean));
+        const double mean = sum / count, squared = std::max(0.0, squares - sum * mean);
+        const double spread = count > 1 ? std::sqrt(squared / (count - 1)) : 0;
         out[k] = static_cast<float>(mean - pessimism_ * spread);
       }
   });

@@ -78,6 +78,7 @@ class Training {
   TrainSummary run();
 
  private:
+  void make_evaluator();
   void prepare_folder();
   void begin_run();
   bool resume();
@@ -137,6 +138,42 @@ void Training::begin_run() {
   if (lists_) lists_->save_reward(out_);
 }
 
+// And what it measures that picks the best epoch.
+void Training::make_evaluator() {
+  TrainConfig& train = config_.train;
+  const bool automatic = train.monitor == "auto";
+  EvaluateOptions options;
+  options.ks = default_ks(data_.num_available(), config_.model);
+  options.split = Split::valid;
+  options.baselines = false;
+  options.max_users = 2000;
+  if (can_evaluate(data_, Split::valid, /*include_seen=*/true)) {
+    options.include_seen = !can_evaluate(data_, Split::valid);
+    if (options.include_seen)
+      say("users had seen all that they act on in the validation split: measured with items seen before");
+    options.shown = config_.model.needs_lists() || config_.model.alignment != "none" || orders_shown(train.monitor);
+    evaluator_ = std::make_unique<Evaluator>(data_, options);
+  } else {
+    say(std::string(data_.split(Split::valid).size > 0 ? "nobody acts on anything in the validation split"
+                                                       : "the data has no validation split") +
+        ": no early stopping, all " + std::to_string(train.epochs) + " epochs are trained and the last one is kept");
+  }
+  if (automatic) train.monitor = default_monitor(config_.model, data_, evaluator_.get(), options.ks);
+  if (!evaluator_) return;
+  if (automatic && options.ks.back() < 20) say("the corpus is small: monitoring " + train.monitor);
+  const std::vector<std::string> names = measure_names(data_, options);
+  if (std::find(names.begin(), names.end(), train.monitor) == names.end()) {
+    const std::string nearest = nearest_name(train.monitor, names);
+    fail("config", "train.monitor = \"", train.monitor, "\" is not a measure of this dataset",
+         nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?");
+  }
+  check(train.monitor == kLabelPairs ? evaluator_->has_label_pairs()
+                                     : !orders_shown(train.monitor) || evaluator_->has_logged_pairs(),
+        "config", "train.monitor = \"", train.monitor,
+        "\": nobody in the validation split was shown items of which the "
+        "log says different things; give another monitor");
+}
+
 TrainSummary Training::run() {
   TrainConfig& train = config_.train;
   if (train.alignment_start_epoch < 0)
@@ -145,31 +182,7 @@ TrainSummary Training::run() {
       std::min(train.alignment_start_epoch, train.epochs - 1);  // a short run aligns at its end
   summary_.best = std::numeric_limits<double>::quiet_NaN();
   summary_.parameters = model_.parameters().element_count();
-  const std::vector<int64_t> ks = default_ks(data_.num_available(), config_.model);
-  const bool automatic = train.monitor == "auto";
-  if (automatic) train.monitor = default_monitor(config_.model, data_, ks);
-  if (can_evaluate(data_, Split::valid, /*include_seen=*/true)) {
-    EvaluateOptions options;
-    options.include_seen = !can_evaluate(data_, Split::valid);
-    if (options.include_seen)
-      say("users had seen all that they act on in the validation split: measured with items seen before");
-    options.split = Split::valid;
-    options.baselines = false;
-    options.max_users = 2000;
-    options.ks = ks;
-    if (automatic && ks.back() < 20) say("the corpus is small: monitoring " + train.monitor);
-    const std::vector<std::string> names = measure_names(data_, options);
-    if (std::find(names.begin(), names.end(), train.monitor) == names.end()) {
-      const std::string nearest = nearest_name(train.monitor, names);
-      fail("config", "train.monitor = \"", train.monitor, "\" is not a measure of this dataset",
-           nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?");
-    }
-    evaluator_ = std::make_unique<Evaluator>(data_, options);
-  } else {
-    say(std::string(data_.split(Split::valid).size > 0 ? "nobody acts on anything in the validation split"
-                                                       : "the data has no validation split") +
-        ": no early stopping, all " + std::to_string(train.epochs) + " epochs are trained and the last one is kept");
-  }
+  make_evaluator();
   lower_ = lower_is_better(train.monitor);
   summary_.monitor = train.monitor;
   loader_ = std::make_unique<Loader>(data_, config_.model, train);
@@ -281,9 +294,10 @@ bool Training::finish_epoch(int64_t epoch) {
       stop = true;
       text << "  stopping: no better for " << waited_ << " evaluations";
     }
-    if (config_.model.alignment != "none" && epoch >= config_.train.alignment_start_epoch &&
-        result.measures.has(kLabelPairs)) {
-      const std::string warning = monitor_.see(reward_of_policy(), label_pairs_of(result));
+    if (config_.model.alignment != "none" && result.measures.has(kLabelPairs)) {
+      const double reward =
+          epoch >= config_.train.alignment_start_epoch ? reward_of_policy() : -std::numeric_limits<double>::infinity();
+      const std::string warning = monitor_.see(reward, label_pairs_of(result));
       if (!warning.empty()) line["warning"] = summary_.warning = warning, say("warning: " + warning);
     }
   } else if (!evaluator_) {

@@ -94,7 +94,7 @@ TEST_CASE("metrics: one user by hand") {
   const auto& names = measures.names();
   std::vector<float> values(names.size());
   UserMeasures::Scratch scratch;
-  measures.values({0, 0, returned, expected, {}, 2, 0, 0}, scratch, values.data());
+  measures.values({0, 0, returned, expected, {}, 2, {}}, scratch, values.data());
   const auto value = [&](const std::string& name) { return value_of(names, values, name); };
   CHECK(value("recall@1") == 0);
   CHECK(value("recall@3") == doctest::Approx(2.0 / 3));
