@@ -19,10 +19,12 @@ using namespace tt;
 namespace {
 
 struct Fixture {
-  explicit Fixture(int64_t users = 13, int64_t items = 31, int64_t per_user = 7) {
+  // valid: whether there is a validation split, of the same times as train.
+  explicit Fixture(int64_t users = 13, int64_t items = 31, int64_t per_user = 7, bool valid = false) {
     DatasetContent content = made_up_content(users, items, per_user);
+    if (valid) content.valid = content.train;
     const Philox random(5);
-    for (InteractionColumns* split : {&content.train, &content.test})
+    for (InteractionColumns* split : {&content.train, &content.valid, &content.test})
       for (size_t k = 0; k < split->labels.size(); ++k)
         split->ranker_scores.push_back(static_cast<float>(random.uniform(k)));
     data.emplace(open_written(folder, content));
@@ -154,7 +156,7 @@ TEST_CASE("lists: a row is as of the moment of one of its impressions, another o
 }
 
 TEST_CASE("lists: pairs that were asked about are lists as of the end of the training log") {
-  Fixture f;
+  Fixture f(13, 31, 7, /*valid=*/true);
   RankerPairs pairs;
   add_ranker_pairs(pairs, {{4, 4, 11}, {0, 17, 30}, {.1f, .2f, .3f, .4f, .5f, .6f}});
   ListLoader loader = f.loader({}, pairs);

@@ -171,7 +171,7 @@ TEST_CASE("config: the rungs of the ladder") {
                        Row{"user", "user", "none", "none", "labels", true, false, false},
                        Row{"debias", "position+user", "none", "none", "labels", true, false, false},
                        Row{"light", "position+user", "none", "none", "labels", true, true, false},
-                       Row{"kd", "position+user", "none", "margins", "labels", true, true, true},
+                       Row{"kd", "position+user", "none", "margins", "scores", true, true, true},
                        Row{"reward", "position+user", "kl", "none", "labels", true, false, false}}) {
     INFO("rung ", r.name);
     apply_rung(c, r.name);  // on top of the one before: nothing of it may stay
