@@ -4,7 +4,6 @@
 #include <twotower/train/data/dataset.h>
 
 #include <algorithm>
-#include <limits>
 #include <sstream>
 
 #include "tests/commands/program.h"

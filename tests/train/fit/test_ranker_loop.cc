@@ -35,7 +35,8 @@ struct World : TempFolder {
     content.item_available = available;
     if (scores)
       for (InteractionColumns* split : {&content.train, &content.valid, &content.test})
-        split->ranker_scores.assign(split->labels.size(), 0.5f);
+        for (size_t i = 0; i < split->labels.size(); ++i)
+          split->ranker_scores.push_back(0.1f * static_cast<float>(1 + i % 7));  // not alike for a user
     data = open_written(*this, content);
     ModelConfig config = small_config(data);
     config.history = true;
@@ -282,10 +283,10 @@ TEST_CASE("ranker pairs: a model that learns nothing from them is not trained wi
   for (const std::string rung : {"base", "history", "light", "kd", "reward", "aligned"}) {
     INFO(rung);
     RunConfig config;
-    config.data = world.data.dir(), config.train.epochs = 1, config.train.list_passes = 1;
-    config.train.reward_passes = 1, config.train.list_recency = 1;
+    config.data = world.data.dir(), config.model = small_config(world.data), config.train.epochs = 1;
+    config.train.list_passes = 1, config.train.reward_passes = 1, config.train.list_recency = 1;
+    config.model.reward_members = 1;
     apply_rung(config, rung);
-    fit_config_to_data(config.model, world.data);
     const std::string run = world.path() + "/" + rung;
     const std::string text = error_of([&] { train(config, world.data, run, options); }, run);
     const bool learns = rung == "kd" || rung == "reward" || rung == "aligned";
