@@ -125,6 +125,7 @@ void ModelConfig::validate() const {
         "; it must not be negative");
   check(alignment_temperature >= 0, "config", "model.alignment_temperature = ", alignment_temperature,
         "; it must be positive, or 0 for the usual one");
+  check(alignment_beta >= 0, "config", "model.alignment_beta = ", alignment_beta, "; it must not be negative");
   check(reward_members >= 1 && reward_members <= 16, "config", "model.reward_members = ", reward_members,
         "; it must be 1 to 16");
   check(reward_pessimism >= 0, "config", "model.reward_pessimism = ", reward_pessimism, "; it must not be negative");

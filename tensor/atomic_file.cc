@@ -29,16 +29,34 @@ const char* advice(int error) {
     case ENOENT:
     case ENOTDIR:
       return "make its folder first, or choose another";
+    case ELOOP:
+      return "remove that link, which leads back to itself, or choose another name";
     default:
       return "check the disk";
   }
 }
 
+// The file that `path` names, through symbolic links; it need not be there yet.
+std::string behind_links(const std::string& path) {
+  namespace fs = std::filesystem;
+  struct stat found {};
+  const bool exists = ::stat(path.c_str(), &found) == 0;
+  if (!exists && errno == ELOOP) fail(path, "cannot be created: ", std::strerror(ELOOP), "; ", advice(ELOOP));
+  std::error_code none;
+  fs::path at = path;
+  for (fs::path next = fs::read_symlink(at, none); !none; next = fs::read_symlink(at, none))
+    at = at.parent_path() / next;
+  // A file that was opened and then deleted still has a link in /proc, but no name to write to.
+  check(!exists || (S_ISREG(found.st_mode) && fs::equivalent(path, at, none)), path,
+        "is no regular file; give the name of a file");
+  return at.string();
+}
+
 }  // namespace
 
-AtomicFile::AtomicFile(const std::string& path) : path_(path) {
+AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(behind_links(path)) {
   static std::atomic<unsigned> counter{0};
-  temporary_ = path + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(counter++);
+  temporary_ = target_ + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(counter++);
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (fd_ < 0) {
     const int error = errno;
@@ -80,10 +98,10 @@ void AtomicFile::commit() {
   const int fd = fd_;
   fd_ = -1;
   if (::close(fd) != 0) give_up("closing");
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) give_up("renaming");
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) give_up("renaming");
   temporary_.clear();
   // Make the new name last, too; where the folder cannot be synced the file itself is safe.
-  std::string folder = std::filesystem::path(path_).parent_path().string();
+  std::string folder = std::filesystem::path(target_).parent_path().string();
   if (folder.empty()) folder = ".";
   const int dir = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (dir >= 0) ::fsync(dir), ::close(dir);

@@ -1,6 +1,7 @@
 #pragma once
 // Files that appear whole or not at all: written under a temporary name in the same folder, synced to the
-// disk, then renamed. Whatever goes wrong, the temporary file is removed and the old file is untouched.
+// disk, then renamed. Whatever goes wrong, the temporary file is removed and the old file is untouched. A symbolic link
+// stays one: what it points to is written. What is there and no regular file (a device, a pipe, a folder) is refused.
 
 #include <cstddef>
 #include <string>
@@ -10,7 +11,7 @@ namespace tt {
 
 class AtomicFile {
  public:
-  explicit AtomicFile(const std::string& path);  // Error when the folder is missing or not writable
+  explicit AtomicFile(const std::string& path);  // Error for no regular file, a folder missing or not writable
   ~AtomicFile();                                 // removes the temporary file unless committed
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
@@ -20,7 +21,7 @@ class AtomicFile {
 
  private:
   [[noreturn]] void give_up(const char* doing);
-  std::string path_, temporary_;
+  std::string path_, target_, temporary_;  // as given, and behind symbolic links
   int fd_ = -1;
 };
 

@@ -3,8 +3,7 @@
 #include <doctest/doctest.h>
 #include <twotower/train/data/dataset.h>
 
-#include <cmath>
-#include <limits>
+#include <algorithm>
 #include <sstream>
 
 #include "tests/commands/program.h"
@@ -12,7 +11,7 @@
 using namespace tt;
 using namespace tt::testing;
 
-TEST_CASE("program: score gives the logged scores as of then, and the present ones without a time") {
+TEST_CASE("program: score gives the logged scores as of then, and those at the end of training without a time") {
   const TempFolder folder;
   REQUIRE(run_program(folder.path(), {"simulate", "--out", "D", "--world", "drifting", "--users", "60", "--items", "80",
                                       "--impressions", "3000", "--quiet"})
@@ -47,17 +46,25 @@ TEST_CASE("program: score gives the logged scores as of then, and the present on
   }
   CHECK(rows == 200);
 
-  int64_t regular = 0;  // whose interests have moved
-  for (int64_t u = 0; u < data.num_users(); ++u)
-    if (data.user_actions(u).size() > data.user_actions(regular).size()) regular = u;
+  // Somebody whose interests move within the training log, and on after it.
+  const Impressions& later = data.split(Split::test);
+  int64_t regular = later.user[0], visits = 0;
+  for (int64_t i = 0; i < later.size; ++i)
+    if (const int64_t seen = std::count(log.user, log.user + log.size, later.user[i]); seen > visits)
+      regular = later.user[i], visits = seen;
+  REQUIRE(visits > 20);
   const std::string user(data.user_ids().text(regular)), item(data.item_ids().text(log.item[0]));
+  std::ostringstream end;
+  end.precision(17);
+  end << *std::max_element(log.time, log.time + log.size);
   const auto ask = [&](const std::string& text) {
     folder.file("pairs.csv", text);
     return run_program(folder.path(), {"score", "--data", "D", "--pairs", "pairs.csv"});
   };
-  const std::string now = ask("user,item\n" + user + "," + item + "\n").out;
-  CHECK(now == ask("user,item,time\n" + user + "," + item + ",9e9\n").out);
-  CHECK(now != ask("user,item,time\n" + user + "," + item + ",0\n").out);
+  const std::string trained = ask("user,item\n" + user + "," + item + "\n").out;
+  CHECK(trained == ask("user,item,time\n" + user + "," + item + "," + end.str() + "\n").out);
+  CHECK(trained != ask("user,item,time\n" + user + "," + item + ",0\n").out);
+  CHECK(trained != ask("user,item,time\n" + user + "," + item + ",9e9\n").out);
 
   CHECK(ask("user,item\nnobody,i1\n").err ==
         "[import pairs.csv:2] there is no user \"nobody\" in the dataset; give an id as it stands there, such as "

@@ -76,8 +76,8 @@ void run_candidates(Arguments& a) {
   const Run run = open_run(a.run, a.data);
   const std::vector<int64_t> users = user_rows(a, run.data);
   const ServedDataset served(run.bundle, run.data);
-  const CandidatePairs candidates =
-      choose_candidates(served, users, scored_items(run.data, ranker_pairs_of_run(a.run, run.data)), a.options);
+  const UserItems scored = scored_items(run.data, ranker_pairs_of_run(a.run, run.config, run.data));
+  const CandidatePairs candidates = choose_candidates(served, users, scored, a.options);
   const int64_t pairs = candidates.pairs.size();
   check(
       pairs > 0, "candidates",

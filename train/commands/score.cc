@@ -5,12 +5,12 @@
 #include <twotower/tensor/text.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/data/delimited.h>
+#include <twotower/train/fit/ranker_loop.h>
 #include <twotower/train/simulate/truth.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
-#include <limits>
 #include <memory>
 
 namespace tt {
@@ -36,6 +36,7 @@ int64_t row_of(const IdTable& ids, const char* what, std::string_view id, const 
 void run_score(const Options& o) {
   const Dataset data = Dataset::open(o.data);
   const Truth truth = Truth::load(data);
+  const double trained = end_of_training(data);
   std::string text = "user,item";
   for (const std::string& task : data.tasks()) text += "," + csv_field(task);
   text += "\n";
@@ -51,8 +52,7 @@ void run_score(const Options& o) {
         const auto field = [&](int64_t column) { return fields[static_cast<size_t>(column)]; };
         const int64_t u = row_of(data.user_ids(), "user", field(user), at_line(o.pairs, line));
         const int64_t i = row_of(data.item_ids(), "item", field(item), at_line(o.pairs, line));
-        const double when =
-            time < 0 ? std::numeric_limits<double>::infinity() : read_number(o.pairs, line, "time", field(time));
+        const double when = time < 0 ? trained : read_number(o.pairs, line, "time", field(time));
         text += csv_field(field(user)) + "," + csv_field(field(item));
         for (int64_t t = 0; t < data.num_tasks(); ++t) {
           char number[32];
@@ -80,7 +80,7 @@ void register_score(CLI::App& app) {
   command
       ->add_option("--pairs", o->pairs,
                    "Comma-separated text with the header user,item: ids, a pair a line. A column time asks as of then, "
-                   "in the unit of the log; without it, as of the end of the log")
+                   "in the unit of the log; without it, as of the end of the training log")
       ->required();
   command->add_option("--out", o->out, "File for user,item and a probability a label (default: standard output)");
   command->footer("Example:\n  twotower score --data D --pairs pairs.csv --out scored.csv");

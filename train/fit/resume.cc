@@ -2,6 +2,7 @@
 #include <twotower/tensor/error.h>
 #include <twotower/train/data/fingerprint.h>
 #include <twotower/train/fit/resume.h>
+#include <twotower/train/fit/run.h>
 
 #include <filesystem>
 #include <fstream>
@@ -33,7 +34,7 @@ void check_resumable(const std::string& run, const RunConfig& before, const RunC
 }
 
 RankerPairs resumed_ranker_pairs(const std::string& run, const Dataset& data, const RankerPairs& given) {
-  const std::string where = "train " + run, copy = run + "/" + kRankerPairsFile;
+  const std::string where = "train " + run;
   std::error_code ignored;
   if (!std::filesystem::exists(run + "/state.safetensors", ignored)) return given;
   RunConfig before;
@@ -42,13 +43,7 @@ RankerPairs resumed_ranker_pairs(const std::string& run, const Dataset& data, co
   check(now.empty() || now == before.ranker_pairs, where, "cannot resume: ",
         before.ranker_pairs.empty() ? "it was trained without ranker pairs" : "it was trained with other ranker pairs",
         "; leave --ranker-pairs out, or train anew without --resume");
-  if (before.ranker_pairs.empty()) return {};
-  check(std::filesystem::exists(copy, ignored), where, "cannot resume: ", kRankerPairsFile,
-        ", its copy of the ranker pairs that it was trained with, is gone; train anew without --resume");
-  RankerPairs pairs = load_ranker_pairs(copy, data);
-  check(pairs_fingerprint(pairs) == before.ranker_pairs, where, "cannot resume: ", kRankerPairsFile,
-        " does not hold the ranker pairs that it was trained with; train anew without --resume");
-  return pairs;
+  return given_ranker_pairs(run, before, data);
 }
 
 void keep_metrics(const std::string& path, int64_t epochs) {

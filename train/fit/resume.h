@@ -15,7 +15,8 @@ namespace tt {
 void check_resumable(const std::string& run, const RunConfig& before, const RunConfig& now, int64_t epochs);
 
 // The ranker pairs with which the training in `run` goes on: its own copy, or `given` where there is nothing to resume.
-// Throws Error "[train RUN] cannot resume: ..." where pairs are given and are others, and for a copy that is another's.
+// Throws Error "[train RUN] cannot resume: ..." where pairs are given and are others, and as given_ranker_pairs
+// (run.h).
 RankerPairs resumed_ranker_pairs(const std::string& run, const Dataset& data, const RankerPairs& given);
 
 // Drops the lines of later epochs and one that was cut off: a training may be killed between its files.

@@ -53,11 +53,21 @@ Run open_run(const std::string& run_dir, const std::string& data_dir) {
   return {std::move(config), std::move(data), std::move(bundle)};
 }
 
-RankerPairs ranker_pairs_of_run(const std::string& run_dir, const Dataset& data) {
-  RankerPairs pairs = load_ranker_pairs(data);
-  const std::string given = run_dir + "/" + kRankerPairsFile;
+RankerPairs given_ranker_pairs(const std::string& run_dir, const RunConfig& config, const Dataset& data) {
+  if (config.ranker_pairs.empty()) return {};
+  const std::string copy = run_dir + "/" + kRankerPairsFile;
   std::error_code ignored;
-  if (fs::exists(given, ignored)) add_ranker_pairs(pairs, load_ranker_pairs(given, data));
+  check(fs::exists(copy, ignored), where(run_dir), kRankerPairsFile,
+        ", its copy of the ranker pairs that it was trained with, is gone; train anew without --resume");
+  RankerPairs pairs = load_ranker_pairs(copy, data);
+  check(pairs_fingerprint(pairs) == config.ranker_pairs, where(run_dir), kRankerPairsFile,
+        " does not hold the ranker pairs that it was trained with; train anew without --resume");
+  return pairs;
+}
+
+RankerPairs ranker_pairs_of_run(const std::string& run_dir, const RunConfig& config, const Dataset& data) {
+  RankerPairs pairs = load_ranker_pairs(data);
+  add_ranker_pairs(pairs, given_ranker_pairs(run_dir, config, data));
   return pairs;
 }
 
@@ -69,9 +79,8 @@ void pack_run(const std::string& run_dir, const std::string& data_dir, const std
         "--data");
   TwoTower<float> model(config.model);
   load_model(run_dir + "/weights.safetensors", model);
-  BundleMaker(data, config.model, learnt_rows(data, config.model, config.train, ranker_pairs_of_run(run_dir, data)),
-              users)
-      .write(out, model);
+  const RankerPairs pairs = ranker_pairs_of_run(run_dir, config, data);
+  BundleMaker(data, config.model, learnt_rows(data, config.model, config.train, pairs), users).write(out, model);
 }
 
 void fit_config_to_data(ModelConfig& model, const Dataset& data) {

@@ -27,8 +27,12 @@ struct Run {
 // be another. data_dir: where that data is now; empty: where it was.
 Run open_run(const std::string& run_dir, const std::string& data_dir = "");
 
+// The ranker pairs given beside the data, of which the run keeps a copy. Throws Error where the copy is gone or is not
+// what the run's config says that it was trained with.
+RankerPairs given_ranker_pairs(const std::string& run_dir, const RunConfig& config, const Dataset& data);
+
 // All that the main ranker was asked before the run was trained: what its dataset holds, and what was given beside it.
-RankerPairs ranker_pairs_of_run(const std::string& run_dir, const Dataset& data);
+RankerPairs ranker_pairs_of_run(const std::string& run_dir, const RunConfig& config, const Dataset& data);
 
 // The path of a run's bundle. Throws Error, with the mend, for a folder that is no run or has none.
 std::string bundle_of_run(const std::string& run_dir);

@@ -65,6 +65,10 @@ class Training {
         model_(config.model, static_cast<uint64_t>(config.train.seed)) {
     config_.data_rows = rows_fingerprint(data), config_.data_log = log_fingerprint(data);
     check_ranker_pairs("train " + out, options.ranker_pairs, data.num_users(), data.num_items(), data.tasks());
+    check(
+        options.ranker_pairs.size() == 0 || config.model.needs_ranker_scores() || config.model.aligns_with_model(),
+        "train " + out,
+        "this model learns nothing from what a ranker says; leave --ranker-pairs out, or train kd, reward or aligned");
     add_ranker_pairs(given_pairs_, options.ranker_pairs);  // in order
     if (options.resume) given_pairs_ = resumed_ranker_pairs(out, data, given_pairs_);
     config_.ranker_pairs = pairs_fingerprint(given_pairs_);

@@ -129,6 +129,8 @@ TEST_CASE("config: values that no model can have") {
   CHECK(model_error("reward_labels = -1") == "[config] model.reward_labels = -1; it must not be negative");
   CHECK(model_error("alignment_temperature = -1") ==
         "[config] model.alignment_temperature = -1; it must be positive, or 0 for the usual one");
+  CHECK(model_error("alignment_beta = -1") == "[config] model.alignment_beta = -1; it must not be negative");
+  CHECK(model_error("alignment_beta = 0") == "");
   for (const auto& [key, least] : {std::pair{"list_users", "1"},
                                    {"list_impressions", "0"},
                                    {"list_policy", "0"},

@@ -35,7 +35,8 @@ struct World : TempFolder {
     content.item_available = available;
     if (scores)
       for (InteractionColumns* split : {&content.train, &content.valid, &content.test})
-        split->ranker_scores.assign(split->labels.size(), 0.5f);
+        for (size_t i = 0; i < split->labels.size(); ++i)
+          split->ranker_scores.push_back(0.1f * static_cast<float>(1 + i % 7));  // not alike for a user
     data = open_written(*this, content);
     ModelConfig config = small_config(data);
     config.history = true;
@@ -215,6 +216,7 @@ TEST_CASE("ranker pairs: a run keeps a copy, from which it resumes") {
   const std::string run = world.path() + "/run", copy = run + "/" + kRankerPairsFile;
   RunConfig config;
   config.data = world.data.dir(), config.model = small_config(world.data), config.train.epochs = 1;
+  config.model.distill_towers = "points", config.train.list_passes = 1, config.train.list_recency = 1;
   TrainOptions options;
   options.ranker_pairs = {{4, 1}, {0, 3}, {0.5f, 0.25f, 1, 0}};
   const RankerPairs ordered{{1, 4}, {3, 0}, {1, 0, 0.5f, 0.25f}};
@@ -237,18 +239,27 @@ TEST_CASE("ranker pairs: a run keeps a copy, from which it resumes") {
   CHECK(resuming_says(other) ==
         "[train FILE] cannot resume: it was trained with other ranker pairs; leave --ranker-pairs out, or train anew "
         "without --resume");
+  // What reads the copy, too, refuses one that is not what the run was trained with.
+  const std::string packed = world.path() + "/packed";
+  const auto all_say = [&](const std::string& text) {
+    CHECK(resuming_says({}) == text);
+    const RunConfig trained = open_run(run).config;
+    CHECK(error_of([&] { ranker_pairs_of_run(run, trained, world.data); }, run) == text);
+    CHECK(error_of([&] { pack_run(run, "", packed, /*users=*/true); }, run) == text);
+    CHECK(fs::exists(packed) == text.empty());
+  };
   const std::string good = read_whole_file(copy);
   save_ranker_pairs(copy, other);
-  CHECK(resuming_says({}) ==
-        "[train FILE] cannot resume: ranker_pairs.safetensors does not hold the ranker pairs that it was trained with; "
-        "train anew without --resume");
+  all_say(
+      "[run FILE] ranker_pairs.safetensors does not hold the ranker pairs that it was trained with; train anew without "
+      "--resume");
   fs::remove(copy);
-  CHECK(
-      resuming_says({}) ==
-      "[train FILE] cannot resume: ranker_pairs.safetensors, its copy of the ranker pairs that it was trained with, is "
-      "gone; train anew without --resume");
+  all_say(
+      "[run FILE] ranker_pairs.safetensors, its copy of the ranker pairs that it was trained with, is gone; train anew "
+      "without --resume");
   write_file_atomically(copy, good);
-  CHECK(resuming_says({}) == "");
+  all_say("");
+  CHECK(equal(ranker_pairs_of_run(run, open_run(run).config, world.data), ordered));
 
   // Trained anew without pairs, nothing of the old ones stays.
   options.resume = false, options.ranker_pairs = {}, config.train.epochs = 1;
@@ -262,4 +273,26 @@ TEST_CASE("ranker pairs: a run keeps a copy, from which it resumes") {
   options.resume = false, options.ranker_pairs = {{30}, {0}, {0, 0}};
   CHECK(error_of([&] { train(config, world.data, run, options); }, run) ==
         "[train FILE] ranker pair 0: user 30 is out of range, there are 30 users; was it written for another dataset?");
+}
+
+TEST_CASE("ranker pairs: a model that learns nothing from them is not trained with them") {
+  const testing::Threads one(1);
+  const World world;
+  TrainOptions options;
+  options.ranker_pairs = {{4}, {0}, {0.5f, 0.25f}};
+  for (const std::string rung : {"base", "history", "light", "kd", "reward", "aligned"}) {
+    INFO(rung);
+    RunConfig config;
+    config.data = world.data.dir(), config.model = small_config(world.data), config.train.epochs = 1;
+    config.train.list_passes = 1, config.train.reward_passes = 1, config.train.list_recency = 1;
+    config.model.reward_members = 1;
+    apply_rung(config, rung);
+    const std::string run = world.path() + "/" + rung;
+    const std::string text = error_of([&] { train(config, world.data, run, options); }, run);
+    const bool learns = rung == "kd" || rung == "reward" || rung == "aligned";
+    CHECK(fs::exists(run) == learns);
+    CHECK(text == (learns ? ""
+                          : "[train FILE] this model learns nothing from what a ranker says; leave --ranker-pairs out, "
+                            "or train kd, reward or aligned"));
+  }
 }
