@@ -35,11 +35,6 @@ def logit(p):
     return np.log(p / (1 - p))
 
 
-def within_user(values, rows):
-    """The values less the mean of each user's; rows: whose they are, from 0."""
-    return values - (np.bincount(rows, values) / np.bincount(rows))[rows]
-
-
 class LatentModel:
     """The truth of a simulated world, or its main ranker. A row of `user` is a user or, where interests move, a user as of
     some time.
