@@ -4,8 +4,9 @@
     bench/peers/peers.py DATA [--peers als,torch] > peers.json
 
 `als` and `torch` learn from the logged scores alone, with the ridge or weight decay that suits the validation split's
-(choice.py); their `seconds` are those of the one training with it. `svd K` are the best inner products of width K that know the ranker's
-value of every pair, `svd of logits K` those of its logit, the same order; `ranker` is the ranker itself: ceilings.
+(choice.py); their `seconds` are those of the one training with it. `svd K` are the best inner products of width K that
+know the ranker's value of every pair, `svd of logits K` those of its logit, the same order; `ranker` is the ranker
+itself: ceilings.
 """
 import argparse
 import json
