@@ -7,8 +7,9 @@
 Each seed is a world of its own (`twotower simulate --seed S`). Half of its users pick each rung's best epoch and the other
 half judge it: all measures are of users who chose nothing. A rung with a light ranker has a row for its towers alone. The
 peers (bench/peers/peers.py; needs numpy, and PyTorch for `torch`) learn from the same log and are judged alike. Prints
-means with standard errors, shares of what an oracle reaches, measures by how much the log knows of a user, and paired
-differences. What --out holds already is not computed again.
+means with standard errors, measures by how much the log knows of a user, paired differences and, where `oracle` is among
+--models and the world is static, shares of what it reaches. The oracle is told the ranker's values as of the end of train;
+in the drifting world it is judged at later moments and no ceiling. What --out holds already is not computed again.
 """
 import argparse
 import json
@@ -21,7 +22,7 @@ import tomllib
 
 MEASURES = ["recall@20", "true_recall@20", "true_ndcg@10", "agreement@20", "agreement@10:100", "kendall@100",
             "funnel_value@10:100", "true_funnel_value@10:100"]
-RUNGS = ["base", "history", "position", "user", "debias", "light", "kd", "reward"]
+RUNGS = ["base", "history", "position", "user", "debias", "light", "kd", "reward", "aligned"]
 PEERS = ["als", "torch", "svd 8", "svd 16", "svd 64", "svd of logits 8", "svd of logits 16", "svd of logits 64", "ranker"]
 ORACLE_SHARE, ORACLE_EPOCHS = 0.5, 6
 SHARED = ["agreement@20", "agreement@10:100", "true_recall@20", "true_ndcg@10"]  # read as shares of oracle - debias
@@ -120,9 +121,11 @@ class World:
         return rows
 
     def oracle(self):
-        """The towers of kd, told the true ranker's value of half of all pairs, trained until that helps no more."""
+        """The towers of kd, told the main ranker's value of half of all pairs as of the end of train, trained until that
+        helps no more."""
         scores = self.ask(self.run_of("debias"), "oracle", "--share", ORACLE_SHARE, "--uniform", 1)
-        summary = self.train("oracle", "kd", [scores], f"epochs={ORACLE_EPOCHS}", "weight_decay=0.02")
+        summary = self.train("oracle", "kd", [scores], f"epochs={ORACLE_EPOCHS}", "weight_decay=0.02",
+                             "monitor=agreement@20")
         return [{"model": "oracle", **summary, **self.evaluate(self.run_of("oracle"), "--towers")}]
 
     def ask(self, run, name, *options):
@@ -135,7 +138,7 @@ class World:
     def train(self, name, rung, scores, *settings):
         """A run of this name, told these files of scores; how long it took and its best epoch."""
         files = [word for file in scores for word in ("--ranker-pairs", file)]
-        sets = [word for setting in ("monitor=agreement@20", *settings, *self.arguments.set) for word in ("--set", setting)]
+        sets = [word for setting in (*settings, *self.arguments.set) for word in ("--set", setting)]
         summary = json.loads(self.run("train", "--data", self.data, "--out", self.run_of(name), "--model", rung, "--seed",
                                       self.seed, "--json", *files, *sets))
         return {"seconds": summary["seconds"], "best_epoch": summary["best_epoch"]}
@@ -227,9 +230,6 @@ def options(description, out):
     parser.add_argument("--seeds", default="1,2,3,4,5", type=lambda text: [int(seed) for seed in text.split(",")])
     parser.add_argument("--out", default=out, help="what is there must be of the same worlds and settings")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--models", default=RUNGS, type=names)
-    parser.add_argument("--peers", default=PEERS, type=names)
     parser.add_argument("--set", default=[], action="append", help="KEY=VALUE for every rung's config")
     parser.add_argument("--world", default="static", choices=["static", "drifting"])
     parser.add_argument("--users", type=int, default=1000)
@@ -240,11 +240,15 @@ def options(description, out):
 
 
 def main():
-    arguments = options(__doc__, "out/ladder").parse_args()
+    parser = options(__doc__, "out/ladder")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--models", default=RUNGS, type=names)
+    parser.add_argument("--peers", default=PEERS, type=names)
+    arguments = parser.parse_args()
     worlds = [World(arguments, seed).climb_all() for seed in arguments.seeds]
     models = [model for model in worlds[0].rows if all(model in world.rows for world in worlds)]
     print_rows(worlds, models)
-    if "oracle" in models and "debias" in models:
+    if arguments.world == "static" and "oracle" in models and "debias" in models:
         print_shares(worlds, models)
     for measure in GROUPED:
         print_groups(worlds, models, measure)

@@ -4,8 +4,8 @@
     bench/ranker_loop.py --twotower build/train/commands/twotower --seeds 1,2,3,4,5 --out out/ranker_loop
 
 A round asks the main ranker about a third of --shares of all pairs, half of them the best items of the model of the round
-before (or, beside it, all random), and trains --rung anew with all that is known by then. Options as those of ladder.py, whose
-measures and worlds these are. What --out holds already is not computed again.
+before (or, beside it, all random), and trains --rung anew, by its own recipe, with all that is known by then. Measures and
+worlds are those of ladder.py. What --out holds already is not computed again.
 """
 import os
 
@@ -20,11 +20,11 @@ def file_name(model):
     return "".join(letter if letter.isalnum() else "-" for letter in model)
 
 
-def go_round(world, rung, epochs, way, share):
+def go_round(world, rung, way, share):
     """The rows of rounds 0 to ROUNDS. Round 0 has asked nothing and is the same for all."""
     def train(model, scores):
         run = file_name(model)
-        world.add("rounds", [model], lambda _: [{"model": model, **world.train(run, rung, scores, f"epochs={epochs}"),
+        world.add("rounds", [model], lambda _: [{"model": model, **world.train(run, rung, scores),
                                                  **world.evaluate(world.run_of(run))}])
         return world.rows[model], world.run_of(run)
 
@@ -50,7 +50,7 @@ def main():
     lines = []
     for share in arguments.shares:
         for way in WAYS:
-            rounds = list(zip(*[go_round(world, arguments.rung, arguments.epochs, way, share) for world in worlds]))
+            rounds = list(zip(*[go_round(world, arguments.rung, way, share) for world in worlds]))
             for number, rows in enumerate(rounds):
                 cells = [with_error([row["measures"][measure] for row in rows]) for measure in MEASURES]
                 gains = [row["measures"]["agreement@20"] - before["measures"]["agreement@20"]

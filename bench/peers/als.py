@@ -1,6 +1,10 @@
 """Alternating least squares (Koren, Bell and Volinsky 2009) on the logits of the ranker's logged scores."""
 import numpy as np
 
+from choice import best_scores
+
+RIDGES = (0.03, 0.1, 0.3, 1, 3)
+
 
 def solve_rows(counts, sums, x, ridge):
     """For each row the least squares of its targets on the columns' x; counts, sums: [rows, columns] of the targets."""
@@ -9,7 +13,7 @@ def solve_rows(counts, sums, x, ridge):
     return np.linalg.solve(products.reshape(-1, width, width) + ridge * np.eye(width), (sums @ x)[:, :, None])[:, :, 0]
 
 
-def alternating_least_squares(users, items, target, shape, rank=8, sweeps=40, ridge=0.3, seed=0):
+def alternating_least_squares(users, items, target, shape, ridge, rank=8, sweeps=40, seed=0):
     """target - mean ~ user . item + item bias. Returns users [U, rank + 1] and items [I, rank + 1], of which the last
     column is the bias: an item without impressions is drawn to the mean of all."""
     counts, sums = np.zeros(shape), np.zeros(shape)
@@ -23,6 +27,9 @@ def alternating_least_squares(users, items, target, shape, rank=8, sweeps=40, ri
     return u, v
 
 
-def scores(data, users, **options):
-    u, v = alternating_least_squares(*data.scored_pairs(), (data.num_users, data.num_items), **options)
-    return u[users] @ v.T
+def scores(data, users):
+    """The users' scores, and the seconds that training with the chosen ridge took (choice.py)."""
+    def train(ridge):
+        u, v = alternating_least_squares(*data.scored_pairs(), (data.num_users, data.num_items), ridge)
+        return lambda users: u[users] @ v.T
+    return best_scores(data, users, RIDGES, train)

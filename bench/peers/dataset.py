@@ -31,7 +31,7 @@ def sigmoid(x):
 
 
 def logit(p):
-    p = np.clip(p.astype(np.float64), 1e-6, 1 - 1e-6)
+    p = np.clip(p.astype(np.float64), 1e-4, 1 - 1e-4)  # as models/list_batch.h takes them
     return np.log(p / (1 - p))
 
 
@@ -106,11 +106,11 @@ class Dataset:
                 seen[self.log[earlier]["user"], self.log[earlier]["item"]] = True
         raise ValueError(f"no split {split}")
 
-    def scored_pairs(self):
-        """User, item and target of each pair of which the main ranker's word is known, as it was logged or asked for: the
-        mean over tasks of the logits of its scores, weighted as the tasks are valued."""
-        sources = [self.log["train"]]
-        if os.path.exists(self._path("ranker_pairs")):
+    def scored_pairs(self, split="train"):
+        """User, item and target of each pair of which the main ranker's word is known, as it was logged or, in training,
+        asked for: the mean over tasks of the logits of its scores, weighted as the tasks are valued."""
+        sources = [self.log[split]]
+        if split == "train" and os.path.exists(self._path("ranker_pairs")):
             sources.append(self._read("ranker_pairs"))
         users, items = (np.concatenate([source[name] for source in sources]).astype(np.int64) for name in ("user", "item"))
         scores = np.concatenate([source["ranker_scores" if "ranker_scores" in source else "scores"] for source in sources])

@@ -22,7 +22,7 @@ import torch_two_tower
 from dataset import Dataset
 from judge import FUNNEL_K, Judge
 
-RUNGS = ["base", "history", "light", "kd", "reward"]
+RUNGS = ["base", "history", "light", "kd", "reward", "aligned"]
 LIKED = 4  # stars
 
 
@@ -186,10 +186,14 @@ def main():
     data = Judged(bench.path("data"), ratings, np.load(bench.path("values.npy")))
     judge = Judge(data)
     popularity = np.bincount(data.log["train"]["item"][data.log["train"]["labels"][:, 0] > 0], minlength=data.num_items)
+
+    def peer_row(name, peer):
+        scores, seconds = peer.scores(data, judge.users)
+        return name, judge.judge(scores)["measures"], seconds
+
     rows = [("popularity", judge.judge(np.tile(popularity, (len(judge.users), 1)))["measures"], None),
             *bench.rung_rows(data, judge),
-            ("als", judge.judge(als.scores(data, judge.users))["measures"], None),
-            ("torch", judge.judge(torch_two_tower.scores(data, judge.users))["measures"], None),
+            peer_row("als", als), peer_row("torch", torch_two_tower),
             ("ranker", judge.judge(data.ranker_values(judge.users, judge.times))["measures"], None)]
     measures = list(rows[0][1])
     print("| model | " + " | ".join(measures) + " | seconds |\n|" + " --- |" * (len(measures) + 2))

@@ -3,8 +3,10 @@
 
     bench/peers/peers.py DATA [--peers als,torch] > peers.json
 
-`als` and `torch` learn from the logged scores alone. `svd K` are the best inner products of width K that know the ranker's
-value of every pair, `svd of logits K` those of its logit, the same order; `ranker` is the ranker itself: ceilings.
+`als` and `torch` learn from the logged scores alone, with the ridge or weight decay that suits the validation split's
+(choice.py); their `seconds` are those of the one training with it. `svd K` are the best inner products of width K that
+know the ranker's value of every pair, `svd of logits K` those of its logit, the same order; `ranker` is the ranker
+itself: ceilings.
 """
 import argparse
 import json
@@ -25,7 +27,17 @@ def best_inner_products(matrix, width):
     return (u[:, :width] * s[:width]) @ v[:width]
 
 
+def timed(compute):
+    """As the other peers: scores, and seconds."""
+    def scores(data, judge):
+        begin = time.monotonic()
+        found = compute(data, judge)
+        return found, time.monotonic() - begin
+    return scores
+
+
 def svd(width, transform=lambda data, values: values):
+    @timed
     def scores(data, judge):
         times = np.full(data.num_users, np.inf)  # those who are not judged as they were last
         times[judge.users] = judge.times
@@ -49,7 +61,7 @@ PEERS = {
     "torch": torch,
     **{f"svd {width}": svd(width) for width in (8, 16, 64)},
     **{f"svd of logits {width}": svd(width, logit_of_value) for width in (8, 16, 64)},
-    "ranker": lambda data, judge: data.ranker_values(judge.users, judge.times),
+    "ranker": timed(lambda data, judge: data.ranker_values(judge.users, judge.times)),
 }
 
 
@@ -65,9 +77,8 @@ def main():
     judge = Judge(data)
     rows = []
     for name in arguments.peers.split(","):
-        begin = time.monotonic()
-        scores = PEERS[name](data, judge)
-        rows.append({"model": name, "seconds": time.monotonic() - begin, **judge.judge(scores)})
+        scores, seconds = PEERS[name](data, judge)
+        rows.append({"model": name, "seconds": seconds, **judge.judge(scores)})
     print(json.dumps(rows))
 
 

@@ -115,6 +115,12 @@ std::string ratios(const std::array<Calibration, 5>& fifths) {
   return text;
 }
 
+std::string distil_less(const std::string& why) {
+  return "distil less: lower model.kd_weight, model.alignment_weight or model.distill_towers_weight, and set "
+         "model.ranker_serves = \"labels\"" +
+         why;
+}
+
 // Whether the log's own ranker is one to learn from: how high its scores are.
 void look_at_calibration(const RankerCalibration& c, std::vector<Finding>& out) {
   const auto tells = [](const Calibration& part) { return part.given > 0 && part.promised > 0; };
@@ -134,10 +140,12 @@ void look_at_calibration(const RankerCalibration& c, std::vector<Finding>& out) 
     found += std::string(": it over-rates ") + (to_popular ? "popular" : "rare") + " items by " +
              percent(std::exp(std::abs(popular.log_ratio)) - 1) + " against " + (to_popular ? "rare" : "popular") +
              " ones";
-  out.push_back({"main ranker: the same by how popular items are", found, !partial,
-                 partial ? "distil less (lower kd_weight, alignment_weight), so that the labels have their say, or "
-                           "correct the scores by popularity before they are imported"
-                         : ""});
+  out.push_back(
+      {"main ranker: the same by how popular items are", found, !partial,
+       partial
+           ? distil_less(
+                 ", so that the labels have their say; or correct the scores by popularity before they are imported")
+           : ""});
 
   // A log shows what another view of the same users chose, which is better than it scores here where it scores low.
   const Difference sure(c.by_score[4], c.by_score[0]);
@@ -146,7 +154,7 @@ void look_at_calibration(const RankerCalibration& c, std::vector<Finding>& out) 
       {"main ranker: the same by how high it scores",
        ratios(c.by_score) + " for a fifth of the impressions each, the lowest scores first" +
            (too_sure ? ": its scores differ more than what users do, as noisy or too confident ones would" : ""),
-       !too_sure, too_sure ? "distil less (lower kd_weight, alignment_weight): part of a high score is chance" : ""});
+       !too_sure, too_sure ? distil_less(": part of a high score is chance") : ""});
 }
 
 // And in what order they put what users were shown.
@@ -158,13 +166,12 @@ void look_at_order(const PairAgreement& pairs, Split split, std::vector<Finding>
   const auto share = [](double value, double error) {
     return percent(value) + " of pairs (± " + decimals(100 * error, 1) + ")";
   };
-  out.push_back({"main ranker: its order of what users were shown",
-                 "agrees with what they did in " + share(pairs.ranker, pairs.ranker_error) + ", the model's in " +
-                     share(pairs.model, pairs.model_error) + (chance ? ": it is no better than chance" : ""),
-                 !worse && !chance,
-                 worse || chance ? "distil less (lower kd_weight, alignment_weight): users follow the ranker's order "
-                                   "less than it would teach the model"
-                                 : ""});
+  out.push_back(
+      {"main ranker: its order of what users were shown",
+       "agrees with what they did in " + share(pairs.ranker, pairs.ranker_error) + ", the model's in " +
+           share(pairs.model, pairs.model_error) + (chance ? ": it is no better than chance" : ""),
+       !worse && !chance,
+       worse || chance ? distil_less(": users follow the ranker's order less than it would teach the model") : ""});
 }
 
 }  // namespace
