@@ -13,9 +13,9 @@ def error_and_spread(scores, target, rows):
     return mean, np.sqrt(((of_user - mean * pairs) ** 2).sum()) / len(rows)
 
 
-def best_scores(data, users, settings, train):
+def best_scores(data, users, settings, train, errors=1):
     """train(setting): a function from users to their scores of all items; settings: the weakest first. Takes the
-    strongest of those within one standard error of the least error on the logits of the validation split's logged
+    strongest of those within so many standard errors of the least error on the logits of the validation split's logged
     scores (Breiman et al. 1984): these are of items that a policy chose, and the rest of the corpus asks for more
     regularisation than they do. Returns the users' scores and the seconds of that one training."""
     valid_users, items, target = data.scored_pairs("valid")
@@ -26,6 +26,7 @@ def best_scores(data, users, settings, train):
         scores = train(setting)
         seconds = time.monotonic() - begin
         tried.append((*error_and_spread(scores(asked)[rows, items], target, rows), scores, seconds))
-    most = sum(min(tried, key=lambda one: one[0])[:2])
+    least, error = min(tried, key=lambda one: one[0])[:2]
+    most = least + errors * error
     _, _, scores, seconds = [one for one in tried if one[0] <= most][-1]
     return scores(users), seconds

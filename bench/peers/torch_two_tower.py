@@ -52,4 +52,4 @@ def scores(data, users):
             v, item_bias = item_tower(torch.arange(data.num_items))
             return (u @ v.T + item_bias).numpy()
         return of
-    return best_scores(data, users, WEIGHT_DECAYS, trained)
+    return best_scores(data, users, WEIGHT_DECAYS, trained, errors=0)  # least error: AdamW is at its best there
