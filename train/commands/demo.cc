@@ -65,7 +65,8 @@ constexpr char kLegend[] =
     "funnel value: of the 100 returned the main ranker shows the 10 it values most. What they are worth to it, or "
     "truly,\n"
     "as a share of the best 10 of all. towers alone: without the light ranker that puts what they find in order.\n"
-    "Measured on half of the users; the other half picks each model's best epoch, by what the log says of it.\n";
+    "Measured on half of the users; the other half picks each model's best epoch: by agreement@20, or for kd,\n"
+    "reward and aligned by the scores in its log.\n";
 
 struct Rung {
   std::string name;
@@ -102,6 +103,13 @@ RunConfig fitted_config(const DemoArguments& a, const std::string& name, const D
   config = rung_config(a, name, a.epochs * data.split(Split::train).size / rows);
   fit_config_to_data(config.model, data);
   config.data = data.dir();
+  // The rungs that know nothing of the ranker would stop early by the clicks, which follow the slots.
+  if (config.train.monitor == "auto" && !config.model.needs_lists()) {
+    int64_t most = 0;
+    for (const int64_t k : default_ks(data.num_available(), config.model))
+      if (most == 0 || k <= 20) most = k;
+    config.train.monitor = "agreement@" + std::to_string(most);
+  }
   return config;
 }
 
