@@ -37,12 +37,12 @@ def overlap(returned, relevant, items):
 
 
 def kendall_of_order(values):
-    """Kendall's tau-b between the order of each row's columns and falling values."""
+    """Kendall's tau-b between the order of each row's columns and falling values; -inf: the row has fewer columns."""
     first, second = np.triu_indices(values.shape[1], 1)
-    signs = np.sign(values[:, first] - values[:, second])
-    untied = np.abs(signs).sum(1)
+    pairs = np.isfinite(values)[:, first] & np.isfinite(values)[:, second]
     with np.errstate(invalid="ignore"):
-        return signs.sum(1) / np.sqrt(untied * len(first))
+        signs = np.where(pairs, np.sign(values[:, first] - values[:, second]), 0)
+        return signs.sum(1) / np.sqrt(np.abs(signs).sum(1) * pairs.sum(1))
 
 
 # Users by the most impressions that train has of them, as `twotower evaluate --by impressions` groups them.
@@ -64,8 +64,8 @@ class Judge:
         self.users = np.flatnonzero(expected.any(1))
         self.times = first[self.users]
         self.left_out = shown_before[self.users] | ~data.available
-        if (~self.left_out).sum(1).min() < FUNNEL_K:
-            raise SystemExit(f"{data.folder}: to some user fewer than {FUNNEL_K} items can be returned; "
+        if (~self.left_out).sum(1).min() < TRUE_RELEVANT:
+            raise SystemExit(f"{data.folder}: to some user fewer than {TRUE_RELEVANT} items can be returned; "
                              "simulate a world of more items")
         self.expected = expected[self.users]
         self.impressions = np.bincount(data.log["train"]["user"], minlength=data.num_users)[self.users]
