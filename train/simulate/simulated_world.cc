@@ -80,8 +80,11 @@ void set_rate(LatentModel& model, int64_t task, double rate, const Pairs& pairs)
 // method. After it, the mean truth among pairs with score p is p.
 void calibrate(LatentModel& model, const LatentModel& truth, int64_t task, const Pairs& pairs) {
   const auto t = static_cast<size_t>(task);
-  double offset = truth.offset[t], gain = truth.gain[t];
   const LatentScorer scorer = model.scorer(), real = truth.scorer();
+  double mean = 0;
+  for (size_t i = 0; i < pairs.user.size(); ++i) mean += real.probability(pairs.user[i], pairs.item[i], task);
+  mean /= static_cast<double>(pairs.user.size());
+  double offset = std::log(mean / (1 - mean)), gain = 0;  // where Newton's steps are sure to lead to the optimum
   for (int step = 0; step < 25; ++step) {
     double g0 = 0, g1 = 0, h00 = 1e-9, h01 = 0, h11 = 1e-9;
     for (size_t i = 0; i < pairs.user.size(); ++i) {

@@ -147,6 +147,28 @@ TEST_CASE("simulator: the main ranker is noisy, good and calibrated") {
   CHECK(real[7] == doctest::Approx(truth.ranker_value(3, 0, 7)));
 }
 
+TEST_CASE("simulator: the main ranker is calibrated however noisy it is") {
+  for (const double noise : {0.0, 0.7, 2.0}) {
+    INFO("noise ", noise);
+    TempFolder folder;
+    SimulatorOptions options = small();
+    options.ranker_noise = noise;
+    simulate(folder.path() + "/d", options);
+    const Truth truth = Truth::load(Dataset::open(folder.path() + "/d"));
+    std::vector<float> real(200), guess(200);
+    for (int64_t task = 0; task < 3; ++task) {
+      double sum_real = 0, sum_guess = 0;
+      for (int64_t u = 0; u < truth.num_users(); ++u) {
+        truth.true_probabilities(u, 0, task, real.data());
+        truth.ranker_probabilities(u, 0, task, guess.data());
+        sum_real = std::accumulate(real.begin(), real.end(), sum_real);
+        sum_guess = std::accumulate(guess.begin(), guess.end(), sum_guess);
+      }
+      CHECK(sum_guess == doctest::Approx(sum_real).epsilon(0.05));
+    }
+  }
+}
+
 TEST_CASE("simulator: features are noisy views of the preferences") {
   // Without noise, users whose features are alike have the same tastes: the inner products must correlate.
   TempFolder folder;
