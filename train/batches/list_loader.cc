@@ -47,42 +47,47 @@ ListLoader::ListLoader(const Dataset& data, const ModelConfig& model, const List
       column_of_(static_cast<size_t>(data.num_items()), -1) {
   options_.policy = std::min(options_.policy, data.num_available());
   for (int64_t i = 0; i < data.num_items(); ++i) listed_[static_cast<size_t>(i)] = !data.available(i);
-  add_impressions();
-  add_pairs();
+  add_lists();
   check(!rows_.empty(), "dataset " + data.dir(), "there is no impression in the ", split_name(options.split),
         " split; there are no lists to learn from");
 }
 
-// By user, in time order, cut so that the last lists are full.
-void ListLoader::add_impressions() {
+// By user, in time order, cut so that the last lists are full. What was asked about a user is on the last one.
+void ListLoader::add_lists() {
   std::vector<int64_t> order(static_cast<size_t>(log_.size));
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
     return log_.user[a] != log_.user[b] ? log_.user[a] < log_.user[b] : log_.time[a] < log_.time[b];
   });
+  size_t pair = 0;  // ascending by user
+  const auto push_pairs = [&](int32_t user) {
+    for (; pair < pairs_.user.size() && pairs_.user[pair] == user; ++pair)
+      entries_.push_back(-1 - static_cast<int64_t>(pair));
+  };
+  const auto add_users_without_impressions = [&](int32_t before) {
+    while (pair < pairs_.user.size() && pairs_.user[pair] < before) {
+      const auto list = static_cast<int64_t>(entries_.size());
+      const auto user = static_cast<int32_t>(pairs_.user[pair]);
+      push_pairs(user);
+      add_row(user, list);
+      close_choice(rows_.size() - 1);
+    }
+  };
   for (size_t begin = 0, end = 0; begin < order.size(); begin = end) {
     const int32_t user = log_.user[order[begin]];
+    add_users_without_impressions(user);
     while (end < order.size() && log_.user[order[end]] == user) ++end;
     const size_t most = options_.impressions > 0 ? static_cast<size_t>(options_.impressions) : end - begin;
     const size_t first_list = rows_.size();
     for (size_t to = begin + ((end - begin) % most > 0 ? (end - begin) % most : most); begin < end; to += most) {
       const auto list = static_cast<int64_t>(entries_.size());
       for (; begin < to; ++begin) entries_.push_back(order[begin]);
+      if (begin == end) push_pairs(user);
       add_row(user, list);
     }
     close_choice(first_list);
   }
-}
-
-void ListLoader::add_pairs() {
-  auto begin = static_cast<int64_t>(entries_.size());
-  for (size_t p = 0; p < pairs_.user.size(); ++p) {
-    entries_.push_back(-1 - static_cast<int64_t>(p));
-    if (p + 1 < pairs_.user.size() && pairs_.user[p + 1] == pairs_.user[p]) continue;
-    add_row(pairs_.user[p], begin);
-    close_choice(rows_.size() - 1);
-    begin = static_cast<int64_t>(entries_.size());
-  }
+  add_users_without_impressions(std::numeric_limits<int32_t>::max());
 }
 
 // The entries from `begin` on become a row. Of an item that came twice the later entry stays.

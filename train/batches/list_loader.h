@@ -6,8 +6,8 @@
 // A list is a user with up to `impressions` of its impressions, as of the moment of one of them, another one in each
 // pass: so the user's vector is learnt with the histories of all of them at the cost of one. A pass has one list of
 // each user, later ones more often than earlier ones if asked for: where interests move, what a ranker said long ago is
-// of another user. Pairs that the ranker was asked about are lists of their own, as of the end of the training log, in
-// every pass.
+// of another user. Pairs that the ranker was asked about are on their user's last list, as of the end of the training
+// log.
 
 #include <twotower/models/list_batch.h>
 #include <twotower/models/two_tower.h>
@@ -57,8 +57,7 @@ class ListLoader {
     int32_t user;
     int64_t begin, end;  // of its entries
   };
-  void add_impressions();
-  void add_pairs();
+  void add_lists();
   void add_row(int32_t user, int64_t begin);
   int32_t item(int64_t entry) const {
     return entry >= 0 ? log_.item[entry] : pairs_.item[static_cast<size_t>(-1 - entry)];

@@ -155,30 +155,40 @@ TEST_CASE("lists: a row is as of the moment of one of its impressions, another o
   CHECK(several > 9);
 }
 
-TEST_CASE("lists: pairs that were asked about are lists as of the end of the training log") {
-  Fixture f(13, 31, 7, /*valid=*/true);
-  RankerPairs pairs;
-  add_ranker_pairs(pairs, {{4, 4, 11}, {0, 17, 30}, {.1f, .2f, .3f, .4f, .5f, .6f}});
-  ListLoader loader = f.loader({}, pairs);
-  CHECK(loader.rows() == 13 + 2);
-  std::vector<Row> asked;
-  for (const Row& row : pass_of(loader, 3))
-    if (row.labels[0] == -1) asked.push_back(row);
-  std::sort(asked.begin(), asked.end(), [](const Row& a, const Row& b) { return a.user < b.user; });
-  REQUIRE(asked.size() == 2);
-  CHECK(asked[0].user == 4);
-  CHECK(asked[0].items == std::vector<int64_t>{0, 17});
-  CHECK(asked[0].scores == std::vector<float>{.1f, .3f});
-  CHECK(asked[0].labels == std::vector<float>{-1, -1});
-  CHECK(asked[1].items == std::vector<int64_t>{30});
+TEST_CASE("lists: pairs that were asked about are on the user's last list, as of the end of the training log") {
+  Fixture f(13, 200, 7, /*valid=*/true);
   const Impressions& log = f.data->split(Split::train);
-  for (const Row& row : asked) {
-    size_t acted = 0;  // in training; what the user did in the other splits is not known by then
-    for (int64_t r = 0; r < log.size; ++r)
-      acted += log.user[r] == row.user && (log.labels[2 * r] > 0 || log.labels[2 * r + 1] > 0);
-    CHECK(row.history.size() == acted);
-    CHECK(f.data->user_actions(row.user).size() > acted);
+  RankerPairs pairs;
+  std::vector<int32_t> fresh;  // items that user 4 was never shown
+  for (int32_t item = 0; fresh.size() < 2; ++item) {
+    bool shown = false;
+    for (int64_t r = 0; r < log.size; ++r) shown = shown || (log.user[r] == 4 && log.item[r] == item);
+    if (!shown) fresh.push_back(item);
   }
+  add_ranker_pairs(pairs, {{4, 4}, {fresh[0], fresh[1]}, {.1f, .2f, .3f, .4f}});
+  ListLoader loader = f.loader({.impressions = 3}, pairs);
+  CHECK(loader.rows() == 13 * 3);
+  size_t acted = 0;  // in training; what the user did in the other splits is not known by then
+  for (int64_t r = 0; r < log.size; ++r)
+    acted += log.user[r] == 4 && (log.labels[2 * r] > 0 || log.labels[2 * r + 1] > 0);
+  REQUIRE(f.data->user_actions(4).size() > acted);
+  std::set<size_t> histories;
+  size_t asked = 0;
+  for (int64_t pass = 0; pass < 40; ++pass)
+    for (const Row& row : pass_of(loader, pass)) {
+      const auto at = std::find(row.items.begin(), row.items.end(), fresh[0]) - row.items.begin();
+      if (row.user != 4 || at == static_cast<long>(row.items.size())) continue;
+      ++asked;
+      CHECK(row.items.size() == 5);
+      CHECK(row.items[static_cast<size_t>(at)] == fresh[0]);
+      CHECK(row.scores[static_cast<size_t>(at)] == .1f);
+      CHECK(row.labels[static_cast<size_t>(at)] == -1);
+      histories.insert(row.history.size());
+    }
+  CHECK(asked > 0);
+  CHECK(asked < 40);  // the lists before are without them
+  REQUIRE(!histories.empty());
+  CHECK(*histories.rbegin() == acted);
 }
 
 TEST_CASE("lists: the same batches for a seed and a pass, others for another") {

@@ -142,8 +142,8 @@ TEST_CASE("reward: pairs that were asked about teach it") {
     while (const ListBatch<float>* batch = lists.next()) {
       const Tensor<const float> values = reward.values(*batch, arena);
       for (int64_t i = 0; i < batch->size(); ++i)
-        if (batch->lists.offsets[i + 1] == batch->lists.offsets[i] + 1 && batch->user.id[i] == 3)
-          return values[batch->lists.offsets[i]];
+        for (int64_t k = batch->lists.offsets[i]; k < batch->lists.offsets[i + 1]; ++k)
+          if (batch->user.id[i] == 3 && batch->item.id[batch->lists.columns[k]] == 7) return values[k];
     }
     return std::nanf("");
   };
