@@ -7,8 +7,8 @@
 #include <twotower/tensor/atomic_file.h>
 #include <twotower/train/fit/checkpoint.h>
 #include <twotower/train/fit/config.h>
-#include <twotower/train/fit/step.h>
-#include <twotower/train/fit/step_batch.h>
+#include <twotower/train/step/step.h>
+#include <twotower/train/step/step_batch.h>
 
 #include <cmath>
 #include <cstring>

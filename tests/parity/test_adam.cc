@@ -3,8 +3,8 @@
 #include <doctest/doctest.h>
 #include <twotower/train/fit/checkpoint.h>
 #include <twotower/train/fit/config.h>
-#include <twotower/train/fit/step_batch.h>
 #include <twotower/train/fit/training_step.h>
+#include <twotower/train/step/step_batch.h>
 
 #include <filesystem>
 #include <memory>

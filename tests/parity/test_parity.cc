@@ -3,7 +3,7 @@
 
 #include <doctest/doctest.h>
 #include <twotower/tensor/safetensors.h>
-#include <twotower/train/fit/step.h>
+#include <twotower/train/step/step.h>
 #include <unistd.h>
 
 #include <algorithm>

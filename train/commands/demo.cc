@@ -9,6 +9,7 @@
 #include <twotower/train/data/dataset_writer.h>
 #include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/evaluate/text_table.h>
+#include <twotower/train/fit/monitor.h>
 #include <twotower/train/fit/run.h>
 #include <twotower/train/fit/trainer.h>
 #include <twotower/train/simulate/simulator.h>
@@ -104,12 +105,8 @@ RunConfig fitted_config(const DemoArguments& a, const std::string& name, const D
   fit_config_to_data(config.model, data);
   config.data = data.dir();
   // The rungs that know nothing of the ranker would stop early by the clicks, which follow the slots.
-  if (config.train.monitor == "auto" && !config.model.needs_lists()) {
-    int64_t most = 0;
-    for (const int64_t k : default_ks(data.num_available(), config.model))
-      if (most == 0 || k <= 20) most = k;
-    config.train.monitor = "agreement@" + std::to_string(most);
-  }
+  if (config.train.monitor == "auto" && !config.model.needs_lists())
+    config.train.monitor = "agreement@" + std::to_string(monitored_k(default_ks(data.num_available(), config.model)));
   return config;
 }
 

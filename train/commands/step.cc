@@ -1,5 +1,5 @@
 #include <twotower/train/commands/commands.h>
-#include <twotower/train/fit/step.h>
+#include <twotower/train/step/step.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>

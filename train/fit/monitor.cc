@@ -1,3 +1,5 @@
+#include <twotower/tensor/error.h>
+#include <twotower/tensor/text.h>
 #include <twotower/train/fit/monitor.h>
 
 #include <algorithm>
@@ -6,18 +8,37 @@
 
 namespace tt {
 
+int64_t monitored_k(const std::vector<int64_t>& ks) {
+  int64_t k = ks.front();
+  for (const int64_t other : ks)
+    if (other <= 20) k = other;
+  return k;
+}
+
 std::string default_monitor(const ModelConfig& model, const Dataset& data, const Evaluator* evaluator,
                             const std::vector<int64_t>& ks) {
   if (evaluator && model.needs_lists() && evaluator->has_logged_pairs()) return kLoggedPairs;
   if (evaluator && model.needs_lists() && evaluator->has_label_pairs()) return kLabelPairs;
-  int64_t k = ks.front();
-  for (const int64_t other : ks)
-    if (other <= 20) k = other;
-  return (model.debias_position() && data.has_positions() ? "ips_recall@" : "recall@") + std::to_string(k);
+  const bool debiases = model.debias_position() && data.has_positions();
+  return (debiases ? "ips_recall@" : "recall@") + std::to_string(monitored_k(ks));
 }
 
 bool orders_shown(const std::string& measure) {
   return measure == kLabelPairs || measure == kLoggedPairs || measure == "logged_kendall";
+}
+
+void check_monitor(const std::string& measure, const Dataset& data, const EvaluateOptions& options,
+                   const Evaluator& evaluator) {
+  const std::vector<std::string> names = measure_names(data, options);
+  if (std::find(names.begin(), names.end(), measure) == names.end()) {
+    const std::string nearest = nearest_name(measure, names);
+    fail("config", "train.monitor = \"", measure, "\" is not a measure of this dataset",
+         nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?");
+  }
+  check(measure == kLabelPairs ? evaluator.has_label_pairs() : !orders_shown(measure) || evaluator.has_logged_pairs(),
+        "config", "train.monitor = \"", measure,
+        "\": nobody in the validation split was shown items of which the "
+        "log says different things; give another monitor");
 }
 
 std::vector<float> label_pairs_of(const EvaluationResult& result) {

@@ -12,6 +12,9 @@ namespace tt {
 
 inline constexpr const char *kLabelPairs = "label_pairs", *kLoggedPairs = "logged_pairs";  // metrics.h
 
+// The K that an epoch is chosen at: the largest of these up to 20, or else the smallest.
+int64_t monitored_k(const std::vector<int64_t>& ks);
+
 // What picks the best epoch unless the config says so, of these K. Clicks held out follow the slots that they were made
 // in; a model that takes these out gets better at what users like and worse at that, so its clicks are weighed by the
 // inverse of examination. A model that learns from lists is judged by how it orders what was shown: as the main ranker
@@ -21,6 +24,10 @@ std::string default_monitor(const ModelConfig& model, const Dataset& data, const
 
 // Whether a measure is of how a model orders what users were shown.
 bool orders_shown(const std::string& measure);
+
+// Throws Error where the evaluator has no value of that measure.
+void check_monitor(const std::string& measure, const Dataset& data, const EvaluateOptions& options,
+                   const Evaluator& evaluator);
 
 // The label_pairs of each user that was evaluated; NaN where there are none.
 std::vector<float> label_pairs_of(const EvaluationResult& result);

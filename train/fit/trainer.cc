@@ -4,7 +4,6 @@
 #include <twotower/tensor/text.h>
 #include <twotower/train/batches/loader.h>
 #include <twotower/train/data/fingerprint.h>
-#include <twotower/train/evaluate/statistics.h>
 #include <twotower/train/fit/bundle_maker.h>
 #include <twotower/train/fit/checkpoint.h>
 #include <twotower/train/fit/list_training.h>
@@ -165,17 +164,7 @@ void Training::make_evaluator() {
   if (automatic) train.monitor = default_monitor(config_.model, data_, evaluator_.get(), options.ks);
   if (!evaluator_) return;
   if (automatic && options.ks.back() < 20) say("the corpus is small: monitoring " + train.monitor);
-  const std::vector<std::string> names = measure_names(data_, options);
-  if (std::find(names.begin(), names.end(), train.monitor) == names.end()) {
-    const std::string nearest = nearest_name(train.monitor, names);
-    fail("config", "train.monitor = \"", train.monitor, "\" is not a measure of this dataset",
-         nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?");
-  }
-  check(train.monitor == kLabelPairs ? evaluator_->has_label_pairs()
-                                     : !orders_shown(train.monitor) || evaluator_->has_logged_pairs(),
-        "config", "train.monitor = \"", train.monitor,
-        "\": nobody in the validation split was shown items of which the "
-        "log says different things; give another monitor");
+  check_monitor(train.monitor, data_, options, *evaluator_);
 }
 
 TrainSummary Training::run() {

@@ -1,4 +1,4 @@
-#include <twotower/train/fit/step_batch.h>
+#include <twotower/train/step/step_batch.h>
 
 #include <cmath>
 

@@ -2,8 +2,8 @@
 #include <twotower/tensor/safetensors.h>
 #include <twotower/train/fit/checkpoint.h>
 #include <twotower/train/fit/config.h>
-#include <twotower/train/fit/step.h>
-#include <twotower/train/fit/step_batch.h>
+#include <twotower/train/step/step.h>
+#include <twotower/train/step/step_batch.h>
 
 #include <algorithm>
 #include <numeric>

@@ -1,7 +1,7 @@
 // Batches from files, as `twotower step` takes them.
 
 #include <doctest/doctest.h>
-#include <twotower/train/fit/step_batch.h>
+#include <twotower/train/step/step_batch.h>
 
 #include <cmath>
 #include <limits>
