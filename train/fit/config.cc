@@ -42,6 +42,7 @@ const std::vector<Field>& fields() {
       TT_FIELD(list_uniform),
       TT_FIELD(list_passes),
       TT_FIELD(reward_passes),
+      TT_FIELD(reward_weight_decay),
       TT_FIELD(alignment_start_epoch),
       TT_FIELD(prefetch),
   };
@@ -106,6 +107,8 @@ void TrainConfig::validate() const {
   at_least("list_uniform", static_cast<double>(list_uniform), 0);
   at_least("list_passes", static_cast<double>(list_passes), 1);
   at_least("reward_passes", static_cast<double>(reward_passes), 1);
+  check(reward_weight_decay >= 0 || reward_weight_decay == -1, "config", "train.reward_weight_decay = ",
+        reward_weight_decay, "; it must be at least 0, or -1 (found out)");
   at_least("weight_decay", weight_decay, 0);
   at_least("clip_norm", clip_norm, 0);
   at_least("user_weight_power", user_weight_power, 0);

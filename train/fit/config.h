@@ -33,6 +33,7 @@ struct TrainConfig : BatchOptions {
 
   int64_t list_passes = 10;            // passes over all lists within an epoch, between the impressions' batches
   int64_t reward_passes = 100;         // passes over all lists that train the reward model, before the first epoch
+  double reward_weight_decay = -1;     // of the reward model's parameters; -1: found out (reward.h)
   int64_t alignment_start_epoch = -1;  // epochs before the alignment move starts; the anchor is frozen then. -1: 0 for
                                        // "kl" with a reward model, which needs no trained policy to begin with, else 3
 

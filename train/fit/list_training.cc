@@ -38,7 +38,7 @@ std::string describe(const Reward& reward, const Dataset& data, const ModelConfi
 }  // namespace
 
 ListTraining::ListTraining(const Dataset& data, const RunConfig& config, const RankerPairs& pairs,
-                           const std::string& resumed_run, const Message& say)
+                           std::optional<Reward> first, const std::string& resumed_run, const Message& say)
     : config_(config), lists_(data, config.model, options_of(config), pairs) {
   if (!config.model.aligns_with_model()) return;
   learnt_items_ = learnt_rows(data, config.model, config.train, pairs).items;
@@ -51,7 +51,7 @@ ListTraining::ListTraining(const Dataset& data, const RunConfig& config, const R
     return;
   }
   const auto begin = std::chrono::steady_clock::now();
-  reward_.emplace(Reward::train(data, config, pairs));
+  reward_.emplace(Reward::train(data, config, pairs, {}, std::move(first)));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   say(describe(*reward_, data, config.model, seconds));
 }

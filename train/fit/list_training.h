@@ -22,9 +22,10 @@ class ListTraining {
   using Message = std::function<void(const std::string&)>;
 
   // For a config whose model needs_lists(). pairs: all that the main ranker was asked. An alignment's reward is trained
-  // now, or read from `resumed_run` unless that is empty, where training stopped.
-  ListTraining(const Dataset& data, const RunConfig& config, const RankerPairs& pairs, const std::string& resumed_run,
-               const Message& say);
+  // now, from its `first` member on where there is one (reward.h), or read from `resumed_run` unless that is empty, where
+  // training stopped.
+  ListTraining(const Dataset& data, const RunConfig& config, const RankerPairs& pairs, std::optional<Reward> first,
+               const std::string& resumed_run, const Message& say);
 
   int64_t batches_per_epoch() const { return lists_.batches() * config_.train.list_passes; }
 

@@ -10,11 +10,15 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 namespace tt {
 namespace {
 
-constexpr double kRate = 0.01, kWeightDecay = 0.03;
+constexpr double kRate = 0.01;
+// What is tried where the config leaves it open: the plain value, and what suits drifting tastes or noisy scores.
+constexpr double kRecency = 1, kNewerRecency = 0.4;
+constexpr double kWeightDecay = 0.03, kStrongerDecay = 0.3;
 
 double mean_of(const float* values, int64_t n) {
   return std::accumulate(values, values + n, 0.0) / static_cast<double>(n);
@@ -33,19 +37,22 @@ std::vector<float> examination_of(const Dataset& data, Split split) {
   return out;
 }
 
-Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerPairs& pairs, const Progress& progress) {
+Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerPairs& pairs, const Progress& progress,
+                     std::optional<Reward> first) {
   const TrainConfig& train = config.train;
   Reward reward(config.model);
+  if (first) reward.members_ = std::move(first->members_);
   const int64_t members = config.model.reward_members;
   const std::vector<float> examination = examination_of(data, Split::train);
+  const double decay = train.reward_weight_decay < 0 ? kWeightDecay : train.reward_weight_decay;
   int64_t done = 0;
-  for (int64_t m = 0; m < members; ++m) {
+  for (auto m = static_cast<int64_t>(reward.members_.size()); m < members; ++m) {
     const auto seed = static_cast<uint64_t>(train.seed + 1000 * (m + 1));
     auto member = std::make_unique<RewardModel<float>>(config.model, member_name(m), seed);
     ListOptions options = list_options(train);
     options.seed = seed;
     ListLoader lists(data, member->config(), options, pairs, examination);
-    Adam<float> adam({.learning_rate = kRate, .weight_decay = kWeightDecay});
+    Adam<float> adam({.learning_rate = kRate, .weight_decay = decay});
     const Schedule schedule{kRate, 0, "cosine"};
     const int64_t steps = train.reward_passes * lists.batches();
     Arena arena;
@@ -70,17 +77,33 @@ Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerP
   return reward;
 }
 
-double choose_recency(const Dataset& data, RunConfig config, const RankerPairs& pairs) {
-  constexpr double kCandidates[] = {1, 0.4};
-  if (data.split(Split::valid).size == 0 || !data.split(Split::valid).ranker_scores) return kCandidates[0];
-  config.model.reward_members = 1;
-  double best = kCandidates[0], most = -std::numeric_limits<double>::infinity();
-  for (const double recency : kCandidates) {
-    config.train.list_recency = recency;
-    const double explained =
-        Reward::train(data, config, pairs).check_against(data, config.model, Split::valid).explained;
-    if (explained > most) best = recency, most = explained;
-  }
+std::optional<Reward> choose_for_lists(const Dataset& data, RunConfig& config, const RankerPairs& pairs) {
+  TrainConfig& train = config.train;
+  const bool open_recency = train.list_recency == 0, open_decay = train.reward_weight_decay < 0;
+  if (open_recency) train.list_recency = kRecency;
+  if (open_decay) train.reward_weight_decay = kWeightDecay;
+  if (!(open_recency || (open_decay && config.model.aligns_with_model()))) return {};
+  if (data.split(Split::valid).size == 0 || !data.split(Split::valid).ranker_scores) return {};
+
+  std::optional<Reward> best;
+  double most = -std::numeric_limits<double>::infinity();
+  TrainConfig chosen;
+  // How much of the variance this choice explains. The best one yet is kept.
+  const auto explained_with = [&](double recency, double decay) {
+    RunConfig one = config;
+    one.model.reward_members = 1;
+    one.train.list_recency = recency, one.train.reward_weight_decay = decay;
+    Reward reward = Reward::train(data, one, pairs);
+    const double explained = reward.check_against(data, config.model, Split::valid).explained;
+    if (explained > most) most = explained, best.emplace(std::move(reward)), chosen = one.train;
+    return explained;
+  };
+  const double recency = train.list_recency, decay = train.reward_weight_decay;
+  const double plain = explained_with(recency, decay);
+  const bool newer = open_recency && explained_with(kNewerRecency, decay) > plain;
+  const bool stronger = open_decay && explained_with(recency, kStrongerDecay) > plain;
+  if (newer && stronger) explained_with(kNewerRecency, kStrongerDecay);
+  train.list_recency = chosen.list_recency, train.reward_weight_decay = chosen.reward_weight_decay;
   return best;
 }
 

@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,9 +20,10 @@ namespace tt {
 class Reward {
  public:
   using Progress = std::function<void(int64_t step, int64_t steps, double loss)>;
-  // Trains it. A function of the data, the config and its seed.
+  // Trains it. A function of the data, the config and its seed. `first`: its first member, where choose_for_lists() has
+  // trained it already.
   static Reward train(const Dataset& data, const RunConfig& config, const RankerPairs& pairs,
-                      const Progress& progress = {});
+                      const Progress& progress = {}, std::optional<Reward> first = {});
 
   // One file with every member's parameters. Loading throws Error for one that is not of this config.
   void save(const std::string& path) const;
@@ -54,10 +56,13 @@ class Reward {
   std::vector<std::vector<float>> items_;  // of each member, [C, width]
 };
 
-// The list_recency with which one reward model explains best what the ranker said of the validation split's users: 1
-// where interests stand still, less where those of late tell more. 1 where the split has no scores. (How it orders
-// pairs would tell less: in a drifting world both are right about the easy ones.)
-double choose_recency(const Dataset& data, RunConfig config, const RankerPairs& pairs);
+// Sets what the config leaves open, list_recency and reward_weight_decay, to that with which one reward model explains
+// best what the ranker said of the validation split's users. A list_recency of 1 is right where interests stand still,
+// less where those of late tell more; a weight decay of 0.03 where the logged scores are the ranker's very words, ten
+// times that where they are noisy. 1 and 0.03 where the split has no scores. (How it orders pairs would tell less: in a
+// drifting world all are right about the easy ones.) Returns the best of the models trained to find out, which is the
+// first member of the reward that the config now describes.
+std::optional<Reward> choose_for_lists(const Dataset& data, RunConfig& config, const RankerPairs& pairs);
 
 // How likely the slot of each of the split's impressions was looked at; empty for a log without positions.
 std::vector<float> examination_of(const Dataset& data, Split split);

@@ -86,6 +86,7 @@ class Training {
   void begin_run();
   bool resume();
   void recall_metrics();
+  std::optional<Reward> choose_for_lists();
   double run_epoch(int64_t epoch);
   double reward_of_policy() const;
   // Evaluates, logs and checkpoints; returns whether training should stop.
@@ -183,14 +184,8 @@ TrainSummary Training::run() {
   prepare_folder();
   start_ = Clock::now();
   begun_ = options_.resume && resume();
-  if (config_.model.needs_lists() && train.list_recency == 0) {
-    train.list_recency = choose_recency(data_, config_, pairs_);
-    std::ostringstream text;
-    text << "list_recency = " << train.list_recency << ", by what serves the validation split better";
-    say(text.str());
-  }
   if (config_.model.needs_lists())
-    lists_ = std::make_unique<ListTraining>(data_, config_, pairs_, begun_ ? out_ : "",
+    lists_ = std::make_unique<ListTraining>(data_, config_, pairs_, choose_for_lists(), begun_ ? out_ : "",
                                             [this](const std::string& line) { say(line); });
   if (begun_) write_file_atomically(out_ + "/config.toml", to_toml(config_));
   if (evaluator_)
@@ -210,6 +205,18 @@ TrainSummary Training::run() {
   summary_.steps = step_->optimizer().steps();
   summary_.seconds = seconds_since(start_);
   return summary_;
+}
+
+// Finds out what the config leaves open about lists, and says it.
+std::optional<Reward> Training::choose_for_lists() {
+  const TrainConfig before = config_.train;
+  std::optional<Reward> first = tt::choose_for_lists(data_, config_, pairs_);
+  std::ostringstream text;
+  if (config_.train.list_recency != before.list_recency) text << "list_recency = " << config_.train.list_recency << ", ";
+  if (config_.train.reward_weight_decay != before.reward_weight_decay)
+    text << "reward_weight_decay = " << config_.train.reward_weight_decay << ", ";
+  if (!text.str().empty()) say(text.str() + "by what explains the validation split better");
+  return first;
 }
 
 double Training::run_epoch(int64_t epoch) {
@@ -342,6 +349,7 @@ bool Training::resume() {
   RunConfig before;
   read_config_file(out_ + "/config.toml", before);
   if (config_.train.list_recency == 0) config_.train.list_recency = before.train.list_recency;  // found out then
+  if (config_.train.reward_weight_decay < 0) config_.train.reward_weight_decay = before.train.reward_weight_decay;
   check_resumable(out_, before, config_, counters[0]);
   check(before.data_rows == config_.data_rows && before.data_log == config_.data_log, "train " + out_,
         "cannot resume: the dataset ", data_.dir(),

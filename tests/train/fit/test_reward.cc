@@ -164,3 +164,31 @@ TEST_CASE("reward: where the split has no logged scores there is nothing to chec
   const Reward reward = Reward::train(data, config, {});  // from labels
   CHECK(reward.check_against(data, config.model, Split::valid).logged.empty());
 }
+
+TEST_CASE("reward: the weight decay is the stronger one where the logged scores are noisy, and what chose it is reused") {
+  const testing::Threads one(1);
+  const TempFolder folder;
+  const auto chosen = [&](double noise) {
+    SimulatorOptions options;
+    options.users = 150, options.items = 120, options.impressions = 8000, options.score_noise = noise;
+    const std::string path = folder.path() + "/" + std::to_string(noise);
+    simulate(path, options);
+    const Dataset data = Dataset::open(path);
+    RunConfig config = config_of(200);
+    config.train.list_recency = 1;
+    const std::optional<Reward> first = choose_for_lists(data, config, {});
+    REQUIRE(first.has_value());
+    const auto saved = [&](std::optional<Reward> begin) {
+      const std::string file = folder.path() + "/reward.safetensors";
+      Reward::train(data, config, {}, {}, std::move(begin)).save(file);
+      return read_whole_file(file);
+    };
+    CHECK(saved(choose_for_lists(data, config, {})) == saved({}));  // nothing is open any more
+    RunConfig open = config;
+    open.train.reward_weight_decay = -1;
+    CHECK(saved(choose_for_lists(data, open, {})) == saved({}));
+    return config.train.reward_weight_decay;
+  };
+  CHECK(chosen(0) == 0.03);
+  CHECK(chosen(1.5) == 0.3);
+}
