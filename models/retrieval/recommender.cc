@@ -154,7 +154,8 @@ void Recommender::recommend(Session& s, std::span<const ServedUser> users, const
     s.ranker_.resize(light ? static_cast<size_t>(n * wide) : 0);
     encode_tile(s, tile, s.u_.data(), light ? s.ranker_.data() : nullptr);
     if (!ask.include_seen) skip_rows(s, tile, among);
-    among.index().search({s.u_.data(), {n, d}}, light ? most(ask) : k, s.tile_, ask.include_seen ? nullptr : &s.skip_);
+    among.index().search({s.u_.data(), {n, d}}, light ? most(ask) : k, s.tile_,
+                         {.skip = ask.include_seen ? nullptr : &s.skip_});
     for (int64_t& row : s.tile_.rows)
       if (row >= 0) row = among.row(row);
     if (light) {

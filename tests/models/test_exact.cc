@@ -75,11 +75,36 @@ TEST_CASE("exact: items to leave out never come back, and what is left may be fe
     skip.offsets.push_back(static_cast<int64_t>(skip.rows.size()));
   }
   TopItems top;
-  index.search({q.data(), {3, 4}}, 30, top, &skip);  // K larger than the corpus, too
+  index.search({q.data(), {3, 4}}, 30, top, {.skip = &skip});  // K larger than the corpus, too
   CHECK(top.counts == std::vector<int64_t>{20, 17, 2});
   for (int64_t i = 0; i < 3; ++i)
     CHECK(rows_of(top, i) == plain_top(q.data() + i * 4, v, 4, 30, lists[static_cast<size_t>(i)]));
   CHECK(top.rows[2 * 30 + 2] == -1);  // beyond the count there is nothing that looks like an item
+}
+
+TEST_CASE("exact: only rows that the filter allows come back, on the path of few queries and on that of many") {
+  constexpr int64_t kItems = 300, kWidth = 4;
+  const std::vector<float> v = small_numbers(kItems * kWidth, 6);
+  const ExactIndex index(Tensor<const float>(v.data(), {kItems, kWidth}));
+  std::vector<uint64_t> allowed((kItems + 63) / 64, 0);
+  std::vector<int64_t> others;
+  for (int64_t row = 0; row < kItems; ++row)
+    if (row % 7 == 3)
+      allowed[static_cast<size_t>(row / 64)] |= uint64_t{1} << (row % 64);
+    else
+      others.push_back(row);
+  for (const int64_t queries : {1, 3, 70}) {
+    const std::vector<float> q = small_numbers(queries * kWidth, 7);
+    TopItems top;
+    index.search({q.data(), {queries, kWidth}}, 50, top, {.allowed = allowed});
+    for (int64_t i = 0; i < queries; ++i)
+      CHECK(rows_of(top, i) == plain_top(q.data() + i * kWidth, v, kWidth, 50, others));
+    CHECK(top.counts[0] == 43);
+  }
+  TopItems top;
+  CHECK(error_of([&] {
+          index.search({v.data(), {1, kWidth}}, 1, top, {.allowed = std::span(allowed).first(4)});
+        }) == "[retrieve] the filter has 4 words for 300 items; it must have a bit an item");
 }
 
 TEST_CASE("exact: what cannot be searched is refused") {
@@ -98,7 +123,7 @@ TEST_CASE("exact: what cannot be searched is refused") {
   SkipRows skip;
   skip.clear();
   CHECK(error_of([&] {
-          index.search({numbers.data(), {3, 4}}, 1, top, &skip);
+          index.search({numbers.data(), {3, 4}}, 1, top, {.skip = &skip});
         }) == "[retrieve] there are 3 queries but 0 lists of items to leave out; give one a query");
   index.search({}, 5, top);
   CHECK(top.queries() == 0);

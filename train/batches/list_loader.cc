@@ -292,7 +292,7 @@ void ListLoader::draw_from(const TwoTower<float>& policy, const std::vector<uint
     }
     UserInputs<float> users;
     read_users(rows_of_tile.data(), moments.data(), n, arena, users);
-    index.search(policy.users(tape, users).value(), k, top, &skip);
+    index.search(policy.users(tape, users).value(), k, top, {.skip = &skip});
     for (int64_t i = 0; i < n; ++i) {
       const auto items = top.items(i);
       std::transform(items.begin(), items.end(), best_.begin() + (lo + i) * k,

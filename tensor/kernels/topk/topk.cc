@@ -42,7 +42,9 @@ struct Heap {
 struct Skip {
   const int64_t* offsets;
   const int64_t* rows;
+  const uint64_t* allowed;
   bool has(int64_t q, int64_t row) const {
+    if (allowed != nullptr && (allowed[row / 64] >> (row % 64) & 1) == 0) return true;
     return offsets != nullptr && std::binary_search(rows + offsets[q], rows + offsets[q + 1], row);
   }
 };
@@ -172,7 +174,8 @@ int64_t topk_scores(const float* scores, int64_t n, int64_t k, int64_t base, int
 }
 
 void mips_topk(const float* queries, int64_t q, const float* items, int64_t c, int64_t d, int64_t k, int64_t* rows,
-               float* scores, int64_t* counts, const int64_t* skip_offsets, const int64_t* skip_rows) {
+               float* scores, int64_t* counts, const int64_t* skip_offsets, const int64_t* skip_rows,
+               const uint64_t* allowed) {
   if (k <= 0) {
     if (counts != nullptr) std::fill_n(counts, std::max<int64_t>(q, 0), 0);
     return;
@@ -185,7 +188,7 @@ void mips_topk(const float* queries, int64_t q, const float* items, int64_t c, i
               c,
               d,
               k,
-              {skip_offsets, skip_rows},
+              {skip_offsets, skip_rows, allowed},
               nullptr,
               nullptr,
               nullptr,
