@@ -25,13 +25,24 @@ bool Bundle::is_bundle(const SafetensorsFile& file) {
 Bundle Bundle::open(const std::string& path) {
   Bundle bundle;
   bundle.file_ = SafetensorsFile::open(path);
-  check(is_bundle(bundle.file_), bundle.where(),
-        "is no bundle: its metadata does not say so; give a bundle.safetensors, or make one with `twotower pack`");
-  bundle.read_metadata();
-  bundle.read_model();
-  bundle.read_items();
-  bundle.read_users();
+  bundle.read();
   return bundle;
+}
+
+Bundle Bundle::view(const void* data, std::size_t bytes, const std::string& name) {
+  Bundle bundle;
+  bundle.file_ = SafetensorsFile::view(data, bytes, name);
+  bundle.read();
+  return bundle;
+}
+
+void Bundle::read() {
+  check(is_bundle(file_), where(),
+        "is no bundle: its metadata does not say so; give a bundle.safetensors, or make one with `twotower pack`");
+  read_metadata();
+  read_model();
+  read_items();
+  read_users();
 }
 
 template <class T>

@@ -19,6 +19,8 @@ class Bundle {
   // Throws Error "[bundle FILE] ...", one line with its mend, for a file that is no bundle, of another version, with
   // parts that are missing or do not fit each other, and for item vectors that were made with other weights.
   static Bundle open(const std::string& path);
+  // The same from a file's bytes, which must neither change nor go away as long as the bundle lives.
+  static Bundle view(const void* data, std::size_t bytes, const std::string& name = "in memory");
   // Whether a safetensors file says that it is a bundle.
   static bool is_bundle(const SafetensorsFile& file);
 
@@ -66,6 +68,7 @@ class Bundle {
   };
 
   std::string where() const { return "bundle " + path(); }
+  void read();
   void read_metadata();
   void read_model();
   void read_items();

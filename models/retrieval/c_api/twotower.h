@@ -281,13 +281,17 @@ TT_API tt_status tt_embed_items(tt_session* session, const tt_item* items, size_
 /* These change all items given or, on an error, none. Calls that run see the items as they were, calls that begin later
  * as they are. An id that is given twice in one call is an ARGUMENT error. */
 
-/* New items from features alone, on offer at once. Their ids must be UTF-8 and not empty.
- * Errors: ARGUMENT, HANDLE, NOT_FOUND (a feature's name), EXISTS, UNSUPPORTED (tt_info.adds_items is 0), MEMORY. */
-TT_API tt_status tt_model_add_items(tt_model* model, const tt_item* items, size_t num_items);
+/* New items from their features, on offer at once. Their ids must be UTF-8 and not empty. Features may be columns of
+ * filters that the model does not read, too. An item that training has met, such as one that was removed and comes
+ * back, has what was learnt of it; others go by their features alone. unknown_values, if not NULL, becomes the number
+ * of values that are not known and count as missing. Errors: ARGUMENT, HANDLE, NOT_FOUND (a feature's name), EXISTS,
+ * UNSUPPORTED (tt_info.adds_items is 0), MEMORY. */
+TT_API tt_status tt_model_add_items(tt_model* model, const tt_item* items, size_t num_items, size_t* unknown_values);
 
-/* Items that are there get the vectors that their features make; one that training has met goes on without what it had
- * learnt of it. Errors: as above, NOT_FOUND for an item instead of EXISTS. */
-TT_API tt_status tt_model_replace_items(tt_model* model, const tt_item* items, size_t num_items);
+/* The same for items that are there: they get new features. One that is not on offer stays so.
+ * Errors: as above, NOT_FOUND for an item instead of EXISTS. */
+TT_API tt_status tt_model_replace_items(tt_model* model, const tt_item* items, size_t num_items,
+                                        size_t* unknown_values);
 
 /* Errors: ARGUMENT, HANDLE, NOT_FOUND, MEMORY. */
 TT_API tt_status tt_model_remove_items(tt_model* model, const char* const* ids, size_t num_ids);
