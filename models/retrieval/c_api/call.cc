@@ -92,6 +92,14 @@ void check_array(const void* pointer, size_t count, const char* where, const cha
            std::numeric_limits<int32_t>::max(), " that a call takes");
 }
 
+void check_buffer(const float* to, size_t size, size_t n, int64_t dimension, const char* where) {
+  check_array(to, n, where, "vectors");
+  const size_t wanted = n * static_cast<size_t>(dimension);  // no overflow: 31 bits each
+  if (size < wanted) [[unlikely]]
+    refuse(TT_ERROR_ARGUMENT, where, "vectors_size is ", size, " floats, ", n, " vectors of ", dimension, " take ",
+           wanted);
+}
+
 bool read_flag(int32_t value, const char* where, const char* name) {
   if (value != 0 && value != 1) [[unlikely]]
     refuse(TT_ERROR_ARGUMENT, where, name, " is ", value, "; give 0 or 1");

@@ -47,6 +47,20 @@ tt_status guarded(tt_status of_error, char* also, F&& f) noexcept {
   }
 }
 
+// f(), of which an Error that says no more means this.
+template <class F>
+auto meaning(tt_status of_error, F&& f) {
+  try {
+    return f();
+  } catch (const Refused&) {
+    throw;
+  } catch (const OutOfMemory&) {
+    throw;
+  } catch (const Error& error) {
+    throw Refused(of_error, error.what());
+  }
+}
+
 // ---- Arguments: `where` is the function's name, `name` the argument's.
 
 inline void need(const void* pointer, const char* where, const char* name) {
@@ -55,6 +69,8 @@ inline void need(const void* pointer, const char* where, const char* name) {
 }
 // A pointer and a count that belong together.
 void check_array(const void* pointer, size_t count, const char* where, const char* name);
+// The caller's memory for n vectors.
+void check_buffer(const float* to, size_t size, size_t n, int64_t dimension, const char* where);
 bool read_flag(int32_t value, const char* where, const char* name);
 
 // A struct that begins with struct_size, as the caller's version has it; what that does not have is zero.

@@ -41,8 +41,7 @@ tt_status open_model(const char* where, const tt_open_options* given, tt_model**
     *out = nullptr;
     const auto options = read_struct(given, where, "options");
     const bool verify = read_flag(options.verify, where, "options.verify");
-    if (const tt_status status = guarded(TT_ERROR_ARGUMENT, nullptr, [] { kernels::active_isa(); }); status != TT_OK)
-      throw Refused(status, tt_last_error());  // TWOTOWER_ISA
+    meaning(TT_ERROR_ARGUMENT, [] { return kernels::active_isa(); });  // TWOTOWER_ISA
     const ThreadScope threads(1);
     const std::shared_ptr<Model> model = open(options, read_flag(options.copy, where, "options.copy"));
     if (verify) model->bundle.verify();

@@ -29,7 +29,8 @@ struct Model {
   tt_log_function log;
   void* log_data;
   std::vector<std::string> user_features, item_features, filter_columns;
-  std::mutex changing;          // items: what was asked of them holds until they are changed
+  std::mutex changing;  // items: what was found out about them holds until they are changed
+  std::atomic<uint64_t> changes{0};
   std::shared_ptr<Model> self;  // until the handle is closed
 };
 
@@ -42,9 +43,12 @@ struct Filter {
 struct UserBatch {
   std::vector<ServedUser> users;
   std::vector<NamedValue> named;
-  std::vector<std::string_view> texts;
   std::vector<float> features;
   std::vector<int32_t> rows;
+  struct Range {
+    size_t begin = 0, end = 0;
+  };
+  std::vector<Range> histories, left_out;  // of rows, by user
   size_t unknown_values = 0, unknown_items = 0;
 };
 
@@ -60,15 +64,29 @@ struct Answers {
 struct Session {
   Session(std::shared_ptr<Model> of, int count) : model(std::move(of)), threads(count) {}
 
+  // Serves one state of the items from the beginning of a call to its end: the present one. Looking whether it still
+  // is takes no lock.
+  const Recommender& now();
+
   std::shared_ptr<Model> model;
   int threads;
   std::atomic<bool> busy{false};
   char error[kErrorText] = "";
+  std::optional<Recommender> recommender;
+  Catalog items;  // the state that the recommender serves
+  uint64_t changes = 0;
   tt::Session session;
   UserBatch batch;
+  std::vector<int64_t> item_rows;
+  std::vector<float> item_features, item_vectors;
   TopItems top;
   Answers answers;
 };
+
+// Reads the users into session.batch. What they shall not get is in leave_out: what they have seen, unless that may
+// come, and what is excluded by name. Refuses users whom the model does not have and features that it does not read.
+std::span<const ServedUser> read_users(Session& session, const tt_user* users, size_t count, bool include_seen,
+                                       const char* where);
 
 // Runs f(session) for a call of the C interface. What an Error means that says no more is that the bundle is damaged:
 // arguments are checked before anything is done.
