@@ -40,6 +40,7 @@ class Bundle {
   Tensor<const float> item_vectors() const { return items_.vectors; }  // [C, DI]
   std::span<const uint8_t> learnt_items() const;                       // [C]
   std::span<const uint8_t> available_items() const;                    // [C], 0: not on offer; empty: all are
+  std::span<const uint8_t> removed_items() const;                      // [C], 1: only the row is left; empty: none
   const std::vector<Category>& categories() const { return items_.categories; }
   const Category* title() const;  // the column that names an item for people; null if there is none
 

@@ -1,6 +1,7 @@
 // Items of the C interface: their vectors, and how they come, change and go.
 
 #include <twotower/models/retrieval/c_api/state.h>
+#include <twotower/models/retrieval/save_bundle.h>
 #include <twotower/tensor/text.h>
 
 #include <algorithm>
@@ -9,15 +10,14 @@
 namespace tt::c_api {
 namespace {
 
-std::vector<NamedValue> read_features(const tt_item& item, const char* where) {
+void read_features(const tt_item& item, const char* where, std::vector<NamedValue>& out) {
   check_array(item.features, item.num_features, where, "items[].features");
-  std::vector<NamedValue> out;
+  out.clear();
   for (size_t i = 0; i < item.num_features; ++i) {
     need(item.features[i].name, where, "items[].features[].name");
     need(item.features[i].value, where, "items[].features[].value");
     out.push_back({item.features[i].name, item.features[i].value});
   }
-  return out;
 }
 
 void check_names(const Model& model, const std::vector<NamedValue>& features, const char* where) {
@@ -61,7 +61,8 @@ tt_status put_items(tt_model* model, const tt_item* items, size_t count, size_t*
       const tt_item item = given[i];
       need(item.id, where, "items[].id");
       if (!is_utf8(item.id)) refuse(TT_ERROR_ARGUMENT, where, "the id of item ", i, " is not UTF-8");
-      batch.push_back({item.id, read_features(item, where)});
+      batch.push_back({item.id, {}});
+      read_features(item, where, batch.back().features);
       check_names(m, batch.back().features, where);
     }
     Unknown unknown;
@@ -116,18 +117,18 @@ tt_status tt_embed_items(tt_session* session, const tt_item* items, size_t num_i
       }
       if (width == 0)
         refuse(TT_ERROR_UNSUPPORTED, where, "the model has no item features; give the ids of items that are there");
-      const auto features = read_features(item, where);
+      read_features(item, where, s.batch.named);
       s.item_rows.push_back(static_cast<int64_t>(i));
       s.item_features.resize(s.item_features.size() + width);
       meaning(TT_ERROR_NOT_FOUND, [&] {
-        return encoder.encode(features, "item", s.item_features.data() + s.item_features.size() - width);
+        return encoder.encode(s.batch.named, "item", s.item_features.data() + s.item_features.size() - width);
       });
     }
     const size_t n = s.item_rows.size();
     if (n == 0) return;
     s.item_vectors.resize(n * d);
     tt::encode_items(s.model->bundle.model(), {.count = static_cast<int64_t>(n), .features = s.item_features.data()},
-                     s.item_vectors.data());
+                     s.arena, s.tape, s.item_vectors.data());
     for (size_t i = 0; i < n; ++i)
       std::copy_n(s.item_vectors.data() + i * d, d, vectors + static_cast<size_t>(s.item_rows[i]) * d);
   });
@@ -161,6 +162,17 @@ tt_status tt_model_set_available(tt_model* model, const char* const* ids, size_t
       for (const std::string_view id : given) must_be_there(now, id, where);
       m.live.set_available(given, on);
     });
+  });
+}
+
+tt_status tt_model_save(tt_model* model, const char* path) {
+  return in_model(model, "tt_model_save", TT_ERROR_IO, [&](Model& m) {
+    need(path, "tt_model_save", "path");
+    const tt::Catalog items = m.live.snapshot();
+    tt::save_bundle(path, m.bundle, items);
+    std::ostringstream text;
+    text << "[bundle " << path << "] is written: " << items.size() << " items";
+    m.tell(TT_LOG_INFO, text.str());
   });
 }
 

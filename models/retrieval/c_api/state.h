@@ -76,6 +76,8 @@ struct Session {
   Catalog items;  // the state that the recommender serves
   uint64_t changes = 0;
   tt::Session session;
+  Arena arena;  // of items' vectors
+  Tape<float> tape{arena, /*recording=*/false};
   UserBatch batch;
   std::vector<int64_t> item_rows;
   std::vector<float> item_features, item_vectors;

@@ -77,7 +77,7 @@ static void ask(tt_model* model, tt_session* session) {
   CHECK(tt_score(session, users, 2, NULL, items, 2, NULL, scores) == TT_OK);
   tt_info info = {.struct_size = sizeof info};
   CHECK(tt_model_info(model, &info) == TT_OK);
-  CHECK(info.items >= 40 && info.users == 12 && info.dimension == 4);
+  CHECK(info.items >= 39 && info.users == 12 && info.dimension == 4);
   float vectors[8];
   CHECK(tt_embed_users(session, users, 2, vectors, 8) == TT_OK);
   CHECK(tt_embed_users(session, users, 2, vectors, 7) == TT_ERROR_ARGUMENT);
@@ -100,9 +100,11 @@ static void filter(tt_model* model, tt_session* session) {
   const char* const genres[] = {"b"};
   const char* const excluded[] = {"i1"};
   const tt_condition condition = {"genre", genres, 1};
-  const tt_filter_options filter_options = {
-      .struct_size = sizeof filter_options, .excluded = excluded, .num_excluded = 1, .conditions = &condition,
-      .num_conditions = 1};
+  const tt_filter_options filter_options = {.struct_size = sizeof filter_options,
+                                            .excluded = excluded,
+                                            .num_excluded = 1,
+                                            .conditions = &condition,
+                                            .num_conditions = 1};
   tt_filter* odd = NULL;
   CHECK(tt_filter_open(model, &filter_options, &odd) == TT_OK);
   const tt_options options = {.struct_size = sizeof options, .filter = odd, .include_seen = 1, .no_rerank = 1};
@@ -193,6 +195,7 @@ static void drive_model(tt_model* model) {
 
 /* bytes: the file at path. saved: where a bundle may be written. */
 int drive(const char* path, const void* bytes, size_t size, const char* saved) {
+  failures = logged = 0;
   CHECK(tt_version_number() == TT_VERSION_NUMBER);
   CHECK(strcmp(tt_version_string(), "0.1.0") == 0);
   CHECK(strcmp(tt_status_name(TT_ERROR_IO), "TT_ERROR_IO") == 0);
@@ -222,8 +225,9 @@ int drive(const char* path, const void* bytes, size_t size, const char* saved) {
 
   CHECK(tt_model_open("/nowhere/b.safetensors", NULL, &model) == TT_ERROR_IO);
   CHECK(model == NULL);
-  CHECK(strcmp(tt_last_error(), "[bundle /nowhere/b.safetensors] cannot be opened: No such file or directory; check the "
-                                "path") == 0);
+  CHECK(strcmp(tt_last_error(),
+               "[bundle /nowhere/b.safetensors] cannot be opened: No such file or directory; check the "
+               "path") == 0);
   CHECK(tt_model_close(NULL) == TT_OK && tt_session_close(NULL) == TT_OK && tt_filter_close(NULL) == TT_OK);
   return failures;
 }
