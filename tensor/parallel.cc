@@ -119,7 +119,8 @@ void run_chunks(int64_t chunks, ChunkFunction run, void* context) {
     return;
   }
   Region region{.chunks = chunks, .run = run, .context = context, .error_lock = {}, .error = {}, .error_chunk = chunks};
-  run_team(threads, [](void* r, int worker) { static_cast<Region*>(r)->work(worker); }, &region);
+  run_team(
+      threads, [](void* r, int worker) { static_cast<Region*>(r)->work(worker); }, &region);
   if (region.error) std::rethrow_exception(region.error);
 }
 

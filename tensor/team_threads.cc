@@ -1,5 +1,5 @@
-// Teams of the standard library's threads, for programs without an OpenMP runtime. Each thread that opens teams owns its
-// workers, as with OpenMP; they sleep between teams.
+// Teams of the standard library's threads, for programs without an OpenMP runtime. Each thread that opens teams owns
+// its workers, as with OpenMP; they sleep between teams.
 
 #include <twotower/tensor/team.h>
 
