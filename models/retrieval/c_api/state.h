@@ -109,8 +109,10 @@ tt_status in_session(tt_session* handle, const char* where, F&& f) noexcept {
     const ThreadScope threads(session->threads);
     f(*session);
   });
-  if (status >= TT_ERROR_CORRUPT)
+  if (status >= TT_ERROR_CORRUPT) {
     guarded(TT_ERROR_INTERNAL, nullptr, [&] { session->model->tell(TT_LOG_ERROR, session->error); });
+    keep_error(status, session->error);  // the callback may have failed at something since
+  }
   session->busy.store(false, std::memory_order_release);
   return status;
 }

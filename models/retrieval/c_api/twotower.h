@@ -31,12 +31,13 @@
  * - Texts are UTF-8 that ends in a zero byte. An id is compared byte by byte.
  * - Threads. A call runs on its own thread, and on as many more as tt_session_options.threads allows: none by default.
  *   Answers have the same bits on any number of threads. Calls from inside an OpenMP region run on their thread alone,
- *   and so do calls in a child of fork(), which may use the sessions and models of its parent if no call on them ran in
- *   another thread at that moment.
- * - What may still change stands behind TT_EXPERIMENTAL, to be defined before this header is included. All else keeps
- *   its meaning and its layout within a major version, from 1.0 on; until then within a minor version.
+ *   and so do calls in a child of fork(). It may use its parent's models, unless their items were changing at that
+ *   moment, and those of its parent's sessions and filters that were in no call.
+ * - What may still change stands behind TT_EXPERIMENTAL, to be defined before this header is included; in this version
+ *   nothing does. All else keeps its meaning and its layout within a major version, from 1.0 on; until then within a
+ *   minor version.
  * - The library writes to no stream, installs no signal handler, ends no process and changes no setting of its host.
- * Once a session has seen calls of some size, calls of that size allocate nothing.
+ *   Once a session has seen calls of some size, calls of that size allocate nothing.
  */
 #ifndef TWOTOWER_H
 #define TWOTOWER_H

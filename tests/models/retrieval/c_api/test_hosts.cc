@@ -34,12 +34,17 @@ TEST_CASE("hosts: a parent with threads forks, and the child searches") {
   const std::vector<std::string> right = asked(c.session);  // and there is a team now
   REQUIRE(right.size() == 10);
   std::atomic<bool> stop{false};
+  std::atomic<int> running{0};
   std::vector<std::thread> threads;
   for (int t = 0; t < 2; ++t)
     threads.emplace_back([&] {
-      const testing::Open own(w.path, 2);
-      while (!stop) asked(own.session);
+      tt_session* own = nullptr;
+      const tt_session_options two = {sizeof two, 2, 0};
+      if (tt_session_open(c.model, &two, &own) == TT_OK)
+        for (asked(own), ++running; !stop;) asked(own);
+      tt_session_close(own);
     });
+  while (running < 2) std::this_thread::yield();
   for (int round = 0; round < 8; ++round) {
     const pid_t child = fork();
     REQUIRE(child >= 0);
