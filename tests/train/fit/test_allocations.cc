@@ -112,7 +112,7 @@ TEST_CASE("a session that has warmed up recommends without allocating") {
     const TempFolder folder;
     const Bundle bundle = Bundle::open(made.write(folder));
     const Recommender recommender(bundle);
-    const Selection some = recommender.catalog().where("genre", "b");
+    const Filter some(recommender.catalog(), {.where = {{"genre", {"b"}}}});
     Session session;
     TopItems top;
     std::vector<ServedUser> users;
