@@ -21,8 +21,10 @@ struct Place {
   uint64_t count = 0, next_free = 0;
 };
 
-// Places are never given back, so that looking one up needs no lock.
-std::atomic<Place*> chunks[kPlaces / kChunk];
+// Places are never given back, so that looking one up needs no lock. The first are static: a library that is unloaded
+// leaves nothing behind unless it had thousands of handles at a time.
+constinit Place first_chunk[kChunk];
+std::atomic<Place*> chunks[kPlaces / kChunk];  // those after the first
 uint64_t used = 0, first_free = kPlaces;
 std::mutex lock;
 
@@ -31,7 +33,7 @@ std::mutex lock;
     pthread_atfork([] { lock.lock(); }, [] { lock.unlock(); }, [] { lock.unlock(); });
 
 Place* place_at(uint64_t at) noexcept {
-  Place* chunk = chunks[at >> kChunkBits].load(std::memory_order_acquire);
+  Place* chunk = at < kChunk ? first_chunk : chunks[at >> kChunkBits].load(std::memory_order_acquire);
   return chunk ? chunk + (at & (kChunk - 1)) : nullptr;
 }
 
@@ -50,7 +52,8 @@ void* open(Kind kind, void* object) {
   if (at == kPlaces) {
     check(used < kPlaces, "handles", kPlaces, " handles are open; close some");
     std::atomic<Place*>& chunk = chunks[used >> kChunkBits];
-    if (!chunk.load(std::memory_order_relaxed)) chunk.store(new Place[kChunk], std::memory_order_release);
+    if (used >= kChunk && !chunk.load(std::memory_order_relaxed))
+      chunk.store(new Place[kChunk], std::memory_order_release);
     at = used++;
   }
   Place& place = *place_at(at);

@@ -230,6 +230,12 @@ TEST_CASE("hostile: handles that are closed, of another kind, of another model, 
   CHECK(tt_recommend(reinterpret_cast<tt_session*>(c.model), &user, 1, 3, nullptr, &top) == TT_ERROR_HANDLE);
   CHECK(tt_model_info(reinterpret_cast<tt_model*>(c.session), &info) == TT_ERROR_HANDLE);
 
+  std::vector<tt_session*> many(5000, nullptr);
+  for (tt_session*& one : many) REQUIRE(tt_session_open(c.model, nullptr, &one) == TT_OK);
+  CHECK(tt_recommend(many.back(), &user, 1, 3, nullptr, &top) == TT_OK);
+  for (tt_session* one : many) REQUIRE(tt_session_close(one) == TT_OK);
+  bad(many.back());
+
   tt_filter* filter = nullptr;
   REQUIRE(tt_filter_open(d.model, nullptr, &filter) == TT_OK);
   const tt_options options = {sizeof options, filter, 0, 0, 0};
