@@ -86,7 +86,7 @@ class Training {
   void begin_run();
   bool resume();
   void recall_metrics();
-  std::optional<Reward> choose_for_lists();
+  std::optional<Reward> settle_lists();
   double run_epoch(int64_t epoch);
   double reward_of_policy() const;
   // Evaluates, logs and checkpoints; returns whether training should stop.
@@ -185,7 +185,7 @@ TrainSummary Training::run() {
   start_ = Clock::now();
   begun_ = options_.resume && resume();
   if (config_.model.needs_lists())
-    lists_ = std::make_unique<ListTraining>(data_, config_, pairs_, choose_for_lists(), begun_ ? out_ : "",
+    lists_ = std::make_unique<ListTraining>(data_, config_, pairs_, settle_lists(), begun_ ? out_ : "",
                                             [this](const std::string& line) { say(line); });
   if (begun_) write_file_atomically(out_ + "/config.toml", to_toml(config_));
   if (evaluator_)
@@ -208,9 +208,9 @@ TrainSummary Training::run() {
 }
 
 // Finds out what the config leaves open about lists, and says it.
-std::optional<Reward> Training::choose_for_lists() {
+std::optional<Reward> Training::settle_lists() {
   const TrainConfig before = config_.train;
-  std::optional<Reward> first = tt::choose_for_lists(data_, config_, pairs_);
+  std::optional<Reward> first = choose_for_lists(data_, config_, pairs_);
   std::ostringstream text;
   if (config_.train.list_recency != before.list_recency) text << "list_recency = " << config_.train.list_recency << ", ";
   if (config_.train.reward_weight_decay != before.reward_weight_decay)
