@@ -7,7 +7,7 @@
 
 #include <twotower/models/reward_model.h>
 #include <twotower/train/batches/list_loader.h>
-#include <twotower/train/fit/config.h>
+#include <twotower/train/run/config.h>
 
 #include <functional>
 #include <memory>

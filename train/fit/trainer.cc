@@ -4,14 +4,14 @@
 #include <twotower/tensor/text.h>
 #include <twotower/train/batches/loader.h>
 #include <twotower/train/data/fingerprint.h>
-#include <twotower/train/fit/bundle_maker.h>
-#include <twotower/train/fit/checkpoint.h>
 #include <twotower/train/fit/list_training.h>
 #include <twotower/train/fit/monitor.h>
-#include <twotower/train/fit/resume.h>
 #include <twotower/train/fit/trainer.h>
 #include <twotower/train/fit/training_step.h>
 #include <twotower/train/optim/schedule.h>
+#include <twotower/train/run/bundle_maker.h>
+#include <twotower/train/run/checkpoint.h>
+#include <twotower/train/run/resume.h>
 
 #include <algorithm>
 #include <chrono>
@@ -212,7 +212,8 @@ std::optional<Reward> Training::settle_lists() {
   const TrainConfig before = config_.train;
   std::optional<Reward> first = choose_for_lists(data_, config_, pairs_);
   std::ostringstream text;
-  if (config_.train.list_recency != before.list_recency) text << "list_recency = " << config_.train.list_recency << ", ";
+  if (config_.train.list_recency != before.list_recency)
+    text << "list_recency = " << config_.train.list_recency << ", ";
   if (config_.train.reward_weight_decay != before.reward_weight_decay)
     text << "reward_weight_decay = " << config_.train.reward_weight_decay << ", ";
   if (!text.str().empty()) say(text.str() + "by what explains the validation split better");

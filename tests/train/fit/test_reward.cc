@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 #include <twotower/tensor/atomic_file.h>
 #include <twotower/train/fit/reward.h>
-#include <twotower/train/fit/run.h>
+#include <twotower/train/run/run.h>
 #include <twotower/train/simulate/simulator.h>
 
 #include <algorithm>
