@@ -24,6 +24,7 @@ HAS_ONEDNN = sys.argv[4] == "onednn"
 INTERNAL = sys.argv[5]
 EXAMPLES = SOURCE / "docs/examples"
 LIBRARIES = ("twotower", "twotower-train")
+os.environ.pop("MALLOC_PERTURB_", None)  # Meson's, for the programs that it tests; it slows compilers down
 scratch = None  # a folder for all that follows
 prefix = libdir = None
 expected = None  # what train_and_serve says of user u0: a line an item
