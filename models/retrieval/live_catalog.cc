@@ -2,6 +2,8 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/text.h>
 
+#include <algorithm>
+
 namespace tt {
 
 LiveCatalog::LiveCatalog(const Bundle& bundle, std::shared_ptr<const Index> index)
