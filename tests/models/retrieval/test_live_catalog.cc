@@ -150,6 +150,9 @@ TEST_CASE("live catalog: a recommender serves each call from one state, and rows
     const ServedUser user = recommender.known("u3");
     recommender.score(session, user, std::vector<int64_t>{best}, &score);
     CHECK(score == doctest::Approx(top.scores(0)[0]).epsilon(1e-4));
+    recommender.score(session, user, std::vector<int64_t>{n0}, &score);
+    for (size_t r = 0; r < top.items(0).size(); ++r)
+      if (top.items(0)[r] == n0) CHECK(score == doctest::Approx(top.scores(0)[r]).epsilon(1e-4));
     CHECK(error_of([&] { recommender.score(session, user, Ids{"n0"}, &score); }) ==
           "[recommend] there is no item \"n0\"; it may have been removed");
     recommender.recommend(later, "u3", all, again);
@@ -177,6 +180,12 @@ TEST_CASE("live catalog: what a user has seen stays away when it is replaced, an
   items.replace(Ids{"i7"}, std::vector<float>{1, 0});
   items.remove(Ids{"i2"});
   recommender.encode(session, {&reader, 1}, after.data());
+  CHECK(before == after);
+  // Also under the row that the replaced item has now.
+  const std::vector<int32_t> renewed = {2, static_cast<int32_t>(*items.snapshot().find("i7"))};
+  CHECK(renewed[1] >= 40);
+  const ServedUser again{.history = renewed};
+  recommender.encode(session, {&again, 1}, after.data());
   CHECK(before == after);
   for (const bool in_words : {false, true}) {
     INFO("in words ", in_words);
