@@ -36,12 +36,19 @@ void run_export(const Options& o) {
   const NewItems new_items = o.items_from.empty() ? NewItems() : read_new_items(o.items_from, bundle);
   if (!o.quiet)
     for (const std::string& note : new_items.notes) std::cerr << "note: " << note << "\n";
-  Catalog catalog(bundle);
-  if (new_items.size() > 0) catalog.add(bundle.model(), new_items.ids, new_items.features);
-  const Recommender recommender(bundle, std::move(catalog));
-  Tensor<const float> vectors = recommender.catalog().vectors();
-  std::vector<float> of_users;
+  Tensor<const float> vectors = bundle.item_vectors();
+  std::vector<float> with_new, of_users;
+  if (new_items.size() > 0) {
+    LiveCatalog items(bundle);
+    items.add(std::vector<std::string_view>(new_items.ids.begin(), new_items.ids.end()), new_items.features);
+    const Catalog catalog = items.snapshot();
+    with_new.assign(vectors.begin(), vectors.end());
+    for (int64_t row = catalog.base_size(); row < catalog.rows(); ++row)
+      with_new.insert(with_new.end(), catalog.vector(row), catalog.vector(row) + catalog.width());
+    vectors = {with_new.data(), {catalog.rows(), catalog.width()}};
+  }
   if (o.users) {
+    const Recommender recommender(bundle);
     std::vector<ServedUser> users;
     for (int64_t u = 0; u < bundle.num_users(); ++u) users.push_back(recommender.known(u));
     of_users.resize(users.size() * static_cast<size_t>(vectors.cols()));

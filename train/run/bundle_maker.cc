@@ -1,4 +1,4 @@
-#include <twotower/models/retrieval/catalog.h>
+#include <twotower/models/retrieval/encode_items.h>
 #include <twotower/train/evaluate/serving.h>
 #include <twotower/train/run/bundle_maker.h>
 
