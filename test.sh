@@ -3,7 +3,7 @@
 # OpenMP, once without both. TWOTOWER_DATA may name a folder with ml-100k/ and ml-1m/; the tests that want them skip without it.
 set -euo pipefail
 cd "$(dirname "$0")"
-more_packages=cmake
+more_packages="cmake abigail-tools"
 . .ci/packages.sh
 
 log=$(mktemp)

@@ -25,13 +25,24 @@ bool Bundle::is_bundle(const SafetensorsFile& file) {
 Bundle Bundle::open(const std::string& path) {
   Bundle bundle;
   bundle.file_ = SafetensorsFile::open(path);
-  check(is_bundle(bundle.file_), bundle.where(),
-        "is no bundle: its metadata does not say so; give a bundle.safetensors, or make one with `twotower pack`");
-  bundle.read_metadata();
-  bundle.read_model();
-  bundle.read_items();
-  bundle.read_users();
+  bundle.read();
   return bundle;
+}
+
+Bundle Bundle::view(const void* data, std::size_t bytes, const std::string& name) {
+  Bundle bundle;
+  bundle.file_ = SafetensorsFile::view(data, bytes, name);
+  bundle.read();
+  return bundle;
+}
+
+void Bundle::read() {
+  check(is_bundle(file_), where(),
+        "is no bundle: its metadata does not say so; give a bundle.safetensors, or make one with `twotower pack`");
+  read_metadata();
+  read_model();
+  read_items();
+  read_users();
 }
 
 template <class T>
@@ -109,13 +120,16 @@ IdTable Bundle::texts(const std::string& prefix, int64_t rows) const {
 void Bundle::read_items() {
   items_.ids = texts("items.id", -1);
   const int64_t c = items_.ids.size(), d = config_.item_id_embedding_dim;
-  check(c > 0 && c <= config_.item_id_hash_size, where(), "has ", c, " items, its model knows ",
-        config_.item_id_hash_size, kMend);
+  check(c > 0, where(), "has no items", kMend);
   items_.vectors = {tensor<float>("items.vectors", {c, d}), {c, d}};
   check(sample_of({Weight{"items.vectors", {c, d}, items_.vectors.data()}}) == file_.metadata().at(kVectorsKey),
         where(), "its item vectors are not those that were made with its weights", kMend);
   items_.learnt = tensor<uint8_t>("items.learnt", {c});
+  for (int64_t r = config_.item_id_hash_size; r < c; ++r)  // items that came after training
+    check(items_.learnt[r] == 0, where(), "says that training has met item row ", r, ", its model knows ",
+          config_.item_id_hash_size, kMend);
   if (file_.has("items.available")) items_.available = tensor<uint8_t>("items.available", {c});
+  if (file_.has("items.removed")) items_.removed = tensor<uint8_t>("items.removed", {c});
   const std::string end = ".offsets";
   for (const std::string& name : file_.names()) {
     if (!name.starts_with(kCategory) || !name.ends_with(end)) continue;
@@ -164,6 +178,9 @@ const std::string& Bundle::weights_fingerprint() const { return file_.metadata()
 std::span<const uint8_t> Bundle::learnt_items() const { return {items_.learnt, static_cast<size_t>(num_items())}; }
 std::span<const uint8_t> Bundle::available_items() const {
   return {items_.available, items_.available ? static_cast<size_t>(num_items()) : 0};
+}
+std::span<const uint8_t> Bundle::removed_items() const {
+  return {items_.removed, items_.removed ? static_cast<size_t>(num_items()) : 0};
 }
 std::span<const uint8_t> Bundle::learnt_users() const { return {users_.learnt, static_cast<size_t>(num_users())}; }
 

@@ -40,11 +40,14 @@ void add_items(const BundleContent& content, ServingTensors& to) {
   const int64_t c = items.ids.size(), d = config.item_id_embedding_dim;
   check(items.vectors.shape() == Shape{c, d}, "bundle", "there are ", c, " items of width ", d, ", but vectors ",
         items.vectors.shape());
-  check(c <= config.item_id_hash_size, "bundle", "there are ", c, " items, the model knows ", config.item_id_hash_size);
+  for (int64_t r = config.item_id_hash_size; r < c; ++r)
+    check(items.learnt[r] == 0, "bundle", "training has met item row ", r, ", the model knows ",
+          config.item_id_hash_size);
   to.add_texts("items.id", items.ids);
   to.add("items.vectors", items.vectors.data(), {c, d});
   to.add("items.learnt", items.learnt, {c});
   if (items.available) to.add("items.available", items.available, {c});
+  if (items.removed) to.add("items.removed", items.removed, {c});
   for (const Category& category : items.categories) {
     const std::string name = kCategory + category.name;
     to.add(name + ".offsets", category.offsets, {c + 1});

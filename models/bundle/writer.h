@@ -27,6 +27,7 @@ struct BundleItems {
   Tensor<const float> vectors;         // [C, DI] by the item tower of the very weights
   const uint8_t* learnt = nullptr;     // [C] 1 where training has met the item: its id row tells something
   const uint8_t* available = nullptr;  // [C] 0 where the item is not on offer; null: all are
+  const uint8_t* removed = nullptr;    // [C] 1 where only the row is left, for histories to read; null: nowhere
   std::vector<Category> categories;
   std::string title;  // the category that is an item's name for people; "": there is none
 };

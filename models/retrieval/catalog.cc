@@ -15,7 +15,8 @@ RowBits bits_of(std::span<const uint8_t> flags) {
 
 }  // namespace
 
-Catalog::Catalog(std::shared_ptr<const CatalogPart> base, Facts facts, std::span<const uint8_t> available) {
+Catalog::Catalog(std::shared_ptr<const CatalogPart> base, Facts facts, std::span<const uint8_t> available,
+                 std::span<const uint8_t> removed) {
   check(base->size() == static_cast<int64_t>(facts.learnt.size()), "catalog", "there are ", base->size(),
         " vectors, but it is said of ", facts.learnt.size(), " items whether training has met them");
   check(available.empty() || available.size() == facts.learnt.size(), "catalog", "there are ", base->size(),
@@ -23,6 +24,12 @@ Catalog::Catalog(std::shared_ptr<const CatalogPart> base, Facts facts, std::span
   LivePart part(std::move(base));
   const int64_t rows = part.part->size();
   if (!available.empty()) part.set_offered(bits_of(available));
+  if (!removed.empty()) {
+    RowBits there = all_rows(rows), offered = part.offered_bits();
+    for (int64_t r = 0; r < rows; ++r)
+      if (removed[static_cast<size_t>(r)] != 0) set_row(there, r, false), set_row(offered, r, false);
+    part.set_there(std::move(there)), part.set_offered(std::move(offered));
+  }
   state_ = std::make_shared<const State>(
       State{std::make_shared<const Facts>(std::move(facts)), std::move(part), {}, rows, 0});
 }
@@ -30,7 +37,8 @@ Catalog::Catalog(std::shared_ptr<const CatalogPart> base, Facts facts, std::span
 Catalog::Catalog(const Bundle& bundle, std::shared_ptr<const Index> index)
     : Catalog(std::make_shared<const CatalogPart>(bundle.item_vectors(), bundle.item_ids(), bundle.categories(),
                                                   std::move(index)),
-              {bundle.learnt_items(), bundle.title(), bundle.weights_fingerprint()}, bundle.available_items()) {}
+              {bundle.learnt_items(), bundle.title(), bundle.weights_fingerprint()}, bundle.available_items(),
+              bundle.removed_items()) {}
 
 Catalog::Catalog(Tensor<const float> vectors, std::span<const uint8_t> learnt, std::span<const uint8_t> available,
                  std::shared_ptr<const Index> index)

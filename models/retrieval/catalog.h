@@ -119,7 +119,8 @@ class Catalog {
     int64_t place = -1;
   };
 
-  Catalog(std::shared_ptr<const CatalogPart> base, Facts facts, std::span<const uint8_t> available);
+  Catalog(std::shared_ptr<const CatalogPart> base, Facts facts, std::span<const uint8_t> available,
+          std::span<const uint8_t> removed = {});
   Place at(int64_t row) const;
   Place must_be_at(int64_t row) const;
   Place find_place(std::string_view id) const;

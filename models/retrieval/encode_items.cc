@@ -5,10 +5,15 @@
 namespace tt {
 
 void encode_items(const TwoTower<float>& model, const ItemRows& items, float* out) {
-  constexpr int64_t kTile = 4096;
-  const int64_t width = model.config().item_features_size, d = model.config().item_id_embedding_dim;
   Arena arena;
   Tape<float> tape(arena, /*recording=*/false);
+  encode_items(model, items, arena, tape, out);
+}
+
+void encode_items(const TwoTower<float>& model, const ItemRows& items, Arena& arena, Tape<float>& tape, float* out) {
+  constexpr int64_t kTile = 4096;
+  const int64_t width = model.config().item_features_size, d = model.config().item_id_embedding_dim;
+  tape.reset();  // also after a call that threw
   for (int64_t lo = 0; lo < items.count; lo += kTile) {
     const int64_t n = std::min(kTile, items.count - lo);
     const Tensor<int64_t> id = make_tensor<int64_t>(arena, {n});

@@ -18,5 +18,7 @@ struct ItemRows {
 
 // Their vectors [count, DI], a tile at a time.
 void encode_items(const TwoTower<float>& model, const ItemRows& items, float* out);
+// The same on a tape that keeps values only, and its arena: once they have seen such items, nothing is allocated.
+void encode_items(const TwoTower<float>& model, const ItemRows& items, Arena& arena, Tape<float>& tape, float* out);
 
 }  // namespace tt

@@ -139,6 +139,17 @@ class Consumers(unittest.TestCase):
         self.assertEqual(served_by(scratch / "static"), expected)
         self.assertNotIn("libtwotower", run("ldd", scratch / "static", check=False))
 
+    def test_c(self):
+        c = ["cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", EXAMPLES / "serve.c"]
+        run(*c, *flags("--cflags", "--libs", "twotower-c"), "-o", scratch / "serve_c")
+        self.assertEqual(served_by(scratch / "serve_c"), expected)
+        self.assertRegex(run("readelf", "-d", scratch / "serve_c"), r"NEEDED.*libtwotower-c\.so\.0")
+        link = flags("--static", "--cflags", "--libs", "twotower")
+        run(*c, *["-l:libtwotower.a" if flag == "-ltwotower" else flag for flag in link], "-o", scratch / "static_c")
+        self.assertEqual(served_by(scratch / "static_c"), expected)
+        symbols = run("nm", "-D", "--defined-only", libdir / "libtwotower-c.so").split()[2::3]
+        self.assertEqual([s for s in symbols if not re.match(r"tt_\w+@@TWOTOWER_C_0$|TWOTOWER_C_0", s)], [])
+
     def test_engine_examples(self):
         for name in ("linear_regression", "classifier", "two_towers", "own_op"):
             with self.subTest(name):

@@ -1,75 +1,18 @@
-// After two warm-up steps a training step allocates nothing: this program counts every allocation of the
-// process, on all its threads. (oneDNN allocates on its own account, but no layer's product is large enough for it.)
+// After two warm-up steps a training step allocates nothing.
 
 #include <doctest/doctest.h>
 #include <twotower/models/retrieval/recommender.h>
 #include <twotower/train/batches/loader.h>
 #include <twotower/train/fit/training_step.h>
 
-#include <atomic>
-#include <cerrno>
-#include <cstddef>
-
+#include "tests/count_allocations.h"
 #include "tests/models/bundle_fixtures.h"
 #include "tests/train/evaluate/serving_fixtures.h"
 #include "tests/train/fit/training_fixtures.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define TT_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define TT_SANITIZED 1
-#endif
-#endif
-
-namespace {
-
-std::atomic<bool> counting{false};
-std::atomic<int64_t> allocations{0};
-
-inline void count() {
-  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
-}
-
-}  // namespace
-
-#if defined(__GLIBC__) && !defined(TT_SANITIZED)
-// glibc's own allocator, under the names it keeps for replacements. operator new ends in malloc or
-// aligned_alloc.
-extern "C" {
-void* __libc_malloc(std::size_t);
-void* __libc_calloc(std::size_t, std::size_t);
-void* __libc_realloc(void*, std::size_t);
-void* __libc_memalign(std::size_t, std::size_t);
-
-void* malloc(std::size_t n) { return count(), __libc_malloc(n); }
-void* calloc(std::size_t n, std::size_t size) { return count(), __libc_calloc(n, size); }
-void* realloc(void* p, std::size_t n) { return count(), __libc_realloc(p, n); }
-void* memalign(std::size_t unit, std::size_t n) { return count(), __libc_memalign(unit, n); }
-void* aligned_alloc(std::size_t unit, std::size_t n) { return count(), __libc_memalign(unit, n); }
-int posix_memalign(void** p, std::size_t unit, std::size_t n) {
-  count();
-  *p = __libc_memalign(unit, n);
-  return *p ? 0 : ENOMEM;
-}
-}
-constexpr bool kCounts = true;
-#else
-constexpr bool kCounts = false;
-#endif
-
 using namespace tt;
 
 namespace {
-
-template <class F>
-int64_t allocations_of(F&& f) {
-  allocations = 0;
-  counting = true;
-  f();
-  counting = false;
-  return allocations;
-}
 
 // Allocations of three steps after two to warm up.
 int64_t allocations_of_steps(const ModelConfig& config) {
