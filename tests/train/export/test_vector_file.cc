@@ -153,7 +153,7 @@ TEST_CASE("export: what a format cannot hold is refused before anything is writt
   nan.values[3] = NAN;
   CHECK(refusal("csv", nan).find("holds a number that is not finite") != std::string::npos);
   CHECK(fs::is_empty(folder.path()));
-  CHECK(error_of([] { vector_format_of("v.txt"); }, "name") ==
+  CHECK(error_of([] { vector_format_of("v.txt"); }, "no file") ==
         "[export] --out v.txt: the name must end in .npy, .safetensors, .fbin, .jsonl or .csv, or --format say what to "
         "write");
 }
