@@ -125,7 +125,7 @@ void register_export(CLI::App& app) {
   command->add_flag("--quiet", o->quiet, "No messages");
   add_threads(*command, o->threads);
   command->footer(
-      "Examples:\n  twotower export --run runs/base --items --out items.npy\n"
+      "Example:\n  twotower export --run runs/base --items --out items.npy\n"
       "  twotower export --run runs/base --items --format opensearch --out items.bulk\n"
       "  twotower export --run runs/base --onnx user_tower.onnx");
   command->callback([o] { run_export(*o); });
