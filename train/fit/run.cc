@@ -58,10 +58,10 @@ RankerPairs given_ranker_pairs(const std::string& run_dir, const RunConfig& conf
   const std::string copy = run_dir + "/" + kRankerPairsFile;
   std::error_code ignored;
   check(fs::exists(copy, ignored), where(run_dir), kRankerPairsFile,
-        ", its copy of the ranker pairs that it was trained with, is gone; train anew without --resume");
+        ", its copy of the ranker pairs that it was trained with, is gone; put it back, or train anew");
   RankerPairs pairs = load_ranker_pairs(copy, data);
   check(pairs_fingerprint(pairs) == config.ranker_pairs, where(run_dir), kRankerPairsFile,
-        " does not hold the ranker pairs that it was trained with; train anew without --resume");
+        " does not hold the ranker pairs that it was trained with; put those back, or train anew");
   return pairs;
 }
 

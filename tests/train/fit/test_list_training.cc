@@ -1,6 +1,5 @@
 // Training on lists as part of a run: what it leaves behind, and going on from it.
 
-#include <regex>
 #include <doctest/doctest.h>
 #include <twotower/tensor/atomic_file.h>
 #include <twotower/train/batches/training_rows.h>
@@ -9,6 +8,7 @@
 #include <twotower/train/simulate/simulator.h>
 
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "tests/train/fit/training_fixtures.h"
 #include "tests/train/fixtures.h"
@@ -187,4 +187,32 @@ TEST_CASE("list training: says what the reward knows, and an epoch's line says w
   const auto& parts = after["list_loss"];
   CHECK(parts["total"].get<double>() == doctest::Approx(parts["towers"].get<double>() + parts["ranker"].get<double>() +
                                                         parts["alignment"].get<double>()));
+}
+
+TEST_CASE("list training: who follows a poor reward too far is warned, and the model of an earlier epoch is kept") {
+  const testing::Threads one(1);
+  const TempFolder folder;
+  SimulatorOptions simulated;
+  simulated.users = 300, simulated.items = 200, simulated.impressions = 24000, simulated.seed = 3;
+  simulate(folder.path() + "/data", simulated);
+  const Dataset data = Dataset::open(folder.path() + "/data");
+  const auto train_with = [&](double weight, int64_t reward_passes) {
+    RunConfig config;
+    config.data = data.dir();
+    apply_rung(config, "reward");
+    fit_config_to_data(config.model, data);
+    config.model.alignment_weight = weight, config.model.reward_members = 1, config.model.reward_pessimism = 0;
+    config.train.reward_passes = reward_passes, config.train.list_passes = 4, config.train.decay = "none";
+    config.train.epochs = 5, config.train.alignment_start_epoch = 3, config.train.patience = 0;
+    config.train.monitor = "label_pairs", config.train.seed = 3;
+    TrainOptions options;
+    int warnings = 0;
+    options.message = [&](const std::string& line) { warnings += line.starts_with("warning: over-optimisation: "); };
+    const TrainSummary summary = train(config, data, folder.path() + "/" + std::to_string(reward_passes), options);
+    return std::pair(warnings, summary.best_epoch);
+  };
+  const auto [warnings, kept] = train_with(30, 1);  // a reward that has learnt nothing
+  CHECK(warnings >= 1);
+  CHECK(kept < 5);
+  CHECK(train_with(1, 100).first == 0);
 }

@@ -251,12 +251,12 @@ TEST_CASE("ranker pairs: a run keeps a copy, from which it resumes") {
   const std::string good = read_whole_file(copy);
   save_ranker_pairs(copy, other);
   all_say(
-      "[run FILE] ranker_pairs.safetensors does not hold the ranker pairs that it was trained with; train anew without "
-      "--resume");
+      "[run FILE] ranker_pairs.safetensors does not hold the ranker pairs that it was trained with; put those "
+      "back, or train anew");
   fs::remove(copy);
   all_say(
-      "[run FILE] ranker_pairs.safetensors, its copy of the ranker pairs that it was trained with, is gone; train anew "
-      "without --resume");
+      "[run FILE] ranker_pairs.safetensors, its copy of the ranker pairs that it was trained with, is gone; put it "
+      "back, or train anew");
   write_file_atomically(copy, good);
   all_say("");
   CHECK(equal(ranker_pairs_of_run(run, open_run(run).config, world.data), ordered));

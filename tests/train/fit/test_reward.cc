@@ -165,7 +165,8 @@ TEST_CASE("reward: where the split has no logged scores there is nothing to chec
   CHECK(reward.check_against(data, config.model, Split::valid).logged.empty());
 }
 
-TEST_CASE("reward: the weight decay is the stronger one where the logged scores are noisy, and what chose it is reused") {
+TEST_CASE(
+    "reward: the weight decay is the stronger one where the logged scores are noisy, and what chose it is reused") {
   const testing::Threads one(1);
   const TempFolder folder;
   const auto chosen = [&](double noise) {
