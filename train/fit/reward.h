@@ -60,8 +60,8 @@ class Reward {
 // best what the ranker said of the validation split's users. A list_recency of 1 is right where interests stand still,
 // less where those of late tell more; a weight decay of 0.03 where the logged scores are the ranker's very words, ten
 // times that where they are noisy. 1 and 0.03 where the split has no scores. (How it orders pairs would tell less: in a
-// drifting world all are right about the easy ones.) Returns the best of the models trained to find out, which is the
-// first member of the reward that the config now describes.
+// drifting world all are right about the easy ones.) Returns the best of the models trained to find out where it is the
+// first member of the reward that the config now describes: nothing was asked, so that the log is all there is.
 std::optional<Reward> choose_for_lists(const Dataset& data, RunConfig& config, const RankerPairs& pairs);
 
 // How likely the slot of each of the split's impressions was looked at; empty for a log without positions.
