@@ -1,6 +1,7 @@
 #include <twotower/models/bundle/bundle.h>
 #include <twotower/models/bundle/fingerprint.h>
 #include <twotower/models/bundle/format.h>
+#include <twotower/models/bundle/packed_table.h>
 #include <twotower/models/bundle/weights.h>
 #include <twotower/tensor/error.h>
 
@@ -56,6 +57,22 @@ const T* Bundle::tensor(const std::string& name, const std::vector<int64_t>& sha
   return file_.data<T>(name);
 }
 
+// A matrix where it lies, or unpacked.
+const float* Bundle::floats(const std::string& name, const std::vector<int64_t>& shape) {
+  const DType dtype = file_.has(name) ? file_.entry(name).dtype : DType::F32;
+  if ((dtype != DType::I8 && dtype != DType::F16) || shape.size() != 2) return tensor<float>(name, shape);
+  const TensorEntry& entry = file_.entry(name);
+  check(entry.shape == shape, where(), "\"", name, "\" has shape ", shape_text(entry.shape), ", expected ",
+        shape_text(shape), kMend);
+  float* out = unpacked_.emplace_back(new float[static_cast<size_t>(entry.elements())]).get();
+  if (dtype == DType::F16)
+    unpack_fp16(reinterpret_cast<const uint16_t*>(entry.data), shape[0], shape[1], out);
+  else
+    unpack_int8(reinterpret_cast<const int8_t*>(entry.data), tensor<float>(name + kScale, {shape[0]}), shape[0],
+                shape[1], out);
+  return out;
+}
+
 void Bundle::read_metadata() {
   const auto& metadata = file_.metadata();
   const auto text = [&](const char* key) -> const std::string& {
@@ -63,8 +80,9 @@ void Bundle::read_metadata() {
     check(found != metadata.end(), where(), "its metadata lacks \"", key, "\"", kMend);
     return found->second;
   };
-  check(text(kVersionKey) == kVersion, where(), "has format version ", text(kVersionKey), ", this program reads ",
-        kVersion, kMend);
+  const std::string& version = text(kVersionKey);
+  check(version == kVersion || version == kPackedVersion, where(), "has format version ", version,
+        ", this program reads ", kVersion, " and ", kPackedVersion, kMend);
   Fingerprint header;
   for (const auto& [key, value] : metadata)
     if (key != kHeaderKey) header.add_text(key), header.add_text(value);
@@ -93,14 +111,15 @@ void Bundle::read_metadata() {
   }
 }
 
-// The weights are used where they lie.
+// The weights are used where they lie, unless they are packed.
 void Bundle::read_model() {
   std::vector<std::string> used;
   model_ = std::make_unique<TwoTower<float>>(config_, [&](const std::string& name, const Shape& shape) {
     std::vector<int64_t> dims;
     for (int axis = 0; axis < shape.rank(); ++axis) dims.push_back(shape[axis]);
     used.push_back(name);
-    return Tensor<const float>(tensor<float>(name, dims), shape);
+    if (file_.has(name) && file_.entry(name).dtype == DType::I8) used.push_back(name + kScale);
+    return Tensor<const float>(floats(name, dims), shape);
   });
   for (const std::string& name : file_.names())
     check(is_serving(name) || std::find(used.begin(), used.end(), name) != used.end(), where(), "\"", name,
@@ -121,7 +140,7 @@ void Bundle::read_items() {
   items_.ids = texts("items.id", -1);
   const int64_t c = items_.ids.size(), d = config_.item_id_embedding_dim;
   check(c > 0, where(), "has no items", kMend);
-  items_.vectors = {tensor<float>("items.vectors", {c, d}), {c, d}};
+  items_.vectors = {floats("items.vectors", {c, d}), {c, d}};
   check(sample_of({Weight{"items.vectors", {c, d}, items_.vectors.data()}}) == file_.metadata().at(kVectorsKey),
         where(), "its item vectors are not those that were made with its weights", kMend);
   items_.learnt = tensor<uint8_t>("items.learnt", {c});

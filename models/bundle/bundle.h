@@ -1,6 +1,7 @@
 #pragma once
 // A trained model as one file that stands alone: open it and serve. Opening maps the file and looks only at what tells
 // whether its parts belong together, so it takes as long for a large file as for a small one; verify() reads all of it.
+// Tables that are packed in 8 or 16 bits (packed_table.h) are unpacked into memory when the file is opened.
 //
 //   const Bundle bundle = Bundle::open("bundle.safetensors");
 //   const Recommender recommender(bundle);    // models/retrieval/recommender.h
@@ -81,8 +82,10 @@ class Bundle {
   void verify_lists(const Lists& lists, const char* name) const;
   template <class T>
   const T* tensor(const std::string& name, const std::vector<int64_t>& shape) const;
+  const float* floats(const std::string& name, const std::vector<int64_t>& shape);
 
   SafetensorsFile file_;
+  std::vector<std::unique_ptr<float[]>> unpacked_;  // tables that the file holds in fewer bits
   ModelConfig config_;
   std::unique_ptr<TwoTower<float>> model_;
   DataFacts data_;

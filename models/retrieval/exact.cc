@@ -4,13 +4,6 @@
 
 namespace tt {
 
-void TopItems::resize(int64_t queries, int64_t top) {
-  k = top;
-  rows.resize(static_cast<size_t>(queries * top));
-  values.resize(rows.size());
-  counts.assign(static_cast<size_t>(queries), 0);
-}
-
 void ExactIndex::search(Tensor<const float> queries, int64_t k, TopItems& out, const RowFilter& filter) const {
   check(k >= 1, "retrieve", "k = ", k, "; ask for at least 1 item");
   const int64_t q = queries ? queries.rows() : 0;
@@ -19,6 +12,8 @@ void ExactIndex::search(Tensor<const float> queries, int64_t k, TopItems& out, c
   check(size() > 0, "retrieve", "the index holds no items; build it from at least one item vector");
   check(queries.cols() == items_.cols(), "retrieve", "queries have ", queries.cols(), " dimensions, items ",
         items_.cols(), "; use vectors of one model");
+  check(size() <= int64_t{1} << 32, "retrieve", "the index has ", size(),
+        " items; split them into parts of at most 2^32");
   const SkipRows* skip = filter.skip;
   if (skip)
     check(static_cast<int64_t>(skip->offsets.size()) == q + 1, "retrieve", "there are ", q, " queries but ",

@@ -24,6 +24,7 @@ HAS_ONEDNN = sys.argv[4] == "onednn"
 INTERNAL = sys.argv[5]
 EXAMPLES = SOURCE / "docs/examples"
 LIBRARIES = ("twotower", "twotower-train")
+os.environ.pop("MALLOC_PERTURB_", None)  # Meson's, for the programs that it tests; it slows compilers down
 scratch = None  # a folder for all that follows
 prefix = libdir = None
 expected = None  # what train_and_serve says of user u0: a line an item
@@ -77,6 +78,7 @@ class Headers(unittest.TestCase):
                 installed = (prefix / "include/twotower" / name).exists()
                 self.assertNotEqual(installed, internal(name), f"{name}: install it, or list it in {INTERNAL}")
 
+    @unittest.skipUnless(HAS_ONEDNN, "the headers are the same; the build with oneDNN compiles them")
     def test_each_compiles_alone(self):
         include = prefix / "include"
         headers = sorted(path.relative_to(include) for path in include.rglob("*.h"))
@@ -197,7 +199,7 @@ class Consumers(unittest.TestCase):
         self.assertEqual(programs, ["serve"])
         self.assertEqual(json.loads(run("meson", "introspect", "--tests", out)), [])
         self.assertNotIn("twotower-train", {t["name"] for t in targets})
-        if not HAS_ONEDNN:  # once is enough: it compiles all that serves
+        if not HAS_ONEDNN:  # in one of the two builds that test.sh makes: it compiles all that serves
             run("ninja", "-C", out, "serve")
             self.assertEqual([i for i, _ in served_by(out / "serve")], [i for i, _ in expected])
 

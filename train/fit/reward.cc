@@ -8,7 +8,6 @@
 #include <twotower/train/optim/schedule.h>
 
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -19,6 +18,8 @@ constexpr double kRate = 0.01;
 // What is tried where the config leaves it open: the plain value, and what suits drifting tastes or noisy scores.
 constexpr double kRecency = 1, kNewerRecency = 0.4;
 constexpr double kWeightDecay = 0.03, kStrongerDecay = 0.3;
+// A stronger decay is taken where it leaves so much less unexplained: drift looks like noise, too, but only a little.
+constexpr double kWorthIt = 0.98;
 
 double mean_of(const float* values, int64_t n) {
   return std::accumulate(values, values + n, 0.0) / static_cast<double>(n);
@@ -80,31 +81,40 @@ Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerP
 std::optional<Reward> choose_for_lists(const Dataset& data, RunConfig& config, const RankerPairs& pairs) {
   TrainConfig& train = config.train;
   const bool open_recency = train.list_recency == 0, open_decay = train.reward_weight_decay < 0;
-  if (open_recency) train.list_recency = kRecency;
-  if (open_decay) train.reward_weight_decay = kWeightDecay;
-  if (!(open_recency || (open_decay && config.model.aligns_with_model()))) return {};
+  const bool aligns = config.model.aligns_with_model();
+  if (!open_recency && !(open_decay && aligns)) return {};
   if (data.split(Split::valid).size == 0 || !data.split(Split::valid).ranker_scores) return {};
 
-  std::optional<Reward> best;
-  double most = -std::numeric_limits<double>::infinity();
-  TrainConfig chosen;
-  // How much of the variance this choice explains. The best one yet is kept.
-  const auto explained_with = [&](double recency, double decay) {
+  struct Choice {
+    double recency, decay, explained;
+    Reward reward;
+  };
+  // Of the log alone: what was asked is of one moment, and says nothing of which moments count.
+  const auto choice = [&](double recency, double decay) {
     RunConfig one = config;
     one.model.reward_members = 1;
     one.train.list_recency = recency, one.train.reward_weight_decay = decay;
-    Reward reward = Reward::train(data, one, pairs);
+    Reward reward = Reward::train(data, one, {});
     const double explained = reward.check_against(data, config.model, Split::valid).explained;
-    if (explained > most) most = explained, best.emplace(std::move(reward)), chosen = one.train;
-    return explained;
+    return Choice{recency, decay, explained, std::move(reward)};
   };
-  const double recency = train.list_recency, decay = train.reward_weight_decay;
-  const double plain = explained_with(recency, decay);
-  const bool newer = open_recency && explained_with(kNewerRecency, decay) > plain;
-  const bool stronger = open_decay && explained_with(recency, kStrongerDecay) > plain;
-  if (newer && stronger) explained_with(kNewerRecency, kStrongerDecay);
-  train.list_recency = chosen.list_recency, train.reward_weight_decay = chosen.reward_weight_decay;
-  return best;
+  const auto better = [](Choice a, Choice b) { return b.explained > a.explained ? std::move(b) : std::move(a); };
+  const double recency = open_recency ? kRecency : train.list_recency;
+  const double decay = open_decay ? kWeightDecay : train.reward_weight_decay;
+  Choice best = choice(recency, decay);
+  const double plain = best.explained;
+  if (open_recency) best = better(std::move(best), choice(kNewerRecency, decay));
+  if (open_decay) {
+    Choice stronger = choice(recency, kStrongerDecay);
+    if (best.recency != recency && stronger.explained > plain)  // both help: together, too?
+      stronger = better(std::move(stronger), choice(best.recency, kStrongerDecay));
+    if (1 - stronger.explained < kWorthIt * (1 - best.explained)) best = std::move(stronger);
+  }
+  train.list_recency = best.recency;
+  if (!aligns) return {};  // the reward model was but a judge of the recency
+  train.reward_weight_decay = best.decay;
+  if (pairs.size() > 0) return {};
+  return std::move(best.reward);
 }
 
 void Reward::freeze(const Dataset& data) {

@@ -161,8 +161,8 @@ TEST_CASE("bundle: what does not belong together is refused in a line with its m
   CHECK(refusal({{{"format", "-"}}, {}, nullptr, ""}) ==
         "[bundle FILE] is no bundle: its metadata does not say so; give a bundle.safetensors, or make one with "
         "`twotower pack`");
-  CHECK(refusal({{{"version", "2"}}, {}, nullptr, ""}) ==
-        "[bundle FILE] has format version 2, this program reads 1; make it anew with `twotower pack`");
+  CHECK(refusal({{{"version", "3"}}, {}, nullptr, ""}) ==
+        "[bundle FILE] has format version 3, this program reads 1 and 2; make it anew with `twotower pack`");
   CHECK(refusal({{{"model", "-"}}, {}, nullptr, ""}).starts_with("[bundle FILE] its metadata "));
   const std::string changed =
       "[bundle FILE] its metadata is not what was written: the file is damaged or was changed; make it anew with "

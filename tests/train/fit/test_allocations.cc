@@ -112,7 +112,15 @@ TEST_CASE("a session that has warmed up recommends without allocating") {
     const TempFolder folder;
     const Bundle bundle = Bundle::open(made.write(folder));
     const Recommender recommender(bundle);
-    const Filter some(recommender.catalog(), {.where = {{"genre", {"b"}}}});
+    // Items that came later, some of them gone: a call allocates only where they have changed since the last.
+    LiveCatalog items(bundle);
+    const Recommender live(bundle, items);
+    const std::vector<std::string_view> added = {"n0", "n1", "n2"}, replaced = {"i4", "n1"}, removed = {"i5", "n2"};
+    items.add(added, std::vector<float>(6, 0.5f));
+    items.replace(replaced, std::vector<float>(4, 1.5f));
+    items.remove(removed);
+    const Filter some(recommender.catalog(), {.where = {{"genre", {"b"}}}}),
+        most(items.snapshot(), {.without = {"i1", "n0"}});
     Session session;
     TopItems top;
     std::vector<ServedUser> users;
@@ -124,6 +132,9 @@ TEST_CASE("a session that has warmed up recommends without allocating") {
       recommender.recommend(session, "u14", {.k = 10, .among = &some}, top);
       recommender.recommend(session, {.features = features, .history = history, .exclude = exclude}, {.k = 10}, top);
       recommender.recommend(session, users, {.k = 10}, top);
+      live.recommend(session, "u9", {.k = 10, .among = &most, .exclude = exclude}, top);
+      live.recommend(session, {.features = features, .history = history, .exclude = exclude}, {.k = 10}, top);
+      live.recommend(session, users, {.k = 10}, top);
     };
     serve(), serve();
     CHECK(allocations_of(serve) == 0);
