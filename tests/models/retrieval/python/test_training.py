@@ -1,6 +1,7 @@
 """Training by the program, and the module as a program."""
 
 import contextlib
+import doctest
 import importlib.util
 import io
 import os
@@ -108,6 +109,16 @@ class Command(unittest.TestCase):
             self.assertIn("epoch 3  loss", done.stderr)
             with twotower.open(f"{folder}/run/bundle.safetensors") as model:
                 self.assertEqual(model.info.users, 500)
+
+    def test_the_documents_show_what_happens(self):
+        source = pathlib.Path(os.environ["TWOTOWER_SOURCE"])
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            self.assertEqual(self.said("demo", "--out", "demo")[0], 0)
+            for document in ("README.md", "docs/python.md"):
+                failed, tried = doctest.testfile(str(source / document), module_relative=False,
+                                                 optionflags=doctest.ELLIPSIS)
+                self.assertEqual(failed, 0)
+                self.assertGreater(tried, 2)
 
     def test_recommend(self):
         status, out, _ = self.said("recommend", fixtures.bundle(), "u0", "u1", "-k", 2)
