@@ -40,9 +40,7 @@ class Filter(Unpicklable):
         options = c.FilterOptions(ctypes.sizeof(c.FilterOptions))
         if allow is not None:
             allowed = texts(allow, "an id in allow")
-            # Where nothing is allowed, the pointer must not be NULL.
-            options.allowed = allowed if len(allowed) else (ctypes.c_char_p * 1)()
-            options.num_allowed = len(allowed)
+            options.allowed, options.num_allowed = allowed, len(allowed)  # not NULL where nothing is allowed
         if exclude is not None:
             excluded = texts(exclude, "an id in exclude")
             options.excluded, options.num_excluded = excluded, len(excluded)

@@ -7,6 +7,7 @@ import mmap
 import multiprocessing
 import pathlib
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import fixtures
 import numpy as np
 import twotower
 from twotower import User, _library, searching
+from twotower._handle import guard
 
 
 class Lifetimes(unittest.TestCase):
@@ -234,6 +236,7 @@ class Threads(unittest.TestCase):
 
             def slow(*arguments):
                 status = real(*arguments)  # its answers are not copied yet
+                _library.library().tt_recommend = real
                 other = threading.Thread(target=ask_again)
                 other.start()
                 other.join()
@@ -353,6 +356,25 @@ class Processes(unittest.TestCase):
         self.assertEqual(opened.info.items, fixtures.ITEMS)  # the children's changes are their own
         self.assertEqual(opened.recommend("u0").ids, expected)
         opened.close()
+
+    def test_a_child_never_waits_for_a_thread_that_it_does_not_have(self):
+        with twotower.open(fixtures.bundle()) as opened:
+            held = threading.Event()
+
+            def hold():  # as each call does, for an instant
+                with guard:
+                    held.set()
+                    time.sleep(0.1)
+
+            def work():
+                signal.alarm(20)
+                opened.recommend("u0")
+
+            other = threading.Thread(target=hold)
+            other.start()
+            held.wait()
+            self.assertTrue(fixtures.in_child(work))
+            other.join()
 
     def test_a_pool_of_processes(self):
         global shared

@@ -54,6 +54,18 @@ class Training(unittest.TestCase):
         self.assertRegex(str(told[0]), r"^resuming after epoch [123]$")
         self.assertEqual((told[0].epoch, run.epochs), (None, 4))
 
+    def test_an_exception_ends_the_program(self):
+        script, ended = fixtures.scratch() / "slow", fixtures.scratch() / "ended"
+        script.write_text(f"#!/bin/sh\necho a line >&2\nsleep 2\ntouch {ended}\n")
+        script.chmod(0o755)
+
+        def fail(line):
+            raise ZeroDivisionError(line)
+
+        with mock.patch.dict(os.environ, TWOTOWER_PROGRAM=str(script)), self.assertRaisesRegex(ZeroDivisionError, "line"):
+            twotower.run_program("train", progress=fail)
+        self.assertFalse(ended.exists())
+
     def test_its_mistakes_are_lines(self):
         with self.assertRaises(twotower.ProgramError) as caught:
             twotower.train(fixtures.scratch() / "nowhere", fixtures.scratch() / "out")
