@@ -169,6 +169,17 @@ class Consumers(unittest.TestCase):
         self.assertNotIn("libtwotower", run("ldd", out / "serve_static"))
 
     @unittest.skipUnless(shutil.which("cmake"), "there is no cmake")
+    def test_cmake_of_c_alone(self):
+        project = scratch / "cmake_c"
+        project.mkdir()
+        (project / "CMakeLists.txt").write_text(
+            "cmake_minimum_required(VERSION 3.18)\nproject(p C)\nfind_package(twotower REQUIRED COMPONENTS c)\n"
+            f"add_executable(p {EXAMPLES}/serve.c)\ntarget_link_libraries(p twotower::c)\n")
+        run("cmake", "-S", project, "-B", project / "b", "-DCMAKE_PREFIX_PATH=" + str(prefix))
+        run("cmake", "--build", project / "b")
+        self.assertEqual(served_by(project / "b/p"), expected)
+
+    @unittest.skipUnless(shutil.which("cmake"), "there is no cmake")
     def test_cmake_components_and_versions(self):
         def configure(find):
             project = pathlib.Path(tempfile.mkdtemp(dir=scratch))

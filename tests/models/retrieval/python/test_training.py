@@ -62,8 +62,9 @@ class Training(unittest.TestCase):
         def fail(line):
             raise ZeroDivisionError(line)
 
-        with mock.patch.dict(os.environ, TWOTOWER_PROGRAM=str(script)), self.assertRaisesRegex(ZeroDivisionError, "line"):
-            twotower.run_program("train", progress=fail)
+        with mock.patch.dict(os.environ, TWOTOWER_PROGRAM=str(script)):
+            with self.assertRaisesRegex(ZeroDivisionError, "a line"):
+                twotower.run_program("train", progress=fail)
         self.assertFalse(ended.exists())
 
     def test_its_mistakes_are_lines(self):
