@@ -22,10 +22,10 @@ size_t column_of(const CatalogPart& base, const std::string& name) {
   std::vector<std::string> names;
   for (const Category& c : categories) names.push_back(c.name);
   const std::string nearest = nearest_name(name, names);
-  fail("filter", "items have no column \"", name, "\" of categories",
-       names.empty()     ? "; import item features that are categories"
-       : nearest.empty() ? "; `twotower inspect` lists them"
-                         : "; did you mean \"" + nearest + "\"?");
+  fail<NotFound>("filter", "items have no column \"", name, "\" of categories",
+                 names.empty()     ? "; import item features that are categories"
+                 : nearest.empty() ? "; `twotower inspect` lists them"
+                                   : "; did you mean \"" + nearest + "\"?");
 }
 
 int32_t code_of(const Category& category, const std::string& value) {
@@ -34,15 +34,16 @@ int32_t code_of(const Category& category, const std::string& value) {
   for (int64_t v = 0; v < std::min<int64_t>(category.values.size(), 10000); ++v)
     values.push_back(category.values.text(v));
   const std::string near = nearest_name(value, values);
-  fail("filter", "no item has ", category.name, " = \"", value, "\"",
-       near.empty() ? "; give a value as it stands in the imported data" : "; did you mean \"" + near + "\"?");
+  fail<NotFound>(
+      "filter", "no item has ", category.name, " = \"", value, "\"",
+      near.empty() ? "; give a value as it stands in the imported data" : "; did you mean \"" + near + "\"?");
 }
 
 }  // namespace
 
 struct Filter::Shared {
   std::shared_ptr<const CatalogPart> base;
-  Conditions conditions;
+  Conditions conditions;  // with sorted lists of ids
   std::vector<Wanted> wanted;
   Passing of_base;
   std::mutex mutex;                                       // guards what follows

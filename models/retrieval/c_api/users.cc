@@ -46,8 +46,8 @@ void read_words(Session& session, const tt_user& user, float* features, const ch
     need(user.features[i].value, where, "users[].features[].value");
     batch.named.push_back({user.features[i].name, user.features[i].value});
   }
-  batch.unknown_values += static_cast<size_t>(meaning(
-      TT_ERROR_NOT_FOUND, [&] { return session.model->bundle.user_encoder().encode(batch.named, "user", features); }));
+  batch.unknown_values +=
+      static_cast<size_t>(session.model->bundle.user_encoder().encode(batch.named, "user", features));
   // Oldest first. What training has met is read also where the item is gone.
   const Texts history(user.history, user.num_history, where, "users[].history");
   for (size_t i = history.size(); i-- > 0;) {

@@ -163,6 +163,22 @@ TEST_CASE("C interface: what a model cannot do is said") {
   CHECK(top->counts[0] == 40);
 }
 
+TEST_CASE("C interface: the features that add an item also make its vector") {
+  const testing::Written w(testing::c_config("history"));
+  const testing::Open c(w.path);
+  const tt_feature features[] = {{"year", "2010"}, {"genre", "b"}};  // filters alone read genres
+  const tt_item words[] = {{sizeof(tt_item), nullptr, features, 1}, {sizeof(tt_item), nullptr, features, 2}};
+  const tt_item item = {sizeof item, "new", features, 2}, added = {sizeof added, "new", nullptr, 0};
+  std::vector<float> vectors(12);
+  REQUIRE(tt_model_add_items(c.model, &item, 1, nullptr) == TT_OK);
+  REQUIRE(tt_embed_items(c.session, words, 2, vectors.data(), 8) == TT_OK);
+  REQUIRE(tt_embed_items(c.session, &added, 1, vectors.data() + 8, 4) == TT_OK);
+  for (size_t d = 0; d < 4; ++d) {
+    CHECK(vectors[d] == vectors[4 + d]);
+    CHECK(vectors[d] == vectors[8 + d]);
+  }
+}
+
 TEST_CASE("C interface: threads with sessions of their own search while items come and go") {
   const testing::Written w(testing::c_config("history"));
   const testing::Open c(w.path);
