@@ -67,7 +67,6 @@ tt_status tt_embed_items(tt_session* session, const tt_item* items, size_t num_i
   const char* where = "tt_embed_items";
   return in_session(session, where, [&](Session& s) {
     const Structs<tt_item> given(items, num_items, where, "items");
-    s.now();
     const auto d = static_cast<size_t>(s.items.width());
     check_buffer(vectors, vectors_size, num_items, s.items.width(), where);
     const tt::FeatureEncoder& encoder = s.model->bundle.item_encoder();

@@ -72,9 +72,9 @@ struct Answers {
 struct Session {
   Session(std::shared_ptr<Model> of, int count) : model(std::move(of)), threads(count) {}
 
-  // Serves one state of the items from the beginning of a call to its end: the present one. Looking whether it still
-  // is takes no lock.
-  const Recommender& now();
+  // What a call begins with: it serves the state that the items are in then, to its end. Looking whether the session
+  // has it already takes no lock.
+  void take_present_items();
 
   std::shared_ptr<Model> model;
   int threads;
@@ -88,6 +88,7 @@ struct Session {
   Tape<float> tape{arena, /*recording=*/false};
   UserBatch batch;
   std::vector<int64_t> item_rows;
+  std::vector<std::string_view> item_ids;
   std::vector<float> item_features, item_vectors;
   TopItems top;
   Answers answers;
@@ -115,6 +116,7 @@ tt_status in_session(tt_session* handle, const char* where, F&& f) noexcept {
   if (status != TT_OK) return status;
   status = guarded(TT_ERROR_CORRUPT, session->error, [&] {
     const ThreadScope threads(session->threads);
+    session->take_present_items();
     f(*session);
   });
   if (status >= TT_ERROR_CORRUPT) {
