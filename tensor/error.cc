@@ -2,8 +2,7 @@
 
 namespace tt {
 
-void throw_error(std::string_view where, const std::string& message) {
-  // One line, whatever bytes a file or an argument held.
+std::string error_text(std::string_view where, const std::string& message) {
   std::string text;
   for (const char c : "[" + std::string(where) + "] " + message) {
     const auto byte = static_cast<unsigned char>(c);
@@ -16,7 +15,7 @@ void throw_error(std::string_view where, const std::string& message) {
       text += {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};
     }
   }
-  throw Error(text);
+  return text;
 }
 
 }  // namespace tt

@@ -203,11 +203,12 @@ std::span<const uint8_t> Bundle::removed_items() const {
 }
 std::span<const uint8_t> Bundle::learnt_users() const { return {users_.learnt, static_cast<size_t>(num_users())}; }
 
-const Category* Bundle::title() const {
+const Category* Bundle::category(std::string_view name) const {
   for (const Category& category : items_.categories)
-    if (category.name == title_) return &category;
+    if (category.name == name) return &category;
   return nullptr;
 }
+const Category* Bundle::title() const { return category(title_); }
 
 // Messages are put together only where they are thrown: what serves a query allocates nothing.
 void Bundle::check_user(int64_t user) const {
@@ -219,7 +220,7 @@ std::span<const int32_t> Bundle::list(const Lists& lists, int64_t user, const ch
   if (!lists.offsets) return {};
   const int64_t from = lists.offsets[user], to = lists.offsets[user + 1];
   if (from < 0 || from > to || to > lists.count)
-    fail(where(), "the offsets of \"users.", name, "\" are damaged", kMend);
+    fail<Damaged>(where(), "the offsets of \"users.", name, "\" are damaged", kMend);
   return {lists.items + from, static_cast<size_t>(to - from)};
 }
 

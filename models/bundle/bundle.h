@@ -43,6 +43,7 @@ class Bundle {
   std::span<const uint8_t> available_items() const;                    // [C], 0: not on offer; empty: all are
   std::span<const uint8_t> removed_items() const;                      // [C], 1: only the row is left; empty: none
   const std::vector<Category>& categories() const { return items_.categories; }
+  const Category* category(std::string_view name) const;  // null if there is none
   const Category* title() const;  // the column that names an item for people; null if there is none
 
   bool has_users() const { return users_.present; }

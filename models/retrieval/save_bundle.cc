@@ -31,6 +31,13 @@ struct Collected {
   std::vector<uint8_t> learnt, available, removed;
   std::vector<CategoryCodes> codes;
 
+  // What grows by doubling would at times hold the vectors three times.
+  void reserve(int64_t items, int64_t width) {
+    const auto n = static_cast<size_t>(items);
+    ids.reserve(n), vectors.reserve(n * static_cast<size_t>(width));
+    learnt.reserve(n), available.reserve(n), removed.reserve(n);
+    for (CategoryCodes& column : codes) column.offsets.reserve(n + 1);
+  }
   void add(const CatalogPart& part, int64_t place, std::string_view id, bool learnt_item, bool on_offer, bool gone) {
     ids.push_back(id);
     const Tensor<const float> all = part.vectors();
@@ -48,6 +55,9 @@ void save_bundle(const std::string& path, const Bundle& bundle, const Catalog& i
         "the items are of another bundle; give those of this one");
   Collected all;
   all.codes.resize(bundle.categories().size());
+  int64_t most = base.size();
+  for (const LivePart& segment : items.segments()) most += segment.there_count;
+  all.reserve(most, items.width());
   const auto part_of = [&](int64_t row, int64_t& place) -> const CatalogPart& {
     for (const LivePart& segment : items.segments())
       if ((place = segment.part->place(row)) >= 0) return *segment.part;

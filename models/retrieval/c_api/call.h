@@ -23,18 +23,17 @@ class Refused : public Error {
   tt_status status_;
 };
 
-[[noreturn]] void throw_refused(tt_status status, std::string_view where, const std::string& message);
 // refuse(TT_ERROR_ARGUMENT, "tt_search", "k = ", k, "; ...") joins its parts and throws.
 template <class... Parts>
 [[noreturn]] void refuse(tt_status status, std::string_view where, const Parts&... parts) {
   std::ostringstream text;
   (text << ... << parts);
-  throw_refused(status, where, text.str());
+  throw Refused(status, error_text(where, text.str()));
 }
 
 // Keeps the text as the thread's last error and, if given, in `also` [kErrorText]; returns the status.
 tt_status keep_error(tt_status status, std::string_view text, char* also = nullptr) noexcept;
-// The same of the exception that is being handled; of_error: what an Error means that says no more.
+// The same of the exception that is being handled; of_error: what an Error means that is of no kind.
 tt_status keep_exception(tt_status of_error, char* also) noexcept;
 
 template <class F>
@@ -44,20 +43,6 @@ tt_status guarded(tt_status of_error, char* also, F&& f) noexcept {
     return TT_OK;
   } catch (...) {
     return keep_exception(of_error, also);
-  }
-}
-
-// f(), of which an Error that says no more means this.
-template <class F>
-auto meaning(tt_status of_error, F&& f) {
-  try {
-    return f();
-  } catch (const Refused&) {
-    throw;
-  } catch (const OutOfMemory&) {
-    throw;
-  } catch (const Error& error) {
-    throw Refused(of_error, error.what());
   }
 }
 

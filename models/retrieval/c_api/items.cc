@@ -2,10 +2,8 @@
 
 #include <twotower/models/retrieval/c_api/state.h>
 #include <twotower/models/retrieval/save_bundle.h>
-#include <twotower/tensor/text.h>
 
 #include <algorithm>
-#include <numeric>
 
 namespace tt::c_api {
 namespace {
@@ -20,38 +18,19 @@ void read_features(const tt_item& item, const char* where, std::vector<NamedValu
   }
 }
 
-void check_names(const Model& model, const std::vector<NamedValue>& features, const char* where) {
-  const auto has = [](const std::vector<std::string>& names, std::string_view name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-  };
-  for (const NamedValue& feature : features) {
-    if (has(model.item_features, feature.column) || has(model.filter_columns, feature.column)) continue;
-    const std::string nearest = nearest_name(feature.column, model.item_features);
-    refuse(TT_ERROR_NOT_FOUND, where, "\"", feature.column, "\" is no item feature of the model",
-           nearest.empty() ? "; leave it out" : "; did you mean \"" + nearest + "\"?");
-  }
-}
-
-// Changes the items by change(), of which an Error means that the caller's items are wrong.
+// Changes the items by change(LiveCatalog&). An Error that is of no kind means that what the caller gave is wrong.
 template <class Change>
-void change_items(Model& m, size_t count, const char* what, Change change) {
-  {
-    const std::lock_guard<std::mutex> one(m.changing);
-    meaning(TT_ERROR_ARGUMENT, [&] { change(m.live.snapshot()); });
+tt_status change_items(tt_model* model, const char* where, size_t count, const char* what, Change change) noexcept {
+  return in_model(model, where, TT_ERROR_ARGUMENT, [&](Model& m) {
+    change(m);
     m.changes.fetch_add(1, std::memory_order_release);
-  }
-  std::ostringstream text;
-  text << "[catalog] " << count << " items " << what << ", " << m.live.snapshot().size() << " are there";
-  m.tell(TT_LOG_INFO, text.str());
-}
-
-void must_be_there(const Catalog& items, std::string_view id, const char* where) {
-  if (!items.find(id)) refuse(TT_ERROR_NOT_FOUND, where, "there is no item \"", id, "\"; it may have been removed");
+    m.tell(TT_LOG_INFO, "[catalog] ", count, " items ", what, ", ", m.live.snapshot().size(), " are there");
+  });
 }
 
 tt_status put_items(tt_model* model, const tt_item* items, size_t count, size_t* unknown_values, bool add,
                     const char* where) noexcept {
-  return in_model(model, where, TT_ERROR_INTERNAL, [&](Model& m) {
+  return change_items(model, where, count, add ? "added" : "replaced", [&](Model& m) {
     const Structs<tt_item> given(items, count, where, "items");
     if (m.bundle.config().item_features_size == 0)
       refuse(TT_ERROR_UNSUPPORTED, where,
@@ -63,17 +42,8 @@ tt_status put_items(tt_model* model, const tt_item* items, size_t count, size_t*
       if (!is_utf8(item.id)) refuse(TT_ERROR_ARGUMENT, where, "the id of item ", i, " is not UTF-8");
       batch.push_back({item.id, {}});
       read_features(item, where, batch.back().features);
-      check_names(m, batch.back().features, where);
     }
-    Unknown unknown;
-    change_items(m, count, add ? "added" : "replaced", [&](const Catalog& now) {
-      for (const NewItem& item : batch) {
-        if (!add) must_be_there(now, item.id, where);
-        if (add && now.find(item.id))
-          refuse(TT_ERROR_EXISTS, where, "item \"", item.id, "\" is there already; replace it, or leave it out");
-      }
-      unknown = add ? m.live.add(batch) : m.live.replace(batch);
-    });
+    const Unknown unknown = add ? m.live.add(batch) : m.live.replace(batch);
     if (unknown_values) *unknown_values = static_cast<size_t>(unknown.values);
   });
 }
@@ -97,7 +67,6 @@ tt_status tt_embed_items(tt_session* session, const tt_item* items, size_t num_i
   const char* where = "tt_embed_items";
   return in_session(session, where, [&](Session& s) {
     const Structs<tt_item> given(items, num_items, where, "items");
-    s.now();
     const auto d = static_cast<size_t>(s.items.width());
     check_buffer(vectors, vectors_size, num_items, s.items.width(), where);
     const tt::FeatureEncoder& encoder = s.model->bundle.item_encoder();
@@ -118,11 +87,12 @@ tt_status tt_embed_items(tt_session* session, const tt_item* items, size_t num_i
       if (width == 0)
         refuse(TT_ERROR_UNSUPPORTED, where, "the model has no item features; give the ids of items that are there");
       read_features(item, where, s.batch.named);
+      std::erase_if(s.batch.named, [&](const tt::NamedValue& feature) {  // what only filters read
+        return !encoder.find(feature.column) && s.model->bundle.category(feature.column);
+      });
       s.item_rows.push_back(static_cast<int64_t>(i));
       s.item_features.resize(s.item_features.size() + width);
-      meaning(TT_ERROR_NOT_FOUND, [&] {
-        return encoder.encode(s.batch.named, "item", s.item_features.data() + s.item_features.size() - width);
-      });
+      encoder.encode(s.batch.named, "item", s.item_features.data() + s.item_features.size() - width);
     }
     const size_t n = s.item_rows.size();
     if (n == 0) return;
@@ -144,24 +114,14 @@ tt_status tt_model_replace_items(tt_model* model, const tt_item* items, size_t n
 
 tt_status tt_model_remove_items(tt_model* model, const char* const* ids, size_t num_ids) {
   const char* where = "tt_model_remove_items";
-  return in_model(model, where, TT_ERROR_INTERNAL, [&](Model& m) {
-    const auto given = read_ids(ids, num_ids, where);
-    change_items(m, num_ids, "removed", [&](const tt::Catalog& now) {
-      for (const std::string_view id : given) must_be_there(now, id, where);
-      m.live.remove(given);
-    });
-  });
+  return change_items(model, where, num_ids, "removed",
+                      [&](Model& m) { m.live.remove(read_ids(ids, num_ids, where)); });
 }
 
 tt_status tt_model_set_available(tt_model* model, const char* const* ids, size_t num_ids, int32_t available) {
   const char* where = "tt_model_set_available";
-  return in_model(model, where, TT_ERROR_INTERNAL, [&](Model& m) {
-    const auto given = read_ids(ids, num_ids, where);
-    const bool on = read_flag(available, where, "available");
-    change_items(m, num_ids, on ? "put on offer" : "taken off the offer", [&](const tt::Catalog& now) {
-      for (const std::string_view id : given) must_be_there(now, id, where);
-      m.live.set_available(given, on);
-    });
+  return change_items(model, where, num_ids, available ? "put on offer" : "taken off the offer", [&](Model& m) {
+    m.live.set_available(read_ids(ids, num_ids, where), read_flag(available, where, "available"));
   });
 }
 
@@ -170,9 +130,7 @@ tt_status tt_model_save(tt_model* model, const char* path) {
     need(path, "tt_model_save", "path");
     const tt::Catalog items = m.live.snapshot();
     tt::save_bundle(path, m.bundle, items);
-    std::ostringstream text;
-    text << "[bundle " << path << "] is written: " << items.size() << " items";
-    m.tell(TT_LOG_INFO, text.str());
+    m.tell(TT_LOG_INFO, "[bundle ", path, "] is written: ", items.size(), " items");
   });
 }
 

@@ -10,7 +10,6 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,7 +20,17 @@ struct Model {
   // bytes: what the bundle views, if it was copied; else empty.
   Model(std::vector<std::byte> copied, Bundle opened, const tt_open_options& options);
 
-  void tell(int32_t level, const std::string& text) const;
+  // Tells the log, if there is one. What was done is done: nothing that goes wrong here fails a call.
+  template <class... Parts>
+  void tell(int32_t level, const Parts&... parts) const noexcept {
+    if (!log) return;
+    try {
+      std::ostringstream text;
+      (text << ... << parts);
+      log(log_data, level, text.str().c_str());
+    } catch (...) {
+    }
+  }
 
   std::vector<std::byte> bytes;
   Bundle bundle;
@@ -29,9 +38,8 @@ struct Model {
   tt_log_function log;
   void* log_data;
   std::vector<std::string> user_features, item_features, filter_columns;
-  std::mutex changing;  // items: what was found out about them holds until they are changed
-  std::atomic<uint64_t> changes{0};
-  std::shared_ptr<Model> self;  // until the handle is closed
+  std::atomic<uint64_t> changes{0};  // of items
+  std::shared_ptr<Model> self;       // until the handle is closed
 };
 
 struct Filter {
@@ -64,9 +72,9 @@ struct Answers {
 struct Session {
   Session(std::shared_ptr<Model> of, int count) : model(std::move(of)), threads(count) {}
 
-  // Serves one state of the items from the beginning of a call to its end: the present one. Looking whether it still
-  // is takes no lock.
-  const Recommender& now();
+  // What a call begins with: it serves the state that the items are in then, to its end. Looking whether the session
+  // has it already takes no lock.
+  void take_present_items();
 
   std::shared_ptr<Model> model;
   int threads;
@@ -80,6 +88,7 @@ struct Session {
   Tape<float> tape{arena, /*recording=*/false};
   UserBatch batch;
   std::vector<int64_t> item_rows;
+  std::vector<std::string_view> item_ids;
   std::vector<float> item_features, item_vectors;
   TopItems top;
   Answers answers;
@@ -90,7 +99,7 @@ struct Session {
 std::span<const ServedUser> read_users(Session& session, const tt_user* users, size_t count, bool include_seen,
                                        const char* where);
 
-// Runs f(session) for a call of the C interface. What an Error means that says no more is that the bundle is damaged:
+// Runs f(session) for a call of the C interface. An Error that is of no kind means that the bundle is damaged:
 // arguments are checked before anything is done.
 template <class F>
 tt_status in_session(tt_session* handle, const char* where, F&& f) noexcept {
@@ -107,10 +116,11 @@ tt_status in_session(tt_session* handle, const char* where, F&& f) noexcept {
   if (status != TT_OK) return status;
   status = guarded(TT_ERROR_CORRUPT, session->error, [&] {
     const ThreadScope threads(session->threads);
+    session->take_present_items();
     f(*session);
   });
   if (status >= TT_ERROR_CORRUPT) {
-    guarded(TT_ERROR_INTERNAL, nullptr, [&] { session->model->tell(TT_LOG_ERROR, session->error); });
+    session->model->tell(TT_LOG_ERROR, static_cast<const char*>(session->error));
     keep_error(status, session->error);  // the callback may have failed at something since
   }
   session->busy.store(false, std::memory_order_release);
