@@ -1,5 +1,5 @@
 #pragma once
-// What a model is. Every field is a key under the same name: of the [model] table of a config file (train/fit/config.h)
+// What a model is. Every field is a key under the same name: of the [model] table of a config file (train/run/config.h)
 // and of the JSON object that travels in a bundle.
 
 #include <cstdint>

@@ -3,8 +3,8 @@
 
 #include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/fit/ranker_loop.h>
-#include <twotower/train/fit/run.h>
 #include <twotower/train/fit/trainer.h>
+#include <twotower/train/run/run.h>
 #include <twotower/train/simulate/simulator.h>
 #include <twotower/train/simulate/truth.h>
 

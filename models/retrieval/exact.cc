@@ -4,13 +4,6 @@
 
 namespace tt {
 
-void TopItems::resize(int64_t queries, int64_t top) {
-  k = top;
-  rows.resize(static_cast<size_t>(queries * top));
-  values.resize(rows.size());
-  counts.assign(static_cast<size_t>(queries), 0);
-}
-
 void ExactIndex::search(Tensor<const float> queries, int64_t k, TopItems& out, const RowFilter& filter) const {
   check(k >= 1, "retrieve", "k = ", k, "; ask for at least 1 item");
   const int64_t q = queries ? queries.rows() : 0;

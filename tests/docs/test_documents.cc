@@ -4,7 +4,7 @@
 //   <!-- code: tests/docs/test_readme.cc: README example -->   what lies between "// README example begins" and "ends"
 
 #include <doctest/doctest.h>
-#include <twotower/train/fit/config.h>
+#include <twotower/train/run/config.h>
 
 #include <filesystem>
 #include <fstream>

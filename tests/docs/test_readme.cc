@@ -6,8 +6,8 @@
 
 // README example begins
 #include <twotower/models/retrieval/recommender.h>
-#include <twotower/train/fit/run.h>
 #include <twotower/train/fit/trainer.h>
+#include <twotower/train/run/run.h>
 #include <twotower/train/simulate/simulator.h>
 
 void recommend(const std::string& dir) {

@@ -5,8 +5,8 @@
 #include <twotower/autograd/ops/rows/reduce.h>
 #include <twotower/models/history_encoder.h>
 #include <twotower/tensor/atomic_file.h>
-#include <twotower/train/fit/checkpoint.h>
-#include <twotower/train/fit/config.h>
+#include <twotower/train/run/checkpoint.h>
+#include <twotower/train/run/config.h>
 #include <twotower/train/step/step.h>
 #include <twotower/train/step/step_batch.h>
 

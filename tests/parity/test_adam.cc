@@ -1,9 +1,9 @@
 // Twenty Adam steps over five batches, against PyTorch's parameters after the same steps.
 
 #include <doctest/doctest.h>
-#include <twotower/train/fit/checkpoint.h>
-#include <twotower/train/fit/config.h>
 #include <twotower/train/fit/training_step.h>
+#include <twotower/train/run/checkpoint.h>
+#include <twotower/train/run/config.h>
 #include <twotower/train/step/step_batch.h>
 
 #include <filesystem>

@@ -1,5 +1,5 @@
 #pragma once
-// How batches are made: these keys of the [train] table (train/fit/config.h).
+// How batches are made: these keys of the [train] table (train/run/config.h).
 
 #include <cstdint>
 #include <string>

@@ -4,10 +4,10 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/commands/commands.h>
-#include <twotower/train/commands/options.h>
+#include <twotower/train/commands/shared/options.h>
 #include <twotower/train/data/delimited.h>
 #include <twotower/train/fit/ranker_loop.h>
-#include <twotower/train/fit/run.h>
+#include <twotower/train/run/run.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

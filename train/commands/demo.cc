@@ -3,15 +3,15 @@
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/batches/loader.h>
 #include <twotower/train/commands/commands.h>
-#include <twotower/train/commands/console.h>
-#include <twotower/train/commands/measures_json.h>
-#include <twotower/train/commands/options.h>
+#include <twotower/train/commands/shared/console.h>
+#include <twotower/train/commands/shared/measures_json.h>
+#include <twotower/train/commands/shared/options.h>
 #include <twotower/train/data/dataset_writer.h>
 #include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/evaluate/text_table.h>
 #include <twotower/train/fit/monitor.h>
-#include <twotower/train/fit/run.h>
 #include <twotower/train/fit/trainer.h>
+#include <twotower/train/run/run.h>
 #include <twotower/train/simulate/simulator.h>
 
 #include <CLI/CLI.hpp>

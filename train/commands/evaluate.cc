@@ -3,13 +3,13 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/commands/commands.h>
-#include <twotower/train/commands/measures_json.h>
-#include <twotower/train/commands/options.h>
+#include <twotower/train/commands/shared/measures_json.h>
+#include <twotower/train/commands/shared/options.h>
 #include <twotower/train/evaluate/doctor.h>
 #include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/evaluate/text_table.h>
 #include <twotower/train/evaluate/user_groups.h>
-#include <twotower/train/fit/run.h>
+#include <twotower/train/run/run.h>
 
 #include <CLI/CLI.hpp>
 #include <cmath>

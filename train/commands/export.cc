@@ -5,8 +5,8 @@
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/safetensors.h>
 #include <twotower/train/commands/commands.h>
-#include <twotower/train/commands/npy.h>
-#include <twotower/train/commands/options.h>
+#include <twotower/train/commands/shared/npy.h>
+#include <twotower/train/commands/shared/options.h>
 #include <twotower/train/import/newcomers.h>
 
 #include <CLI/CLI.hpp>

@@ -1,7 +1,7 @@
 #include <twotower/tensor/error.h>
 #include <twotower/train/commands/commands.h>
-#include <twotower/train/commands/data_summary.h>
-#include <twotower/train/commands/options.h>
+#include <twotower/train/commands/shared/data_summary.h>
+#include <twotower/train/commands/shared/options.h>
 #include <twotower/train/data/dataset_writer.h>
 #include <twotower/train/import/import.h>
 

@@ -2,8 +2,8 @@
 
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/commands/commands.h>
-#include <twotower/train/commands/options.h>
-#include <twotower/train/fit/run.h>
+#include <twotower/train/commands/shared/options.h>
+#include <twotower/train/run/run.h>
 
 #include <CLI/CLI.hpp>
 #include <filesystem>

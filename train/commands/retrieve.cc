@@ -3,7 +3,7 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/commands/commands.h>
-#include <twotower/train/commands/options.h>
+#include <twotower/train/commands/shared/options.h>
 #include <twotower/train/evaluate/text_table.h>
 #include <twotower/train/import/newcomers.h>
 

@@ -1,10 +1,10 @@
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/commands/commands.h>
-#include <twotower/train/commands/console.h>
-#include <twotower/train/commands/measures_json.h>
-#include <twotower/train/commands/options.h>
-#include <twotower/train/fit/run.h>
+#include <twotower/train/commands/shared/console.h>
+#include <twotower/train/commands/shared/measures_json.h>
+#include <twotower/train/commands/shared/options.h>
 #include <twotower/train/fit/trainer.h>
+#include <twotower/train/run/run.h>
 
 #include <CLI/CLI.hpp>
 #include <cmath>

@@ -81,9 +81,8 @@ Reward Reward::train(const Dataset& data, const RunConfig& config, const RankerP
 std::optional<Reward> choose_for_lists(const Dataset& data, RunConfig& config, const RankerPairs& pairs) {
   TrainConfig& train = config.train;
   const bool open_recency = train.list_recency == 0, open_decay = train.reward_weight_decay < 0;
-  if (open_recency) train.list_recency = kRecency;
-  if (open_decay) train.reward_weight_decay = kWeightDecay;
-  if (!(open_recency || (open_decay && config.model.aligns_with_model()))) return {};
+  const bool aligns = config.model.aligns_with_model();
+  if (!open_recency && !(open_decay && aligns)) return {};
   if (data.split(Split::valid).size == 0 || !data.split(Split::valid).ranker_scores) return {};
 
   struct Choice {
@@ -100,7 +99,8 @@ std::optional<Reward> choose_for_lists(const Dataset& data, RunConfig& config, c
     return Choice{recency, decay, explained, std::move(reward)};
   };
   const auto better = [](Choice a, Choice b) { return b.explained > a.explained ? std::move(b) : std::move(a); };
-  const double recency = train.list_recency, decay = train.reward_weight_decay;
+  const double recency = open_recency ? kRecency : train.list_recency;
+  const double decay = open_decay ? kWeightDecay : train.reward_weight_decay;
   Choice best = choice(recency, decay);
   const double plain = best.explained;
   if (open_recency) best = better(std::move(best), choice(kNewerRecency, decay));
@@ -110,7 +110,9 @@ std::optional<Reward> choose_for_lists(const Dataset& data, RunConfig& config, c
       stronger = better(std::move(stronger), choice(best.recency, kStrongerDecay));
     if (1 - stronger.explained < kWorthIt * (1 - best.explained)) best = std::move(stronger);
   }
-  train.list_recency = best.recency, train.reward_weight_decay = best.decay;
+  train.list_recency = best.recency;
+  if (!aligns) return {};  // the reward model was but a judge of the recency
+  train.reward_weight_decay = best.decay;
   if (pairs.size() > 0) return {};
   return std::move(best.reward);
 }

@@ -7,7 +7,7 @@
 
 #include <twotower/models/reward_model.h>
 #include <twotower/train/batches/list_loader.h>
-#include <twotower/train/fit/config.h>
+#include <twotower/train/run/config.h>
 
 #include <functional>
 #include <memory>
@@ -56,12 +56,13 @@ class Reward {
   std::vector<std::vector<float>> items_;  // of each member, [C, width]
 };
 
-// Sets what the config leaves open, list_recency and reward_weight_decay, to that with which one reward model explains
-// best what the ranker said of the validation split's users. A list_recency of 1 is right where interests stand still,
-// less where those of late tell more; a weight decay of 0.03 where the logged scores are the ranker's very words, ten
-// times that where they are noisy. 1 and 0.03 where the split has no scores. (How it orders pairs would tell less: in a
-// drifting world all are right about the easy ones.) Returns the best of the models trained to find out where it is the
-// first member of the reward that the config now describes: nothing was asked, so that the log is all there is.
+// Sets what the config leaves open, list_recency and, for a model that is aligned with a reward, reward_weight_decay,
+// to that with which one reward model explains best what the ranker said of the validation split's users. A
+// list_recency of 1 is right where interests stand still, less where those of late tell more; a weight decay of 0.03
+// where the logged scores are the ranker's very words, ten times that where they are noisy. Where the split has no
+// scores they stay open, which counts as 1 and 0.03. (How it orders pairs would tell less: in a drifting world all are
+// right about the easy ones.) Returns the best of the models trained to find out where it is the first member of the
+// reward that the config now describes: nothing was asked, so that the log is all there is.
 std::optional<Reward> choose_for_lists(const Dataset& data, RunConfig& config, const RankerPairs& pairs);
 
 // How likely the slot of each of the split's impressions was looked at; empty for a log without positions.

@@ -4,14 +4,14 @@
 #include <twotower/tensor/text.h>
 #include <twotower/train/batches/loader.h>
 #include <twotower/train/data/fingerprint.h>
-#include <twotower/train/fit/bundle_maker.h>
-#include <twotower/train/fit/checkpoint.h>
 #include <twotower/train/fit/list_training.h>
 #include <twotower/train/fit/monitor.h>
-#include <twotower/train/fit/resume.h>
 #include <twotower/train/fit/trainer.h>
 #include <twotower/train/fit/training_step.h>
 #include <twotower/train/optim/schedule.h>
+#include <twotower/train/run/bundle_maker.h>
+#include <twotower/train/run/checkpoint.h>
+#include <twotower/train/run/resume.h>
 
 #include <algorithm>
 #include <chrono>
@@ -86,7 +86,7 @@ class Training {
   void begin_run();
   bool resume();
   void recall_metrics();
-  std::optional<Reward> choose_for_lists();
+  std::optional<Reward> settle_lists();
   double run_epoch(int64_t epoch);
   double reward_of_policy() const;
   // Evaluates, logs and checkpoints; returns whether training should stop.
@@ -185,7 +185,7 @@ TrainSummary Training::run() {
   start_ = Clock::now();
   begun_ = options_.resume && resume();
   if (config_.model.needs_lists())
-    lists_ = std::make_unique<ListTraining>(data_, config_, pairs_, choose_for_lists(), begun_ ? out_ : "",
+    lists_ = std::make_unique<ListTraining>(data_, config_, pairs_, settle_lists(), begun_ ? out_ : "",
                                             [this](const std::string& line) { say(line); });
   if (begun_) write_file_atomically(out_ + "/config.toml", to_toml(config_));
   if (evaluator_)
@@ -208,11 +208,12 @@ TrainSummary Training::run() {
 }
 
 // Finds out what the config leaves open about lists, and says it.
-std::optional<Reward> Training::choose_for_lists() {
+std::optional<Reward> Training::settle_lists() {
   const TrainConfig before = config_.train;
-  std::optional<Reward> first = tt::choose_for_lists(data_, config_, pairs_);
+  std::optional<Reward> first = choose_for_lists(data_, config_, pairs_);
   std::ostringstream text;
-  if (config_.train.list_recency != before.list_recency) text << "list_recency = " << config_.train.list_recency << ", ";
+  if (config_.train.list_recency != before.list_recency)
+    text << "list_recency = " << config_.train.list_recency << ", ";
   if (config_.train.reward_weight_decay != before.reward_weight_decay)
     text << "reward_weight_decay = " << config_.train.reward_weight_decay << ", ";
   if (!text.str().empty()) say(text.str() + "by what explains the validation split better");

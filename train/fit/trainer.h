@@ -4,7 +4,7 @@
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/data/ranker_pairs.h>
 #include <twotower/train/evaluate/metrics.h>
-#include <twotower/train/fit/config.h>
+#include <twotower/train/run/config.h>
 
 #include <functional>
 #include <string>

@@ -4,9 +4,9 @@
 
 #include <twotower/models/two_tower.h>
 #include <twotower/train/batches/negative_queue.h>
-#include <twotower/train/fit/config.h>
 #include <twotower/train/optim/optimizer.h>
 #include <twotower/train/optim/weight_average.h>
+#include <twotower/train/run/config.h>
 
 #include <memory>
 #include <optional>

@@ -1,7 +1,7 @@
 #include <twotower/tensor/kernels/topk/topk.h>
 #include <twotower/tensor/safetensors.h>
-#include <twotower/train/fit/checkpoint.h>
-#include <twotower/train/fit/config.h>
+#include <twotower/train/run/checkpoint.h>
+#include <twotower/train/run/config.h>
 #include <twotower/train/step/step.h>
 #include <twotower/train/step/step_batch.h>
 

@@ -3,7 +3,7 @@
 #include <sys/resource.h>
 #include <twotower/tensor/atomic_file.h>
 #include <twotower/train/data/dataset.h>
-#include <twotower/train/fit/run.h>
+#include <twotower/train/run/run.h>
 
 #include <cmath>
 #include <filesystem>

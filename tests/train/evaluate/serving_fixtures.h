@@ -4,8 +4,8 @@
 #include <twotower/models/bundle/bundle.h>
 #include <twotower/models/two_tower.h>
 #include <twotower/tensor/random.h>
-#include <twotower/train/fit/bundle_maker.h>
-#include <twotower/train/fit/run.h>
+#include <twotower/train/run/bundle_maker.h>
+#include <twotower/train/run/run.h>
 
 #include "tests/train/fixtures.h"
 

@@ -3,8 +3,8 @@
 #include <doctest/doctest.h>
 #include <twotower/train/evaluate/doctor.h>
 #include <twotower/train/evaluate/text_table.h>
-#include <twotower/train/fit/checkpoint.h>
 #include <twotower/train/fit/trainer.h>
+#include <twotower/train/run/checkpoint.h>
 #include <twotower/train/simulate/simulator.h>
 
 #include <algorithm>

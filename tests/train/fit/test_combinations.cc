@@ -3,8 +3,8 @@
 
 #include <doctest/doctest.h>
 #include <twotower/tensor/random.h>
-#include <twotower/train/fit/run.h>
 #include <twotower/train/fit/trainer.h>
+#include <twotower/train/run/run.h>
 #include <twotower/train/simulate/simulator.h>
 
 #include <cmath>

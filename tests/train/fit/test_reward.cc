@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 #include <twotower/tensor/atomic_file.h>
 #include <twotower/train/fit/reward.h>
-#include <twotower/train/fit/run.h>
+#include <twotower/train/run/run.h>
 #include <twotower/train/simulate/simulator.h>
 
 #include <algorithm>
@@ -161,6 +161,9 @@ TEST_CASE("reward: where the split has no logged scores there is nothing to chec
   apply_rung(config, "reward");
   fit_config_to_data(config.model, data);
   config.train.reward_passes = 3;
+  CHECK(!choose_for_lists(data, config, {}).has_value());
+  CHECK(config.train.list_recency == 0);  // nothing was compared, so nothing is said to be better
+  CHECK(config.train.reward_weight_decay == -1);
   const Reward reward = Reward::train(data, config, {});  // from labels
   CHECK(reward.check_against(data, config.model, Split::valid).logged.empty());
 }
@@ -177,19 +180,34 @@ TEST_CASE(
     const Dataset data = Dataset::open(path);
     RunConfig config = config_of(200);
     config.train.list_recency = 1;
-    const std::optional<Reward> first = choose_for_lists(data, config, {});
+    std::optional<Reward> first = choose_for_lists(data, config, {});
     REQUIRE(first.has_value());
+    CHECK(!choose_for_lists(data, config, {}).has_value());  // nothing is open any more
     const auto saved = [&](std::optional<Reward> begin) {
       const std::string file = folder.path() + "/reward.safetensors";
       Reward::train(data, config, {}, {}, std::move(begin)).save(file);
       return read_whole_file(file);
     };
-    CHECK(saved(choose_for_lists(data, config, {})) == saved({}));  // nothing is open any more
-    RunConfig open = config;
-    open.train.reward_weight_decay = -1;
-    CHECK(saved(choose_for_lists(data, open, {})) == saved({}));
+    CHECK(saved(std::move(first)) == saved({}));
     return config.train.reward_weight_decay;
   };
   CHECK(chosen(0) == 0.03);
   CHECK(chosen(1.5) == 0.3);
+}
+
+TEST_CASE("reward: what was asked takes no part in the choice; a model without alignment keeps its weight decay open") {
+  const testing::Threads one(1);
+  RankerPairs asked;
+  add_ranker_pairs(asked, {{3}, {7}, {.99f, .99f, .99f}});
+  RunConfig plain = config_of(20), with_pairs = plain;
+  CHECK(choose_for_lists(world(), plain, {}).has_value());
+  CHECK(!choose_for_lists(world(), with_pairs, asked).has_value());  // its first member must learn from the pairs
+  CHECK(plain.train.list_recency > 0);
+  CHECK(with_pairs.train.list_recency == plain.train.list_recency);
+  CHECK(with_pairs.train.reward_weight_decay == plain.train.reward_weight_decay);
+  RunConfig kd = config_of(20);
+  kd.model.alignment = "none", kd.model.distill_towers = "margins";
+  CHECK(!choose_for_lists(world(), kd, {}).has_value());
+  CHECK(kd.train.list_recency == plain.train.list_recency);
+  CHECK(kd.train.reward_weight_decay == -1);
 }

@@ -2,9 +2,9 @@
 
 #include <doctest/doctest.h>
 #include <twotower/tensor/atomic_file.h>
-#include <twotower/train/fit/checkpoint.h>
-#include <twotower/train/fit/run.h>
 #include <twotower/train/fit/trainer.h>
+#include <twotower/train/run/checkpoint.h>
+#include <twotower/train/run/run.h>
 #include <twotower/train/simulate/simulator.h>
 
 #include <nlohmann/json.hpp>

@@ -1,8 +1,8 @@
 #include <twotower/tensor/error.h>
 #include <twotower/train/data/fingerprint.h>
-#include <twotower/train/fit/bundle_maker.h>
-#include <twotower/train/fit/checkpoint.h>
-#include <twotower/train/fit/run.h>
+#include <twotower/train/run/bundle_maker.h>
+#include <twotower/train/run/checkpoint.h>
+#include <twotower/train/run/run.h>
 
 #include <filesystem>
 

@@ -1,6 +1,6 @@
 #include <twotower/tensor/error.h>
-#include <twotower/train/commands/options.h>
-#include <twotower/train/fit/run.h>
+#include <twotower/train/commands/shared/options.h>
+#include <twotower/train/run/run.h>
 
 #include <CLI/CLI.hpp>
 #include <charconv>

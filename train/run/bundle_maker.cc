@@ -1,6 +1,6 @@
 #include <twotower/models/retrieval/catalog.h>
 #include <twotower/train/evaluate/serving.h>
-#include <twotower/train/fit/bundle_maker.h>
+#include <twotower/train/run/bundle_maker.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

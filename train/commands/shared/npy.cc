@@ -1,5 +1,5 @@
 #include <twotower/tensor/atomic_file.h>
-#include <twotower/train/commands/npy.h>
+#include <twotower/train/commands/shared/npy.h>
 
 namespace tt {
 

@@ -1,6 +1,6 @@
 #include <twotower/tensor/text.h>
-#include <twotower/train/fit/config.h>
-#include <twotower/train/fit/toml_fields.h>
+#include <twotower/train/run/config.h>
+#include <twotower/train/run/toml_fields.h>
 
 #include <algorithm>
 
@@ -107,8 +107,8 @@ void TrainConfig::validate() const {
   at_least("list_uniform", static_cast<double>(list_uniform), 0);
   at_least("list_passes", static_cast<double>(list_passes), 1);
   at_least("reward_passes", static_cast<double>(reward_passes), 1);
-  check(reward_weight_decay >= 0 || reward_weight_decay == -1, "config", "train.reward_weight_decay = ",
-        reward_weight_decay, "; it must be at least 0, or -1 (found out)");
+  check(reward_weight_decay >= 0 || reward_weight_decay == -1, "config",
+        "train.reward_weight_decay = ", reward_weight_decay, "; it must be at least 0, or -1 (found out)");
   at_least("weight_decay", weight_decay, 0);
   at_least("clip_norm", clip_norm, 0);
   at_least("user_weight_power", user_weight_power, 0);

@@ -1,4 +1,4 @@
-#include <twotower/train/commands/console.h>
+#include <twotower/train/commands/shared/console.h>
 #include <unistd.h>
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 #pragma once
 // What the commands share in talking to a person while they work.
 
-#include <twotower/train/commands/time_left.h>
+#include <twotower/train/commands/shared/time_left.h>
 #include <twotower/train/fit/trainer.h>
 
 #include <string>

@@ -1,4 +1,4 @@
-#include <twotower/train/commands/data_summary.h>
+#include <twotower/train/commands/shared/data_summary.h>
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/data/ranker_pairs.h>
 #include <twotower/train/evaluate/text_table.h>

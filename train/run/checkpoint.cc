@@ -1,6 +1,6 @@
 #include <twotower/layers/checkpoint.h>
 #include <twotower/tensor/error.h>
-#include <twotower/train/fit/checkpoint.h>
+#include <twotower/train/run/checkpoint.h>
 
 namespace tt {
 

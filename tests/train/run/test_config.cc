@@ -1,7 +1,7 @@
 // The [model] table: what it takes, what it refuses, and in which words.
 
 #include <doctest/doctest.h>
-#include <twotower/train/fit/config.h>
+#include <twotower/train/run/config.h>
 
 #include "tests/models/fixtures.h"
 #include "tests/train/fixtures.h"

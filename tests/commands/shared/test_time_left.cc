@@ -1,5 +1,5 @@
 #include <doctest/doctest.h>
-#include <twotower/train/commands/time_left.h>
+#include <twotower/train/commands/shared/time_left.h>
 
 #include <cmath>
 

@@ -1,8 +1,8 @@
 #include <twotower/tensor/atomic_file.h>
 #include <twotower/tensor/error.h>
 #include <twotower/train/data/fingerprint.h>
-#include <twotower/train/fit/resume.h>
-#include <twotower/train/fit/run.h>
+#include <twotower/train/run/resume.h>
+#include <twotower/train/run/run.h>
 
 #include <filesystem>
 #include <fstream>

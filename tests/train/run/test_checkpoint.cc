@@ -5,7 +5,7 @@
 #include <sys/resource.h>
 #include <twotower/tensor/atomic_file.h>
 #include <twotower/tensor/safetensors.h>
-#include <twotower/train/fit/checkpoint.h>
+#include <twotower/train/run/checkpoint.h>
 
 #include <cstring>
 

@@ -10,7 +10,7 @@
 #include <twotower/models/bundle/bundle.h>
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/data/ranker_pairs.h>
-#include <twotower/train/fit/config.h>
+#include <twotower/train/run/config.h>
 
 #include <memory>
 #include <string>
