@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
-# Installs what is missing (Debian's packages), builds with warnings as errors and runs all tests: once with oneDNN, once
-# without. TWOTOWER_DATA may name a folder with ml-100k/ and ml-1m/; the tests that want them skip without it.
+# Installs what is missing (Debian's packages), builds with warnings as errors and runs all tests: once with oneDNN and
+# OpenMP, once without both. TWOTOWER_DATA may name a folder with ml-100k/ and ml-1m/; the tests that want them skip without it.
 set -euo pipefail
 cd "$(dirname "$0")"
+more_packages="cmake abigail-tools"
 . .ci/packages.sh
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
-for onednn in enabled disabled; do
-  build=build-test-$onednn
-  [ -f "$build/build.ninja" ] || said=$(meson setup "$build" -Dwerror=true -Donednn=$onednn) ||
+for libraries in enabled disabled; do
+  build=build-test-$libraries
+  [ -f "$build/build.ninja" ] || said=$(meson setup "$build" -Dwerror=true -Donednn=$libraries -Dopenmp=$libraries) ||
     { echo "$said" >&2; exit 1; }
-  echo "== build with oneDNN $onednn"
+  echo "== build with oneDNN and OpenMP $libraries"
   ninja -C "$build" | tail -n 1
   meson test -C "$build" --no-rebuild --verbose --num-processes 1 --timeout-multiplier 4 2>&1 | tee -a "$log" | grep -vE '^$' || status=1
   [ "${PIPESTATUS[0]}" = 0 ] || status=1

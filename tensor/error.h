@@ -14,6 +14,12 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// There is no memory for what was asked.
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
 // Throws Error("[where] " + message).
 [[noreturn]] void throw_error(std::string_view where, const std::string& message);
 

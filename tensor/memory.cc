@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 #include <utility>
 
 namespace tt {
@@ -15,6 +16,8 @@ constexpr std::size_t kFirstArenaBlock = std::size_t{1} << 20;
 
 std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
+[[noreturn]] void no_memory(const std::string& message) { throw OutOfMemory("[memory] " + message); }
+
 }  // namespace
 
 AlignedBlock::AlignedBlock(std::size_t bytes, bool zeroed) {
@@ -22,10 +25,11 @@ AlignedBlock::AlignedBlock(std::size_t bytes, bool zeroed) {
   const bool large = bytes >= 2 * kHugePage;
   const std::size_t unit = large ? kHugePage : kAlignment;
   if (bytes > SIZE_MAX / 2)
-    fail("memory", "a block of ", bytes, " bytes cannot be had; the sizes asked for are too large");
+    no_memory("a block of " + std::to_string(bytes) + " bytes cannot be had; the sizes asked for are too large");
   size_ = round_up(bytes, unit);
   data_ = static_cast<std::byte*>(std::aligned_alloc(unit, size_));
-  if (data_ == nullptr) fail("memory", "no memory for a block of ", bytes, " bytes; use smaller tables or batches");
+  if (data_ == nullptr)
+    no_memory("no memory for a block of " + std::to_string(bytes) + " bytes; use smaller tables or batches");
   if (large) (void)madvise(data_, size_, MADV_HUGEPAGE);
   if (zeroed) std::memset(data_, 0, size_);
 }
@@ -42,8 +46,9 @@ AlignedBlock& AlignedBlock::operator=(AlignedBlock&& other) noexcept {
 }
 
 std::size_t bytes_of(int64_t n, std::size_t element) {
-  check(n >= 0 && static_cast<std::size_t>(n) <= SIZE_MAX / 2 / element, "memory", n, " elements of ", element,
-        " bytes cannot be had; the sizes asked for are too large");
+  if (n < 0 || static_cast<std::size_t>(n) > SIZE_MAX / 2 / element)
+    no_memory(std::to_string(n) + " elements of " + std::to_string(element) +
+              " bytes cannot be had; the sizes asked for are too large");
   return static_cast<std::size_t>(n) * element;
 }
 

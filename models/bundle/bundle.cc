@@ -1,6 +1,7 @@
 #include <twotower/models/bundle/bundle.h>
 #include <twotower/models/bundle/fingerprint.h>
 #include <twotower/models/bundle/format.h>
+#include <twotower/models/bundle/packed_table.h>
 #include <twotower/models/bundle/weights.h>
 #include <twotower/tensor/error.h>
 
@@ -25,13 +26,24 @@ bool Bundle::is_bundle(const SafetensorsFile& file) {
 Bundle Bundle::open(const std::string& path) {
   Bundle bundle;
   bundle.file_ = SafetensorsFile::open(path);
-  check(is_bundle(bundle.file_), bundle.where(),
-        "is no bundle: its metadata does not say so; give a bundle.safetensors, or make one with `twotower pack`");
-  bundle.read_metadata();
-  bundle.read_model();
-  bundle.read_items();
-  bundle.read_users();
+  bundle.read();
   return bundle;
+}
+
+Bundle Bundle::view(const void* data, std::size_t bytes, const std::string& name) {
+  Bundle bundle;
+  bundle.file_ = SafetensorsFile::view(data, bytes, name);
+  bundle.read();
+  return bundle;
+}
+
+void Bundle::read() {
+  check(is_bundle(file_), where(),
+        "is no bundle: its metadata does not say so; give a bundle.safetensors, or make one with `twotower pack`");
+  read_metadata();
+  read_model();
+  read_items();
+  read_users();
 }
 
 template <class T>
@@ -45,6 +57,22 @@ const T* Bundle::tensor(const std::string& name, const std::vector<int64_t>& sha
   return file_.data<T>(name);
 }
 
+// A matrix where it lies, or unpacked.
+const float* Bundle::floats(const std::string& name, const std::vector<int64_t>& shape) {
+  const DType dtype = file_.has(name) ? file_.entry(name).dtype : DType::F32;
+  if ((dtype != DType::I8 && dtype != DType::F16) || shape.size() != 2) return tensor<float>(name, shape);
+  const TensorEntry& entry = file_.entry(name);
+  check(entry.shape == shape, where(), "\"", name, "\" has shape ", shape_text(entry.shape), ", expected ",
+        shape_text(shape), kMend);
+  float* out = unpacked_.emplace_back(new float[static_cast<size_t>(entry.elements())]).get();
+  if (dtype == DType::F16)
+    unpack_fp16(reinterpret_cast<const uint16_t*>(entry.data), shape[0], shape[1], out);
+  else
+    unpack_int8(reinterpret_cast<const int8_t*>(entry.data), tensor<float>(name + kScale, {shape[0]}), shape[0],
+                shape[1], out);
+  return out;
+}
+
 void Bundle::read_metadata() {
   const auto& metadata = file_.metadata();
   const auto text = [&](const char* key) -> const std::string& {
@@ -52,8 +80,9 @@ void Bundle::read_metadata() {
     check(found != metadata.end(), where(), "its metadata lacks \"", key, "\"", kMend);
     return found->second;
   };
-  check(text(kVersionKey) == kVersion, where(), "has format version ", text(kVersionKey), ", this program reads ",
-        kVersion, kMend);
+  const std::string& version = text(kVersionKey);
+  check(version == kVersion || version == kPackedVersion, where(), "has format version ", version,
+        ", this program reads ", kVersion, " and ", kPackedVersion, kMend);
   Fingerprint header;
   for (const auto& [key, value] : metadata)
     if (key != kHeaderKey) header.add_text(key), header.add_text(value);
@@ -82,14 +111,15 @@ void Bundle::read_metadata() {
   }
 }
 
-// The weights are used where they lie.
+// The weights are used where they lie, unless they are packed.
 void Bundle::read_model() {
   std::vector<std::string> used;
   model_ = std::make_unique<TwoTower<float>>(config_, [&](const std::string& name, const Shape& shape) {
     std::vector<int64_t> dims;
     for (int axis = 0; axis < shape.rank(); ++axis) dims.push_back(shape[axis]);
     used.push_back(name);
-    return Tensor<const float>(tensor<float>(name, dims), shape);
+    if (file_.has(name) && file_.entry(name).dtype == DType::I8) used.push_back(name + kScale);
+    return Tensor<const float>(floats(name, dims), shape);
   });
   for (const std::string& name : file_.names())
     check(is_serving(name) || std::find(used.begin(), used.end(), name) != used.end(), where(), "\"", name,
@@ -109,13 +139,16 @@ IdTable Bundle::texts(const std::string& prefix, int64_t rows) const {
 void Bundle::read_items() {
   items_.ids = texts("items.id", -1);
   const int64_t c = items_.ids.size(), d = config_.item_id_embedding_dim;
-  check(c > 0 && c <= config_.item_id_hash_size, where(), "has ", c, " items, its model knows ",
-        config_.item_id_hash_size, kMend);
-  items_.vectors = {tensor<float>("items.vectors", {c, d}), {c, d}};
+  check(c > 0, where(), "has no items", kMend);
+  items_.vectors = {floats("items.vectors", {c, d}), {c, d}};
   check(sample_of({Weight{"items.vectors", {c, d}, items_.vectors.data()}}) == file_.metadata().at(kVectorsKey),
         where(), "its item vectors are not those that were made with its weights", kMend);
   items_.learnt = tensor<uint8_t>("items.learnt", {c});
+  for (int64_t r = config_.item_id_hash_size; r < c; ++r)  // items that came after training
+    check(items_.learnt[r] == 0, where(), "says that training has met item row ", r, ", its model knows ",
+          config_.item_id_hash_size, kMend);
   if (file_.has("items.available")) items_.available = tensor<uint8_t>("items.available", {c});
+  if (file_.has("items.removed")) items_.removed = tensor<uint8_t>("items.removed", {c});
   const std::string end = ".offsets";
   for (const std::string& name : file_.names()) {
     if (!name.starts_with(kCategory) || !name.ends_with(end)) continue;
@@ -164,6 +197,9 @@ const std::string& Bundle::weights_fingerprint() const { return file_.metadata()
 std::span<const uint8_t> Bundle::learnt_items() const { return {items_.learnt, static_cast<size_t>(num_items())}; }
 std::span<const uint8_t> Bundle::available_items() const {
   return {items_.available, items_.available ? static_cast<size_t>(num_items()) : 0};
+}
+std::span<const uint8_t> Bundle::removed_items() const {
+  return {items_.removed, items_.removed ? static_cast<size_t>(num_items()) : 0};
 }
 std::span<const uint8_t> Bundle::learnt_users() const { return {users_.learnt, static_cast<size_t>(num_users())}; }
 

@@ -1,6 +1,7 @@
 #pragma once
 // A trained model as one file that stands alone: open it and serve. Opening maps the file and looks only at what tells
 // whether its parts belong together, so it takes as long for a large file as for a small one; verify() reads all of it.
+// Tables that are packed in 8 or 16 bits (packed_table.h) are unpacked into memory when the file is opened.
 //
 //   const Bundle bundle = Bundle::open("bundle.safetensors");
 //   const Recommender recommender(bundle);    // models/retrieval/recommender.h
@@ -19,6 +20,8 @@ class Bundle {
   // Throws Error "[bundle FILE] ...", one line with its mend, for a file that is no bundle, of another version, with
   // parts that are missing or do not fit each other, and for item vectors that were made with other weights.
   static Bundle open(const std::string& path);
+  // The same from a file's bytes, which must neither change nor go away as long as the bundle lives.
+  static Bundle view(const void* data, std::size_t bytes, const std::string& name = "in memory");
   // Whether a safetensors file says that it is a bundle.
   static bool is_bundle(const SafetensorsFile& file);
 
@@ -38,6 +41,7 @@ class Bundle {
   Tensor<const float> item_vectors() const { return items_.vectors; }  // [C, DI]
   std::span<const uint8_t> learnt_items() const;                       // [C]
   std::span<const uint8_t> available_items() const;                    // [C], 0: not on offer; empty: all are
+  std::span<const uint8_t> removed_items() const;                      // [C], 1: only the row is left; empty: none
   const std::vector<Category>& categories() const { return items_.categories; }
   const Category* title() const;  // the column that names an item for people; null if there is none
 
@@ -66,6 +70,7 @@ class Bundle {
   };
 
   std::string where() const { return "bundle " + path(); }
+  void read();
   void read_metadata();
   void read_model();
   void read_items();
@@ -77,8 +82,10 @@ class Bundle {
   void verify_lists(const Lists& lists, const char* name) const;
   template <class T>
   const T* tensor(const std::string& name, const std::vector<int64_t>& shape) const;
+  const float* floats(const std::string& name, const std::vector<int64_t>& shape);
 
   SafetensorsFile file_;
+  std::vector<std::unique_ptr<float[]>> unpacked_;  // tables that the file holds in fewer bits
   ModelConfig config_;
   std::unique_ptr<TwoTower<float>> model_;
   DataFacts data_;

@@ -95,4 +95,21 @@ std::string FeatureEncoder::encode(const Source& source, std::string_view text, 
   return unknown;
 }
 
+int64_t FeatureEncoder::encode(std::span<const NamedValue> values, const char* side, float* row) const {
+  blank(row);
+  int64_t unknown = 0;
+  for (const auto& [column, value] : values) {
+    const Source* source = find(column);
+    if (!source) {
+      std::vector<std::string> names;
+      for (const Source& known : sources_) names.push_back(known.name);
+      const std::string nearest = nearest_name(column, names);
+      fail("recommend", "\"", column, "\" is no ", side, " feature of the model",
+           nearest.empty() ? "; leave it out" : "; did you mean \"" + nearest + "\"?");
+    }
+    unknown += !encode(*source, value, row).empty();
+  }
+  return unknown;
+}
+
 }  // namespace tt

@@ -4,7 +4,7 @@
 namespace tt::bundle_format {
 
 inline constexpr const char* kFormat = "twotower bundle";
-inline constexpr const char* kVersion = "1";
+inline constexpr const char *kVersion = "1", *kPackedVersion = "2";  // the latter with tables in 8 or 16 bits
 
 // Keys of the metadata.
 inline constexpr const char *kFormatKey = "format", *kVersionKey = "version", *kModelKey = "model", *kDataKey = "data",
@@ -16,6 +16,10 @@ inline constexpr const char *kFormatKey = "format", *kVersionKey = "version", *k
 // Tensors of the two sides begin so; every other tensor is a weight under its checkpoint name.
 inline constexpr const char *kItems = "items.", *kUsers = "users.", *kCategory = "items.category.";
 
-inline constexpr const char* kUserTable = "user_id_embedding_arch.weight";
+inline constexpr const char *kUserTable = "user_id_embedding_arch.weight",
+                            *kItemTable = "item_id_embedding_arch.weight", *kVectors = "items.vectors";
+
+// NAME.scale [rows] is what the rows of NAME in int8 are to be multiplied by.
+inline constexpr const char* kScale = ".scale";
 
 }  // namespace tt::bundle_format

@@ -1,11 +1,14 @@
-// twotower pack: a run's bundle anew, with or without its users.
+// twotower pack: a run's bundle anew, with or without its users, its tables in 32, 16 or 8 bits.
 
+#include <twotower/models/retrieval/recommender.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/shared/options.h>
 #include <twotower/train/run/run.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -14,20 +17,68 @@ namespace tt {
 namespace {
 
 struct Options {
-  std::string run, data, out;
+  std::string run, data, out, tables = "float";
   bool no_users = false, quiet = false;
   int threads = 0;
 };
 
+// A file that is gone when it is no longer needed.
+struct TemporaryFile {
+  std::string path;
+  ~TemporaryFile() {
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+  }
+};
+
+// The share of the k best items by inner product that a packed bundle finds as well, over a sample of the users of the
+// whole one. Where the packed bundle has no users, both are asked of them without their ids.
+double recall_of(const Bundle& packed, const Bundle& whole, int64_t k) {
+  constexpr int64_t kSample = 500;
+  const Recommender asked(packed), truth(whole);
+  const int64_t users = std::min(kSample, whole.num_users());
+  std::vector<ServedUser> sample;
+  for (int64_t i = 0; i < users; ++i) {
+    sample.push_back(truth.known(i * whole.num_users() / users));
+    if (!packed.has_users()) sample.back().row = -1;
+  }
+  const Ask ask{.k = k, .include_seen = true, .rerank = false};
+  Session session;
+  TopItems found, best;
+  asked.recommend(session, sample, ask, found);
+  truth.recommend(session, sample, ask, best);
+  int64_t hits = 0, wanted = 0;
+  for (int64_t q = 0; q < users; ++q) {
+    std::vector<int64_t> a(found.items(q).begin(), found.items(q).end()), b(best.items(q).begin(), best.items(q).end());
+    std::sort(a.begin(), a.end()), std::sort(b.begin(), b.end());
+    std::vector<int64_t> both;
+    std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
+    hits += static_cast<int64_t>(both.size()), wanted += static_cast<int64_t>(b.size());
+  }
+  return wanted > 0 ? static_cast<double>(hits) / static_cast<double>(wanted) : 1;
+}
+
+void print_recall(const Options& o, const Bundle& packed) {
+  const TemporaryFile whole{o.out + ".float-" + std::to_string(getpid())};
+  pack_run(o.run, o.data, whole.path, true);
+  const Bundle bundle = Bundle::open(whole.path);
+  const int64_t k = std::min<int64_t>(100, bundle.num_items());
+  const auto size = [](const std::string& path) { return static_cast<double>(std::filesystem::file_size(path)); };
+  std::cerr << "recall@" << k << " of the same model in floats: " << recall_of(packed, bundle, k) << "; "
+            << 100 * size(o.out) / size(whole.path) << " % of its size" << (o.no_users ? " with users" : "") << "\n";
+}
+
 void run_pack(const Options& o) {
   if (o.threads > 0) set_num_threads(o.threads);
-  pack_run(o.run, o.data, o.out, !o.no_users);
+  const TableType tables = o.tables == "int8" ? TableType::int8 : o.tables == "fp16" ? TableType::fp16 : TableType::f32;
+  pack_run(o.run, o.data, o.out, !o.no_users, tables);
   const Bundle bundle = Bundle::open(o.out);
   bundle.verify();
   if (o.quiet) return;
   std::cerr << "wrote " << o.out << ": " << bundle.num_items() << " items, "
             << (bundle.has_users() ? std::to_string(bundle.num_users()) + " users" : std::string("no users")) << ", "
             << std::filesystem::file_size(o.out) << " bytes\n";
+  if (tables != TableType::f32) print_recall(o, bundle);
 }
 
 }  // namespace
@@ -40,9 +91,16 @@ void register_pack(CLI::App& app) {
   command->add_option("--data", o->data, "Where the run's dataset is now");
   command->add_flag("--no-users", o->no_users,
                     "Leave out all that is known of users: only users described by features and history are served");
+  command
+      ->add_option(
+          "--tables", o->tables,
+          "How the tables of users and items and the item vectors are held: float, fp16, or int8 with a scale a "
+          "row. They are unpacked when the bundle is opened; what it costs in recall is printed")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"float", "fp16", "int8"}));
   command->add_flag("--quiet", o->quiet, "No messages");
   add_threads(*command, o->threads);
-  command->footer("Example:\n  twotower pack --run runs/base --out base.safetensors --no-users");
+  command->footer("Example:\n  twotower pack --run runs/base --out base.safetensors --no-users --tables int8");
   command->callback([o] { run_pack(*o); });
 }
 

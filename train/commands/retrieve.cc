@@ -38,13 +38,13 @@ void tell(const Options& o, const std::vector<std::string>& notes) {
 }
 
 // Of --where column=value, all of them at once.
-std::vector<std::pair<std::string, std::string>> conditions(const Options& o) {
-  std::vector<std::pair<std::string, std::string>> out;
+Conditions conditions(const Options& o) {
+  Conditions out;
   for (const std::string& text : o.where) {
     const size_t equals = text.find('=');
     check(equals != std::string::npos && equals > 0, "retrieve", "--where \"", text,
           "\" is not of the form column=value");
-    out.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+    out.where.push_back({text.substr(0, equals), {text.substr(equals + 1)}});
   }
   return out;
 }
@@ -87,11 +87,9 @@ void run_retrieve(const Options& o) {
   check(!ids.empty() || !o.users_from.empty(), "retrieve",
         "no user is given; use --user ID, --users FILE with an id a line, or --users-from FILE for new users");
   check(!o.only_new || !o.items_from.empty(), "retrieve", "--only-new needs new items; give --items-from FILE");
-  check(o.where.empty() || o.items_from.empty(), "retrieve",
-        "--where asks for categories, which the items of --items-from have none of here; give one of the two");
-  const auto wanted = conditions(o);
+  Conditions wanted = conditions(o);
   const Bundle bundle = Bundle::open(o.source.path("retrieve"));
-  Catalog catalog(bundle);
+  LiveCatalog items(bundle);
   const NewUsers new_users = o.users_from.empty() ? NewUsers() : read_new_users(o.users_from, bundle);
   const NewItems new_items = o.items_from.empty() ? NewItems() : read_new_items(o.items_from, bundle);
   tell(o, new_users.notes);
@@ -100,13 +98,21 @@ void run_retrieve(const Options& o) {
     tell(o, {"the model reads no history (--model history does): a user's history only keeps its items from being "
              "returned"});
   tell(o, new_items.notes);
-  if (new_items.size() > 0) catalog.add(bundle.model(), new_items.ids, new_items.features);
-  const Recommender recommender(bundle, std::move(catalog));
-  const Selection among = o.only_new ? recommender.catalog().added() : recommender.catalog().where(wanted);
-  const Ask ask{
-      .k = o.k, .include_seen = o.include_seen, .rerank = !o.towers, .candidates = o.candidates, .among = &among};
-  check(!o.where.empty() || o.k <= among.size(), "retrieve", "k = ", o.k, " is larger than the corpus of ",
-        among.size(), o.only_new ? " new" : "", " items; ask for at most so many");
+  const std::vector<std::string_view> new_ids(new_items.ids.begin(), new_items.ids.end());
+  if (new_items.size() > 0) items.add(new_ids, new_items.features);
+  const Catalog catalog = items.snapshot();
+  const Recommender recommender(bundle, catalog);
+  if (o.only_new) wanted.only = new_items.ids;
+  std::optional<Filter> among;
+  if (o.only_new || !o.where.empty()) among.emplace(catalog, std::move(wanted));
+  const Ask ask{.k = o.k,
+                .include_seen = o.include_seen,
+                .rerank = !o.towers,
+                .candidates = o.candidates,
+                .among = among ? &*among : nullptr};
+  const int64_t corpus = catalog.count(ask.among);
+  check(!o.where.empty() || o.k <= corpus, "retrieve", "k = ", o.k, " is larger than the corpus of ", corpus,
+        o.only_new ? " new" : "", " items; ask for at most so many");
 
   std::vector<ServedUser> users;
   for (const std::string& id : ids) users.push_back(recommender.known(id));
@@ -116,8 +122,8 @@ void run_retrieve(const Options& o) {
   recommender.recommend(session, users, ask, top);
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   for (size_t q = 0; q < users.size(); ++q)
-    print_user(o, q < ids.size() ? ids[q] : new_users.ids[q - ids.size()], recommender.catalog(), top,
-               static_cast<int64_t>(q), q == 0, json);
+    print_user(o, q < ids.size() ? ids[q] : new_users.ids[q - ids.size()], catalog, top, static_cast<int64_t>(q),
+               q == 0, json);
   if (o.json) std::cout << json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
 }
 

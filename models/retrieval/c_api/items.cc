@@ -1,0 +1,179 @@
+// Items of the C interface: their vectors, and how they come, change and go.
+
+#include <twotower/models/retrieval/c_api/state.h>
+#include <twotower/models/retrieval/save_bundle.h>
+#include <twotower/tensor/text.h>
+
+#include <algorithm>
+#include <numeric>
+
+namespace tt::c_api {
+namespace {
+
+void read_features(const tt_item& item, const char* where, std::vector<NamedValue>& out) {
+  check_array(item.features, item.num_features, where, "items[].features");
+  out.clear();
+  for (size_t i = 0; i < item.num_features; ++i) {
+    need(item.features[i].name, where, "items[].features[].name");
+    need(item.features[i].value, where, "items[].features[].value");
+    out.push_back({item.features[i].name, item.features[i].value});
+  }
+}
+
+void check_names(const Model& model, const std::vector<NamedValue>& features, const char* where) {
+  const auto has = [](const std::vector<std::string>& names, std::string_view name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  for (const NamedValue& feature : features) {
+    if (has(model.item_features, feature.column) || has(model.filter_columns, feature.column)) continue;
+    const std::string nearest = nearest_name(feature.column, model.item_features);
+    refuse(TT_ERROR_NOT_FOUND, where, "\"", feature.column, "\" is no item feature of the model",
+           nearest.empty() ? "; leave it out" : "; did you mean \"" + nearest + "\"?");
+  }
+}
+
+// Changes the items by change(), of which an Error means that the caller's items are wrong.
+template <class Change>
+void change_items(Model& m, size_t count, const char* what, Change change) {
+  {
+    const std::lock_guard<std::mutex> one(m.changing);
+    meaning(TT_ERROR_ARGUMENT, [&] { change(m.live.snapshot()); });
+    m.changes.fetch_add(1, std::memory_order_release);
+  }
+  std::ostringstream text;
+  text << "[catalog] " << count << " items " << what << ", " << m.live.snapshot().size() << " are there";
+  m.tell(TT_LOG_INFO, text.str());
+}
+
+void must_be_there(const Catalog& items, std::string_view id, const char* where) {
+  if (!items.find(id)) refuse(TT_ERROR_NOT_FOUND, where, "there is no item \"", id, "\"; it may have been removed");
+}
+
+tt_status put_items(tt_model* model, const tt_item* items, size_t count, size_t* unknown_values, bool add,
+                    const char* where) noexcept {
+  return in_model(model, where, TT_ERROR_INTERNAL, [&](Model& m) {
+    const Structs<tt_item> given(items, count, where, "items");
+    if (m.bundle.config().item_features_size == 0)
+      refuse(TT_ERROR_UNSUPPORTED, where,
+             "the model has no item features, so all new items would look the same; train one with item features");
+    std::vector<NewItem> batch;
+    for (size_t i = 0; i < count; ++i) {
+      const tt_item item = given[i];
+      need(item.id, where, "items[].id");
+      if (!is_utf8(item.id)) refuse(TT_ERROR_ARGUMENT, where, "the id of item ", i, " is not UTF-8");
+      batch.push_back({item.id, {}});
+      read_features(item, where, batch.back().features);
+      check_names(m, batch.back().features, where);
+    }
+    Unknown unknown;
+    change_items(m, count, add ? "added" : "replaced", [&](const Catalog& now) {
+      for (const NewItem& item : batch) {
+        if (!add) must_be_there(now, item.id, where);
+        if (add && now.find(item.id))
+          refuse(TT_ERROR_EXISTS, where, "item \"", item.id, "\" is there already; replace it, or leave it out");
+      }
+      unknown = add ? m.live.add(batch) : m.live.replace(batch);
+    });
+    if (unknown_values) *unknown_values = static_cast<size_t>(unknown.values);
+  });
+}
+
+std::vector<std::string_view> read_ids(const char* const* ids, size_t count, const char* where) {
+  const Texts given(ids, count, where, "ids");
+  std::vector<std::string_view> out;
+  for (size_t i = 0; i < count; ++i) out.push_back(given[i]);
+  return out;
+}
+
+}  // namespace
+}  // namespace tt::c_api
+
+using namespace tt::c_api;
+
+extern "C" {
+
+tt_status tt_embed_items(tt_session* session, const tt_item* items, size_t num_items, float* vectors,
+                         size_t vectors_size) {
+  const char* where = "tt_embed_items";
+  return in_session(session, where, [&](Session& s) {
+    const Structs<tt_item> given(items, num_items, where, "items");
+    s.now();
+    const auto d = static_cast<size_t>(s.items.width());
+    check_buffer(vectors, vectors_size, num_items, s.items.width(), where);
+    const tt::FeatureEncoder& encoder = s.model->bundle.item_encoder();
+    const tt::ModelConfig& config = s.model->bundle.config();
+    const auto width = static_cast<size_t>(config.item_features_size);
+    s.item_rows.clear(), s.item_features.clear();  // of those without an id
+    for (size_t i = 0; i < num_items; ++i) {
+      const tt_item item = given[i];
+      if (item.id) {
+        if (item.num_features > 0)
+          refuse(TT_ERROR_ARGUMENT, where, "the item \"", item.id, "\" has an id and also features; give the id of an ",
+                 "item that is there, or leave it NULL");
+        const auto row = s.items.find(item.id);
+        if (!row) refuse(TT_ERROR_NOT_FOUND, where, "there is no item \"", item.id, "\"; it may have been removed");
+        std::copy_n(s.items.vector(*row), d, vectors + i * d);
+        continue;
+      }
+      if (width == 0)
+        refuse(TT_ERROR_UNSUPPORTED, where, "the model has no item features; give the ids of items that are there");
+      read_features(item, where, s.batch.named);
+      s.item_rows.push_back(static_cast<int64_t>(i));
+      s.item_features.resize(s.item_features.size() + width);
+      meaning(TT_ERROR_NOT_FOUND, [&] {
+        return encoder.encode(s.batch.named, "item", s.item_features.data() + s.item_features.size() - width);
+      });
+    }
+    const size_t n = s.item_rows.size();
+    if (n == 0) return;
+    s.item_vectors.resize(n * d);
+    tt::encode_items(s.model->bundle.model(), {.count = static_cast<int64_t>(n), .features = s.item_features.data()},
+                     s.arena, s.tape, s.item_vectors.data());
+    for (size_t i = 0; i < n; ++i)
+      std::copy_n(s.item_vectors.data() + i * d, d, vectors + static_cast<size_t>(s.item_rows[i]) * d);
+  });
+}
+
+tt_status tt_model_add_items(tt_model* model, const tt_item* items, size_t num_items, size_t* unknown_values) {
+  return put_items(model, items, num_items, unknown_values, true, "tt_model_add_items");
+}
+
+tt_status tt_model_replace_items(tt_model* model, const tt_item* items, size_t num_items, size_t* unknown_values) {
+  return put_items(model, items, num_items, unknown_values, false, "tt_model_replace_items");
+}
+
+tt_status tt_model_remove_items(tt_model* model, const char* const* ids, size_t num_ids) {
+  const char* where = "tt_model_remove_items";
+  return in_model(model, where, TT_ERROR_INTERNAL, [&](Model& m) {
+    const auto given = read_ids(ids, num_ids, where);
+    change_items(m, num_ids, "removed", [&](const tt::Catalog& now) {
+      for (const std::string_view id : given) must_be_there(now, id, where);
+      m.live.remove(given);
+    });
+  });
+}
+
+tt_status tt_model_set_available(tt_model* model, const char* const* ids, size_t num_ids, int32_t available) {
+  const char* where = "tt_model_set_available";
+  return in_model(model, where, TT_ERROR_INTERNAL, [&](Model& m) {
+    const auto given = read_ids(ids, num_ids, where);
+    const bool on = read_flag(available, where, "available");
+    change_items(m, num_ids, on ? "put on offer" : "taken off the offer", [&](const tt::Catalog& now) {
+      for (const std::string_view id : given) must_be_there(now, id, where);
+      m.live.set_available(given, on);
+    });
+  });
+}
+
+tt_status tt_model_save(tt_model* model, const char* path) {
+  return in_model(model, "tt_model_save", TT_ERROR_IO, [&](Model& m) {
+    need(path, "tt_model_save", "path");
+    const tt::Catalog items = m.live.snapshot();
+    tt::save_bundle(path, m.bundle, items);
+    std::ostringstream text;
+    text << "[bundle " << path << "] is written: " << items.size() << " items";
+    m.tell(TT_LOG_INFO, text.str());
+  });
+}
+
+}  // extern "C"
