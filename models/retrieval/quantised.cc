@@ -27,7 +27,7 @@ QuantisedIndex::QuantisedIndex(Tensor<const float> items, RowFormat format) : it
   const kernels::RowBounds bounds =
       kernels::quantise_rows(items.data(), size(), width(), format, own_.data(), first_scale);
   float* three = first_scale + scales;
-  three[0] = bounds.error, three[1] = bounds.norm, three[2] = bounds.largest;
+  three[0] = bounds.error, three[1] = bounds.norm, three[2] = bounds.unit;
   parts_ = {{own_.data(), blocks_bytes(items, format)}, {first_scale, scales}, {three, 3}};
   find_exceptions();
   recall_ = measure_recall(*this, items);
@@ -62,10 +62,10 @@ void QuantisedIndex::search(Tensor<const float> queries, int64_t k, TopItems& ou
                                          exceptions_.data(),
                                          static_cast<int64_t>(exceptions_.size())};
   const SkipRows* skip = filter.skip;
-  kernels::quantised_topk(
-      queries.data(), queries.rows(), items_.data(), coarse, k, out.rows.data(), out.values.data(), out.counts.data(),
-      {skip ? skip->offsets.data() : nullptr, skip ? skip->rows.data() : nullptr,
-       filter.allowed.empty() ? nullptr : filter.allowed.data()});
+  kernels::quantised_topk(queries.data(), queries.rows(), items_.data(), coarse, k, out.rows.data(), out.values.data(),
+                          out.counts.data(),
+                          {skip ? skip->offsets.data() : nullptr, skip ? skip->rows.data() : nullptr,
+                           filter.allowed.empty() ? nullptr : filter.allowed.data()});
 }
 
 }  // namespace tt

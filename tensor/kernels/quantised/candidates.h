@@ -22,20 +22,18 @@ struct Candidate {
 // Candidates of n queries, in memory of the caller's.
 class Candidates {
  public:
-  static std::size_t bytes(int64_t n, int64_t k, int64_t tile) {
+  static std::size_t bytes(int64_t n, int64_t k) {
     return static_cast<std::size_t>(n * places(k)) * sizeof(Candidate) + static_cast<std::size_t>(n) * 8 +
-           static_cast<std::size_t>(n + tile) * sizeof(float);
+           static_cast<std::size_t>(n) * sizeof(float);
   }
   Candidates() = default;
-  // Thresholds have `tile` more places, with NaN, which nothing reaches, and are lower than they might be by `margin`.
-  Candidates(void* memory, int64_t n, int64_t k, int64_t tile, float margin)
-      : k_(k), places_(places(k)), margin_(margin) {
+  // Thresholds are lower than they might be by `margin`.
+  Candidates(void* memory, int64_t n, int64_t k, float margin) : k_(k), places_(places(k)), margin_(margin) {
     sizes_ = static_cast<int64_t*>(memory);
     thresholds_ = reinterpret_cast<float*>(sizes_ + n);
-    all_ = reinterpret_cast<Candidate*>(thresholds_ + n + tile);
+    all_ = reinterpret_cast<Candidate*>(thresholds_ + n);
     std::fill_n(sizes_, n, int64_t{0});
     std::fill_n(thresholds_, n, -std::numeric_limits<float>::infinity());
-    std::fill_n(thresholds_ + n, tile, std::numeric_limits<float>::quiet_NaN());
   }
 
   // What cannot reach them is not among the K best.
@@ -60,7 +58,7 @@ class Candidates {
     Candidate* own = all_ + q * places_;
     prune(q);
     settle(q, score);
-    std::sort(own, own + sizes_[q], better);
+    std::sort(own, own + sizes_[q], Better());
     for (int64_t i = 0; i < sizes_[q]; ++i) rows[i] = own[i].row, scores[i] = own[i].lower + 0.0f;  // of -0: 0
     for (int64_t i = sizes_[q]; i < k; ++i) rows[i] = -1, scores[i] = -std::numeric_limits<float>::infinity();
     return sizes_[q];
@@ -68,13 +66,15 @@ class Candidates {
 
  private:
   static int64_t places(int64_t k) { return 2 * k + 128; }
-  static bool better(const Candidate& a, const Candidate& b) {
-    return a.lower != b.lower ? a.lower > b.lower : a.row < b.row;
-  }
+  struct Better {
+    bool operator()(const Candidate& a, const Candidate& b) const {
+      return a.lower != b.lower ? a.lower > b.lower : a.row < b.row;
+    }
+  };
   void prune(int64_t q) {
     if (sizes_[q] <= k_) return;
     Candidate* own = all_ + q * places_;
-    std::nth_element(own, own + k_ - 1, own + sizes_[q], better);
+    std::nth_element(own, own + k_ - 1, own + sizes_[q], Better());
     const float least = own[k_ - 1].lower;
     thresholds_[q] = std::max(thresholds_[q], least - margin_);
     const auto out = [least](const Candidate& c) { return c.upper < least; };
@@ -85,7 +85,7 @@ class Candidates {
     Candidate* own = all_ + q * places_;
     sizes_[q] = score(q, own, sizes_[q]);
     if (sizes_[q] < k_) return;
-    std::nth_element(own, own + k_ - 1, own + sizes_[q], better);
+    std::nth_element(own, own + k_ - 1, own + sizes_[q], Better());
     sizes_[q] = k_;
     thresholds_[q] = std::max(thresholds_[q], own[k_ - 1].lower - margin_);
   }

@@ -14,34 +14,31 @@ namespace tt::kernels {
 // products may overflow, or zero. NaN is well: it reaches no threshold.
 bool intervals_hold(const QuantisedRows& rows, const float* queries, int64_t n);
 
-// n queries in memory of the caller's. Arrays have kQueryTile places more, which nothing reaches.
+// n queries in memory of the caller's, in panels for CoarseTable::scan.
 class PreparedQueries {
  public:
-  static std::size_t bytes(const QuantisedRows& rows, int64_t n);  // whole cache lines
+  static std::size_t bytes(const QuantisedRows& rows, const CoarseTable& table, int64_t n);  // whole cache lines
   PreparedQueries() = default;
-  // words: CoarseTable::words
-  PreparedQueries(void* memory, const QuantisedRows& rows, const float* queries, int64_t n, int64_t words);
+  PreparedQueries(void* memory, const QuantisedRows& rows, const CoarseTable& table, const float* queries, int64_t n);
 
-  // Queries q .. q + n - 1.
-  CoarseQueries tile(int64_t q, int64_t n, const float* thresholds) const {
-    return {words_ + q * stride_, stride_, n, start_ + q, unit_ + q, slack_ + q, thresholds + q};
+  int64_t groups() const { return groups_; }  // CoarseTile::groups
+  int64_t each() const { return each_; }      // queries of a panel, but for the last
+  // Of queries q .. q + each - 1; q is a multiple of each.
+  CoarseQueries panel(int64_t q, const float* thresholds) const {
+    return {words_ + q / each_ * panel_, start_ + q, unit_ + q, slack_ + q, thresholds + q, std::min(each_, n_ - q)};
   }
-  // Of a row whose product, without its scale, is `product`.
-  Candidate interval(int64_t q, float product, float scale, int64_t row) const {
-    const float slack = slack_[q];
-    return {std::nextafter((product - slack) * scale - least_, -std::numeric_limits<float>::infinity()),
-            std::nextafter((product + slack) * scale + least_, std::numeric_limits<float>::infinity()),
-            static_cast<uint32_t>(row)};
+  // What holds the product with a row, of which scan() said `sum`.
+  Candidate interval(int64_t q, float sum, float scale, int64_t row) const {
+    const float unit = unit_[q] / scale, slack = slack_[q];
+    return {(sum - slack) * unit - least_, (sum + slack) * unit + least_, static_cast<uint32_t>(row)};
   }
-
-  int64_t groups = 0;  // CoarseTile::groups
-  float least() const { return least_; }
+  float least() const { return least_; }  // what sums of numbers too small for float may be off
 
  private:
   int32_t *words_ = nullptr, *start_ = nullptr;
   float *unit_ = nullptr, *slack_ = nullptr;
-  int64_t stride_ = 0;
-  float least_ = 0;  // what sums of numbers too small for float may be off
+  int64_t groups_ = 0, each_ = 1, panel_ = 0, n_ = 0;
+  float least_ = 0;
 };
 
 }  // namespace tt::kernels

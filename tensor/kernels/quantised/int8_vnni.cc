@@ -22,9 +22,8 @@ struct Int8Vnni {
     return reinterpret_cast<vi>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(rows.x),
                                                     reinterpret_cast<__m512i>(query.x)));
 #else
-    return reinterpret_cast<vi>(_mm256_dpbusd_avx_epi32(reinterpret_cast<__m256i>(sum),
-                                                        reinterpret_cast<__m256i>(rows.x),
-                                                        reinterpret_cast<__m256i>(query.x)));
+    return reinterpret_cast<vi>(_mm256_dpbusd_avx_epi32(
+        reinterpret_cast<__m256i>(sum), reinterpret_cast<__m256i>(rows.x), reinterpret_cast<__m256i>(query.x)));
 #endif
   }
   TT_INLINE vf value(Sum sum) { return to_float(sum); }

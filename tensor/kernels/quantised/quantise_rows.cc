@@ -11,7 +11,7 @@ namespace tt::kernels {
 namespace {
 
 constexpr float kLongest = 1e35f;
-constexpr float kLeastScale = std::numeric_limits<float>::min();  // smaller ones have fewer digits
+constexpr float kLeast = 127 * std::numeric_limits<float>::min();  // of smaller numbers the scale would overflow
 
 uint16_t to_half(float x) {  // |x| <= 2; to nearest, ties to even
   const auto sign = static_cast<uint16_t>(std::bit_cast<uint32_t>(x) >> 16 & 0x8000);
@@ -33,16 +33,16 @@ int64_t place(RowFormat format, int64_t r, int64_t j) {
 }
 
 float scale_of(RowFormat format, float largest) {
-  if (format == RowFormat::int8) return std::max(largest / 127, kLeastScale);
-  return largest < kLeastScale ? kLeastScale : std::ldexp(1.0f, std::ilogb(largest));
+  largest = std::max(largest, kLeast);
+  return format == RowFormat::int8 ? 127 / largest : std::ldexp(1.0f, -std::ilogb(largest));
 }
 
-// Keeps a row of which all is finite; the lengths of its error and of what is kept, in units of the scale.
+// Keeps a row of which all is finite; the lengths of its error and of what is kept.
 void keep(const float* x, int64_t d, RowFormat format, float scale, int64_t r, std::byte* block, double& error,
           double& norm) {
   double errors = 0, squares = 0;
   for (int64_t j = 0; j < d; ++j) {
-    const double exact = static_cast<double>(x[j]) / scale;
+    const double exact = static_cast<double>(x[j]) * static_cast<double>(scale);
     double kept;
     std::byte* to = block + place(format, r, j);
     if (format == RowFormat::int8) {
@@ -85,12 +85,12 @@ RowBounds quantise_rows(const float* items, int64_t rows, int64_t d, RowFormat f
         // A little more than computed, against rounding.
         bounds.error = std::max(bounds.error, static_cast<float>(error * (1 + 1e-6)));
         bounds.norm = std::max(bounds.norm, static_cast<float>(norm * (1 + 1e-6)));
-        bounds.largest = std::max(bounds.largest, scales[row]);
+        bounds.unit = std::max(bounds.unit, static_cast<float>((1 + 1e-6) / static_cast<double>(scales[row])));
       }
     }
     const std::lock_guard lock(mutex);
     all.error = std::max(all.error, bounds.error), all.norm = std::max(all.norm, bounds.norm);
-    all.largest = std::max(all.largest, bounds.largest);
+    all.unit = std::max(all.unit, bounds.unit);
   });
   return all;
 }

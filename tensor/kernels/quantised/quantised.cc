@@ -42,12 +42,12 @@ struct CoarseScan {
 
   // What a thread needs for itself.
   struct Scratch {
-    Hit* hits;         // [kTileRows * kQueryTile]
-    Hit* scored;       // [kTogether]
-    float* scales;     // [kTileRows]
-    float* gathered;   // [kTogether, d]
-    float* packed;     // [strip, d]
-    float* scores;     // [kTogether]
+    Hit* hits;        // [kTileRows * kQueryTile]
+    Hit* scored;      // [kTogether]
+    float* scales;    // [kTileRows]
+    float* gathered;  // [kTogether, d]
+    float* packed;    // [strip, d]
+    float* scores;    // [kTogether]
     static std::size_t bytes(int64_t d) {
       return (kTileRows * kQueryTile + kTogether) * sizeof(Hit) +
              static_cast<std::size_t>(kTileRows + kTogether * (d + 1) + Reservoirs::kStrip * d) * sizeof(float);
@@ -80,7 +80,8 @@ struct CoarseScan {
         std::fill_n(thresholds, Reservoirs::kStrip, std::numeric_limits<float>::quiet_NaN());
         thresholds[0] = -std::numeric_limits<float>::infinity();
         std::fill_n(scratch.scores, count, std::numeric_limits<float>::quiet_NaN());
-        const int64_t found = topk.scan(scratch.gathered, count, d, scratch.packed, 1, thresholds, scratch.scored, nullptr);
+        const int64_t found =
+            topk.scan(scratch.gathered, count, d, scratch.packed, 1, thresholds, scratch.scored, nullptr);
         for (int64_t h = 0; h < found; ++h) scratch.scores[scratch.scored[h].at / topk.strip] = scratch.scored[h].score;
       }
       for (int64_t i = 0; i < count; ++i)
@@ -115,16 +116,12 @@ struct CoarseScan {
               Candidates& best) const {
     const auto bytes = static_cast<int64_t>(block_bytes(coarse.format, coarse.d));
     const auto score_them = [&](int64_t q, Candidate* all, int64_t size) { return score(q, all, size, scratch); };
-    CoarseTile tile{coarse.blocks + from * bytes, scales, to - from, prepared.groups, nullptr};
+    CoarseTile tile{coarse.blocks + from * bytes, scales, to - from, prepared.groups(), nullptr};
     if (to - from == kTileBlocks && to + kTileBlocks <= end) tile.fetch = tile.blocks + kTileBlocks * bytes;
-    // Evenly: 16 queries are 8 and 8, not 14 and 2.
-    const int64_t tiles = (n + table.most - 1) / table.most, each = (n + tiles - 1) / tiles;
-    for (int64_t q = 0; q < n; q += each, tile.fetch = nullptr) {
-      const int64_t found =
-          table.scan(tile, prepared.tile(q, std::min(each, n - q), best.thresholds()), scratch.hits);
+    for (int64_t q = 0; q < n; q += prepared.each(), tile.fetch = nullptr) {
+      const int64_t found = table.scan(tile, prepared.panel(q, best.thresholds()), scratch.hits);
       for (int64_t h = 0; h < found; ++h) {
         const int64_t at = scratch.hits[h].at / kQueryTile, query = q + scratch.hits[h].at % kQueryTile;
-        if (query >= std::min(q + each, n)) continue;
         const Candidate candidate = prepared.interval(query, scratch.hits[h].score, scales[at], from * kBlockRows + at);
         if (candidate.upper >= best.thresholds()[query] && filter.may_return(first + query, candidate.row))
           best.add(query, candidate, score_them);
@@ -163,27 +160,28 @@ std::size_t whole_lines(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 void divide_corpus(CoarseScan scan, int64_t k, const Answers& answers) {
   const int64_t workers = num_threads(), n = scan.n;
   const ThreadScope as_counted(static_cast<int>(workers));  // the process's default may change meanwhile
-  const std::size_t queries = PreparedQueries::bytes(scan.coarse, n), own = CoarseScan::Scratch::bytes(scan.coarse.d);
-  const std::size_t one = whole_lines(Candidates::bytes(n, k, kQueryTile));
+  const std::size_t queries = PreparedQueries::bytes(scan.coarse, scan.table, n),
+                    own = CoarseScan::Scratch::bytes(scan.coarse.d);
+  const std::size_t one = whole_lines(Candidates::bytes(n, k));
   const std::size_t of_candidates = static_cast<std::size_t>(workers) * (one + sizeof(Candidates));
   auto* memory = static_cast<std::byte*>(thread_scratch(0, queries + whole_lines(own) + of_candidates));
-  scan.prepared = PreparedQueries(memory, scan.coarse, scan.queries, n, scan.table.words);
+  scan.prepared = PreparedQueries(memory, scan.coarse, scan.table, scan.queries, n);
   const CoarseScan::Scratch callers(memory + queries, scan.coarse.d);
   std::byte* mine = memory + queries + whole_lines(own);
   auto* best = reinterpret_cast<Candidates*>(mine + static_cast<std::size_t>(workers) * one);
-  for (int64_t t = 0; t < workers; ++t) best[t] = {mine + static_cast<std::size_t>(t) * one, n, k, kQueryTile, scan.prepared.least()};
+  for (int64_t t = 0; t < workers; ++t)
+    best[t] = {mine + static_cast<std::size_t>(t) * one, n, k, scan.prepared.least()};
   scan.add_exceptions(callers, best[0]);
 
-  const int64_t words = std::max<int64_t>(scan.prepared.groups, 1) * std::min<int64_t>(n, 64);
+  const int64_t words = std::max<int64_t>(scan.prepared.groups(), 1) * std::min<int64_t>(n, 64);
   const int64_t grain = std::max<int64_t>(1, 4096 / words) * kTileBlocks;
   parallel_for(0, blocks_of(scan.coarse.rows), grain, [&](int64_t lo, int64_t hi, int worker) {
     scan.range(lo, hi, {thread_scratch(1, own), scan.coarse.d}, best[worker]);
   });
   for (int64_t q = 0; q < n; ++q) {
     for (int64_t t = 1; t < workers; ++t)
-      best[0].merge(q, best[t], [&](int64_t of, Candidate* all, int64_t size) {
-        return scan.score(of, all, size, callers);
-      });
+      best[0].merge(q, best[t],
+                    [&](int64_t of, Candidate* all, int64_t size) { return scan.score(of, all, size, callers); });
     answers.take(scan, callers, best[0], q);
   }
 }
@@ -196,13 +194,12 @@ void divide_queries(const CoarseScan& all, int64_t k, const Answers& answers) {
   parallel_for(0, all.n, group, [&](int64_t lo, int64_t hi) {
     CoarseScan scan = all;
     scan.first = lo, scan.n = hi - lo;
-    const std::size_t queries = PreparedQueries::bytes(all.coarse, scan.n),
+    const std::size_t queries = PreparedQueries::bytes(all.coarse, all.table, scan.n),
                       own = whole_lines(CoarseScan::Scratch::bytes(all.coarse.d));
-    auto* memory =
-        static_cast<std::byte*>(thread_scratch(1, queries + own + Candidates::bytes(scan.n, k, kQueryTile)));
-    scan.prepared = PreparedQueries(memory, all.coarse, all.queries + lo * all.coarse.d, scan.n, all.table.words);
+    auto* memory = static_cast<std::byte*>(thread_scratch(1, queries + own + Candidates::bytes(scan.n, k)));
+    scan.prepared = PreparedQueries(memory, all.coarse, all.table, all.queries + lo * all.coarse.d, scan.n);
     const CoarseScan::Scratch scratch(memory + queries, all.coarse.d);
-    Candidates best(memory + queries + own, scan.n, k, kQueryTile, scan.prepared.least());
+    Candidates best(memory + queries + own, scan.n, k, scan.prepared.least());
     scan.add_exceptions(scratch, best);
     scan.range(0, blocks_of(all.coarse.rows), scratch, best);
     for (int64_t q = 0; q < scan.n; ++q) answers.take(scan, scratch, best, q);
@@ -214,8 +211,8 @@ void divide_queries(const CoarseScan& all, int64_t k, const Answers& answers) {
 void quantised_topk(const float* queries, int64_t q, const float* items, const QuantisedRows& coarse, int64_t k,
                     int64_t* rows, float* scores, int64_t* counts, const RowsToSearch& filter) {
   if (k < 1 || q < 1 || coarse.rows < 1 || !intervals_hold(coarse, queries, q)) {
-    mips_topk(queries, q, items, coarse.rows, coarse.d, k, rows, scores, counts, filter.skip_offsets,
-              filter.skip_rows, filter.allowed);
+    mips_topk(queries, q, items, coarse.rows, coarse.d, k, rows, scores, counts, filter.skip_offsets, filter.skip_rows,
+              filter.allowed);
     return;
   }
   const CoarseTable* vnni = coarse.format == RowFormat::int8 ? int8_vnni_body() : nullptr;

@@ -1,8 +1,8 @@
 #pragma once
-// Exact top K through a scan of rows held in fewer bits. A row r is kept as scale[r] times small numbers: 8-bit integers
-// to 127, or 16-bit floats below 2 times a power of 2. With the row's error and the query's own, the true product lies
-// within a radius of the coarse one (Cauchy and Schwarz, and what rounding adds); rows whose upper end reaches the K-th
-// best lower end are scored again in float, as mips_topk does it, so the answers are its answers, bit for bit.
+// Exact top K through a scan of rows held in fewer bits. Of a row r, scale[r] times its numbers is kept, rounded: to
+// 8-bit integers up to 127, or to 16-bit floats up to 2. With the row's error and the query's own, the true product
+// lies within a radius of the coarse one (Cauchy and Schwarz, and what rounding adds); rows whose upper end reaches the
+// K-th best lower end are scored again in float, as mips_topk does it, so the answers are its answers, bit for bit.
 
 #include <twotower/tensor/kernels/topk/row_filter.h>
 
@@ -20,18 +20,18 @@ inline std::size_t block_bytes(RowFormat format, int64_t d) {
   return static_cast<std::size_t>(kBlockRows * (format == RowFormat::int8 ? (d + 3) / 4 * 4 : 2 * d));
 }
 
-// What holds for all rows whose scale is not NaN, in units of their scale.
+// What holds for all rows whose scale is not NaN.
 struct RowBounds {
-  float error = 0;    // most length of (row - what is kept of it) / scale
-  float norm = 0;     // most length of what is kept / scale
-  float largest = 0;  // most scale
+  float error = 0;  // most length of row * scale - what is kept
+  float norm = 0;   // most length of what is kept
+  float unit = 0;   // most 1 / scale
 };
 
 struct QuantisedRows {
   RowFormat format = RowFormat::int8;
   int64_t rows = 0, d = 0;
-  const std::byte* blocks = nullptr;    // [blocks_of(rows), block_bytes(format, d)]
-  const float* scales = nullptr;        // [blocks_of(rows) * kBlockRows]; NaN: not kept (and behind the last row)
+  const std::byte* blocks = nullptr;  // [blocks_of(rows), block_bytes(format, d)]
+  const float* scales = nullptr;      // [blocks_of(rows) * kBlockRows]; NaN: not kept (and behind the last row)
   RowBounds bounds;
   const int64_t* exceptions = nullptr;  // the rows that are not kept, ascending: each is scored in float
   int64_t exception_count = 0;

@@ -17,20 +17,20 @@ struct CoarseTile {
   const std::byte* fetch;  // as many bytes, to come into the cache meanwhile; may be null
 };
 
-// Up to kQueryTile queries; the arrays have places up to there. A product with a row is
-// scale * (unit * (start + sum of integers) +- slack), or of floats with unit 1 and start 0.
+// Up to kQueryTile queries; the arrays have places for so many. A row's product with one is
+// unit / scale * (start + sum +- slack), where sum is of its numbers times the query's; in floats unit is 1, start 0.
 struct CoarseQueries {
-  const int32_t* words;  // a query's numbers, `stride` words apart
-  int64_t stride, n;
+  const int32_t* words;  // [groups, kQueryTile, CoarseTable::words]
   const int32_t* start;
   const float *unit, *slack;
-  const float* thresholds;  // NaN where there is no query
+  const float* thresholds;  // NaN lets nothing pass
+  int64_t n;
 };
 
 struct CoarseTable {
   int64_t most;   // queries of a tile at best
-  int64_t words;  // of a group in CoarseQueries: 1, its bytes in order (or a float); 2, as 16-bit pairs: even, odd
-  // Rows whose upper end reaches the threshold, ascending for each query; score is the product / scale, at is
+  int64_t words;  // of a query and group: 1, its bytes in order, or a float; 2, the bytes as 16-bit pairs, even and odd
+  // Rows whose upper end reaches the threshold, ascending for each query; score is start + sum, at is
   // row * kQueryTile + query. Returns how many.
   int64_t (*scan)(const CoarseTile& tile, const CoarseQueries& queries, Hit* hits);
 };
