@@ -2,12 +2,14 @@
 //   bench_retrieval --rows 1000000 --width 64 --k 100 --threads 2 --index exact [--json]
 
 #include <twotower/models/retrieval/exact.h>
+#include <twotower/models/retrieval/quantised.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <memory>
 #include <set>
 
 #include "bench/cost.h"
@@ -22,7 +24,7 @@ using namespace tt::bench;
 struct Options {
   int64_t rows = 1000000, width = 64, k = 100;
   int threads = 2;
-  std::vector<int64_t> batches = {1, 64, 1024};
+  std::vector<int64_t> batches = {1, 8, 64, 1024};
   double seconds = 2;
   std::string index = "exact";
   bool json = false;
@@ -49,14 +51,20 @@ double recall(Tensor<const float> queries, Tensor<const float> items, const TopI
   return static_cast<double>(hits) / static_cast<double>(checked * k);
 }
 
+std::unique_ptr<Index> make_index(const std::string& kind, Tensor<const float> items) {
+  if (kind == "exact") return std::make_unique<ExactIndex>(items);
+  if (kind == "int8") return std::make_unique<QuantisedIndex>(items, RowFormat::int8);
+  if (kind == "fp16") return std::make_unique<QuantisedIndex>(items, RowFormat::fp16);
+  fail("bench_retrieval", "there is no index \"", kind, "\"; choose exact, int8 or fp16");
+}
+
 void run(const Options& options) {
-  check(options.index != "int8", "bench_retrieval", "the int8 index is not built yet; use --index exact");
-  check(options.index == "exact", "bench_retrieval", "there is no index \"", options.index, "\"; choose exact or int8");
   set_num_threads(options.threads);
   Pool pool;
   const Tensor<float> items = make_tensor<float>(pool, {options.rows, options.width});
   Philox(1, 1).fill_normal(items.data(), items.numel(), 0.0f, 1.0f);
-  const ExactIndex index{Tensor<const float>(items)};
+  const std::unique_ptr<Index> made = make_index(options.index, items);
+  const Index& index = *made;
   const Roofline peaks = measure_roofline(options.threads);
   if (!options.json)
     std::printf("the %lld best of %lld x %lld, %s, %d threads; peaks %.0f GFLOP/s, %.1f GB/s read\n",

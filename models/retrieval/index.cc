@@ -14,8 +14,7 @@ bool begin_search(const Index& index, Tensor<const float> queries, int64_t k, To
   check(size > 0, "retrieve", "the index holds no items; build it from at least one item vector");
   check(queries.cols() == index.width(), "retrieve", "queries have ", queries.cols(), " dimensions, items ",
         index.width(), "; use vectors of one model");
-  check(size <= int64_t{1} << 32, "retrieve", "the index has ", size,
-        " items; split them into parts of at most 2^32");
+  check(size <= int64_t{1} << 32, "retrieve", "the index has ", size, " items; split them into parts of at most 2^32");
   if (filter.skip)
     check(static_cast<int64_t>(filter.skip->offsets.size()) == q + 1, "retrieve", "there are ", q, " queries but ",
           static_cast<int64_t>(filter.skip->offsets.size()) - 1, " lists of items to leave out; give one a query");

@@ -13,7 +13,8 @@ namespace tt {
 // What share of the true k best an index finds.
 struct Recall {
   double share = 1;
-  int64_t queries = 0, k = 0;  // how many were asked and for how many items each; 0: by definition, nothing was measured
+  int64_t queries = 0,
+          k = 0;  // how many were asked and for how many items each; 0: by definition, nothing was measured
 };
 
 class Index {
