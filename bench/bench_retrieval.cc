@@ -1,8 +1,7 @@
 // Times retrieval of the K best of a corpus, by batch of queries.
 //   bench_retrieval --rows 1000000 --width 64 --k 100 --threads 2 --index exact [--json]
 
-#include <twotower/models/retrieval/exact.h>
-#include <twotower/models/retrieval/quantised.h>
+#include <twotower/models/retrieval/make_index.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
@@ -27,6 +26,7 @@ struct Options {
   std::vector<int64_t> batches = {1, 8, 64, 1024};
   double seconds = 2;
   std::string index = "exact";
+  HnswOptions hnsw;
   bool json = false;
 };
 
@@ -51,19 +51,12 @@ double recall(Tensor<const float> queries, Tensor<const float> items, const TopI
   return static_cast<double>(hits) / static_cast<double>(checked * k);
 }
 
-std::unique_ptr<Index> make_index(const std::string& kind, Tensor<const float> items) {
-  if (kind == "exact") return std::make_unique<ExactIndex>(items);
-  if (kind == "int8") return std::make_unique<QuantisedIndex>(items, RowFormat::int8);
-  if (kind == "fp16") return std::make_unique<QuantisedIndex>(items, RowFormat::fp16);
-  fail("bench_retrieval", "there is no index \"", kind, "\"; choose exact, int8 or fp16");
-}
-
 void run(const Options& options) {
   set_num_threads(options.threads);
   Pool pool;
   const Tensor<float> items = make_tensor<float>(pool, {options.rows, options.width});
   Philox(1, 1).fill_normal(items.data(), items.numel(), 0.0f, 1.0f);
-  const std::unique_ptr<Index> made = make_index(options.index, items);
+  const std::shared_ptr<const Index> made = make_index(options.index, items, options.hnsw);
   const Index& index = *made;
   const Roofline peaks = measure_roofline(options.threads);
   if (!options.json)
@@ -106,7 +99,9 @@ int main(int argc, char** argv) {
   app.add_option("--threads", options.threads)->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--batches", options.batches, "queries at a time")->delimiter(',')->capture_default_str();
   app.add_option("--seconds", options.seconds, "to measure each batch size for")->capture_default_str();
-  app.add_option("--index", options.index, "exact or int8")->capture_default_str();
+  app.add_option("--index", options.index, "exact, fp16, int8 or hnsw")->capture_default_str();
+  app.add_option("--hnsw-recall", options.hnsw.recall, "what hnsw's walks are made wide enough for")
+      ->capture_default_str();
   app.add_flag("--json", options.json, "one JSON object a line");
   CLI11_PARSE(app, argc, argv);
   try {

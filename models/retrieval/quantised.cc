@@ -43,6 +43,9 @@ QuantisedIndex::QuantisedIndex(Tensor<const float> items, RowFormat format, cons
   for (const float bound : parts.bounds)
     check(bound >= 0 && std::isfinite(bound), "retrieve", "a stored ", kind(), " index has the bound ", bound,
           "; build it again");
+  for (size_t row = static_cast<size_t>(size()); row < scales; ++row)
+    check(std::isnan(parts.scales[row]), "retrieve", "a stored ", kind(), " index has a row ", row, ", there are ",
+          size(), "; build it again");
   find_exceptions();
 }
 
