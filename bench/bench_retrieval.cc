@@ -1,13 +1,14 @@
 // Times retrieval of the K best of a corpus, by batch of queries.
 //   bench_retrieval --rows 1000000 --width 64 --k 100 --threads 2 --index exact [--json]
 
-#include <twotower/models/retrieval/exact.h>
+#include <twotower/models/retrieval/make_index.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <memory>
 #include <set>
 
 #include "bench/cost.h"
@@ -22,9 +23,10 @@ using namespace tt::bench;
 struct Options {
   int64_t rows = 1000000, width = 64, k = 100;
   int threads = 2;
-  std::vector<int64_t> batches = {1, 64, 1024};
+  std::vector<int64_t> batches = {1, 8, 64, 1024};
   double seconds = 2;
   std::string index = "exact";
+  HnswOptions hnsw;
   bool json = false;
 };
 
@@ -50,13 +52,12 @@ double recall(Tensor<const float> queries, Tensor<const float> items, const TopI
 }
 
 void run(const Options& options) {
-  check(options.index != "int8", "bench_retrieval", "the int8 index is not built yet; use --index exact");
-  check(options.index == "exact", "bench_retrieval", "there is no index \"", options.index, "\"; choose exact or int8");
   set_num_threads(options.threads);
   Pool pool;
   const Tensor<float> items = make_tensor<float>(pool, {options.rows, options.width});
   Philox(1, 1).fill_normal(items.data(), items.numel(), 0.0f, 1.0f);
-  const ExactIndex index{Tensor<const float>(items)};
+  const std::shared_ptr<const Index> made = make_index(options.index, items, options.hnsw);
+  const Index& index = *made;
   const Roofline peaks = measure_roofline(options.threads);
   if (!options.json)
     std::printf("the %lld best of %lld x %lld, %s, %d threads; peaks %.0f GFLOP/s, %.1f GB/s read\n",
@@ -98,7 +99,9 @@ int main(int argc, char** argv) {
   app.add_option("--threads", options.threads)->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--batches", options.batches, "queries at a time")->delimiter(',')->capture_default_str();
   app.add_option("--seconds", options.seconds, "to measure each batch size for")->capture_default_str();
-  app.add_option("--index", options.index, "exact or int8")->capture_default_str();
+  app.add_option("--index", options.index, "exact, fp16, int8 or hnsw")->capture_default_str();
+  app.add_option("--hnsw-recall", options.hnsw.recall, "what hnsw's walks are made wide enough for")
+      ->capture_default_str();
   app.add_flag("--json", options.json, "one JSON object a line");
   CLI11_PARSE(app, argc, argv);
   try {

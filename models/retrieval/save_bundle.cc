@@ -1,7 +1,11 @@
+#include <twotower/models/bundle/format.h>
 #include <twotower/models/retrieval/save_bundle.h>
+#include <twotower/models/retrieval/stored_index.h>
 #include <twotower/tensor/error.h>
 
 #include <algorithm>
+#include <cstring>
+#include <filesystem>
 
 namespace tt {
 namespace {
@@ -46,6 +50,26 @@ struct Collected {
     for (size_t c = 0; c < codes.size(); ++c) codes[c].add(part.categories()[c].of(place));
   }
 };
+
+// A file that is gone when it is no longer needed.
+struct TemporaryFile {
+  std::string path;
+  ~TemporaryFile() {
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+  }
+};
+
+bool same(Tensor<const float> a, Tensor<const float> b) {
+  return a.shape() == b.shape() && std::memcmp(a.data(), b.data(), static_cast<size_t>(a.numel()) * sizeof(float)) == 0;
+}
+
+BundleIndex index_in(const Bundle& bundle) {
+  BundleIndex index{bundle.index_facts(), {}};
+  for (const std::string& name : bundle.file().names())
+    if (name.starts_with(bundle_format::kIndex)) index.tensors[name] = bundle.file().entry(name);
+  return index;
+}
 
 }  // namespace
 
@@ -100,7 +124,15 @@ void save_bundle(const std::string& path, const Bundle& bundle, const Catalog& i
   const BundleUsers users = bundle.has_users() ? users_of(bundle) : BundleUsers();
   if (bundle.has_users()) content.users = &users;
   content.data = bundle.data();
-  write_bundle(path, content);
+  const std::string kind(stored_index(bundle)->kind());
+  if (kind == "exact") return write_bundle(path, content);
+  const TemporaryFile plain{path + ".plain"};
+  write_bundle(plain.path, content);
+  const Bundle saved = Bundle::open(plain.path);
+  if (same(saved.item_vectors(), bundle.item_vectors()))
+    write_with_index(path, saved.file(), index_in(bundle));
+  else
+    write_with_index(path, saved, kind);
 }
 
 }  // namespace tt

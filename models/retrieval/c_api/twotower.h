@@ -113,7 +113,8 @@ typedef struct tt_open_options {
   void* log_data;      /* passed to log as it is; like log, used until the model's last session is closed */
 } tt_open_options;
 
-/* Opens a bundle. The file is mapped: replace it by renaming another over it, do not write into it.
+/* Opens a bundle. The file is mapped: replace it by renaming another over it, do not write into it. Searches go through
+ * the index that it holds (`twotower pack --index int8`); through an exact one where it holds none.
  * On success *out is a handle for tt_model_close(). options may be NULL.
  * Errors: ARGUMENT, IO, CORRUPT, MEMORY. */
 TT_API tt_status tt_model_open(const char* path, const tt_open_options* options, tt_model** out);
