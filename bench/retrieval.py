@@ -159,14 +159,19 @@ def panel(batch, points, kinds, left, top, width=340, height=250):
                    f'<text x="{left + 44}" y="{y + 4:.1f}" text-anchor="end">{10 ** decade:,}</text>')
     for share in (0, 0.9, 0.99, 0.999, 0.9999, 1):
         svg.append(f'<text x="{px(share):.1f}" y="{top + height - 16}" text-anchor="middle">{share:g}</text>')
+    labels = []
     for kind, colour in zip(kinds, COLOURS):
         own = [(share, rate) for name, share, rate in points if name.split(" ef ")[0] == kind]
         line = " ".join(f"{px(share):.1f},{py(rate):.1f}" for share, rate in own)
         svg.append(f'<polyline points="{line}" fill="none" stroke="{colour}"/>')
         svg += [f'<circle cx="{px(share):.1f}" cy="{py(rate):.1f}" r="3.5" fill="{colour}"/>' for share, rate in own]
         if own:
-            svg.append(f'<text x="{px(own[-1][0]) - 7:.1f}" y="{py(own[-1][1]) + 4:.1f}" text-anchor="end" '
-                       f'fill="{colour}">{kind}</text>')
+            labels.append([py(own[-1][1]) + 4, px(own[-1][0]) - 7, colour, kind])
+    labels.sort()
+    for above, label in zip(labels, labels[1:]):
+        label[0] = max(label[0], above[0] + 12)  # none on another
+    svg += [f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="end" fill="{colour}">{kind}</text>'
+            for y, x, colour, kind in labels]
     return svg
 
 
@@ -218,31 +223,36 @@ def main():
                         record += time_theirs(kind + setting, index, items, queries, least, threads, arguments)
                     print(f"round {number + 1}, {threads} threads: {kind}", file=sys.stderr, flush=True)
 
+    print(write(record, kinds, arguments.batches, out))
+
+
+def write(record, kinds, batches, out):
+    """The table, which it returns, the plot and the record."""
     best = {}
     for line in record:
         key = line["index"], line["batch"]
         if key not in best or line["median_ms"] < best[key]["median_ms"]:
             best[key] = line
     names = list(dict.fromkeys(line["index"] for line in record))
-    table = ["| index | " + " | ".join(f"{b}: ms" for b in arguments.batches) + " | recall |",
-             "| --- " * (len(arguments.batches) + 2) + "|"]
+    table = ["| index | " + " | ".join(f"{b}: ms" for b in batches) + " | recall |",
+             "| --- " * (len(batches) + 2) + "|"]
     for name in names:
-        own = [best.get((name, b)) for b in arguments.batches]
+        own = [best.get((name, b)) for b in batches]
         cells = " | ".join(f"{line['median_ms']:.2f}" if line else "-" for line in own)
         last = [line for line in own if line][-1]
         table.append(f"| {name} | {cells} | {last['recall']:.5f} |")
     svg = []
-    for i, batch in enumerate(arguments.batches):
+    for i, batch in enumerate(batches):
         points = [(name, best[name, batch]["recall"], 1e3 * batch / best[name, batch]["median_ms"])
                   for name in names if (name, batch) in best]
         svg += panel(batch, points, kinds, i % 2 * 350, i // 2 * 260)
     (out / "retrieval.md").write_text("\n".join(table) + "\n")
     (out / "retrieval.json").write_text("".join(json.dumps(line) + "\n" for line in record))
-    height = 10 + 260 * ((len(arguments.batches) + 1) // 2)
+    height = 10 + 260 * ((len(batches) + 1) // 2)
     (out / "retrieval.svg").write_text(f'<svg xmlns="http://www.w3.org/2000/svg" width="710" height="{height}" '
                                        'font-size="11" font-family="sans-serif"><rect width="100%" height="100%" '
                                        'fill="white"/>\n' + "\n".join(svg) + "\n</svg>\n")
-    print("\n".join(table))
+    return "\n".join(table)
 
 
 if __name__ == "__main__":
