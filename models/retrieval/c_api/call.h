@@ -4,6 +4,7 @@
 
 #include <twotower/models/retrieval/c_api/twotower.h>
 #include <twotower/tensor/error.h>
+#include <twotower/tensor/one_line.h>
 
 #include <cstring>
 #include <span>
@@ -27,9 +28,7 @@ class Refused : public Error {
 // refuse(TT_ERROR_ARGUMENT, "tt_search", "k = ", k, "; ...") joins its parts and throws.
 template <class... Parts>
 [[noreturn]] void refuse(tt_status status, std::string_view where, const Parts&... parts) {
-  std::ostringstream text;
-  (text << ... << parts);
-  throw_refused(status, where, text.str());
+  throw_refused(status, where, joined(parts...));
 }
 
 // Keeps the text as the thread's last error and, if given, in `also` [kErrorText]; returns the status.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <unordered_set>
 
 namespace tt::c_api {
 namespace {
@@ -40,9 +41,7 @@ void change_items(Model& m, size_t count, const char* what, Change change) {
     meaning(TT_ERROR_ARGUMENT, [&] { change(m.live.snapshot()); });
     m.changes.fetch_add(1, std::memory_order_release);
   }
-  std::ostringstream text;
-  text << "[catalog] " << count << " items " << what << ", " << m.live.snapshot().size() << " are there";
-  m.tell(TT_LOG_INFO, text.str());
+  m.tell(TT_LOG_INFO, "[catalog] ", count, " items ", what, ", ", m.live.snapshot().size(), " are there");
 }
 
 void must_be_there(const Catalog& items, std::string_view id, const char* where) {
@@ -64,6 +63,7 @@ tt_status put_items(tt_model* model, const tt_item* items, size_t count, size_t*
       batch.push_back({item.id, {}});
       read_features(item, where, batch.back().features);
       check_names(m, batch.back().features, where);
+      check_once(batch.back().features, where);
     }
     Unknown unknown;
     change_items(m, count, add ? "added" : "replaced", [&](const Catalog& now) {
@@ -81,7 +81,12 @@ tt_status put_items(tt_model* model, const tt_item* items, size_t count, size_t*
 std::vector<std::string_view> read_ids(const char* const* ids, size_t count, const char* where) {
   const Texts given(ids, count, where, "ids");
   std::vector<std::string_view> out;
-  for (size_t i = 0; i < count; ++i) out.push_back(given[i]);
+  std::unordered_set<std::string_view> once;
+  for (size_t i = 0; i < count; ++i) {
+    if (!once.insert(given[i]).second)
+      refuse(TT_ERROR_ARGUMENT, where, "item \"", given[i], "\" is given twice; give each once");
+    out.push_back(given[i]);
+  }
   return out;
 }
 
@@ -97,7 +102,6 @@ tt_status tt_embed_items(tt_session* session, const tt_item* items, size_t num_i
   const char* where = "tt_embed_items";
   return in_session(session, where, [&](Session& s) {
     const Structs<tt_item> given(items, num_items, where, "items");
-    s.now();
     const auto d = static_cast<size_t>(s.items.width());
     check_buffer(vectors, vectors_size, num_items, s.items.width(), where);
     const tt::FeatureEncoder& encoder = s.model->bundle.item_encoder();
@@ -123,6 +127,7 @@ tt_status tt_embed_items(tt_session* session, const tt_item* items, size_t num_i
       meaning(TT_ERROR_NOT_FOUND, [&] {
         return encoder.encode(s.batch.named, "item", s.item_features.data() + s.item_features.size() - width);
       });
+      check_once(s.batch.named, where);
     }
     const size_t n = s.item_rows.size();
     if (n == 0) return;
@@ -170,9 +175,7 @@ tt_status tt_model_save(tt_model* model, const char* path) {
     need(path, "tt_model_save", "path");
     const tt::Catalog items = m.live.snapshot();
     tt::save_bundle(path, m.bundle, items);
-    std::ostringstream text;
-    text << "[bundle " << path << "] is written: " << items.size() << " items";
-    m.tell(TT_LOG_INFO, text.str());
+    m.tell(TT_LOG_INFO, "[bundle ", path, "] is written: ", items.size(), " items");
   });
 }
 

@@ -17,10 +17,6 @@ Model::Model(std::vector<std::byte> copied, Bundle opened, const tt_open_options
   for (const Category& category : bundle.categories()) filter_columns.push_back(category.name);
 }
 
-void Model::tell(int32_t level, const std::string& text) const {
-  if (log) log(log_data, level, text.c_str());
-}
-
 namespace {
 
 // Which of the two a file is that cannot be opened: not there, or no bundle.
@@ -47,10 +43,8 @@ tt_status open_model(const char* where, const tt_open_options* given, tt_model**
     if (verify) model->bundle.verify();
     *out = open_handle<tt_model>(model.get());
     model->self = model;
-    std::ostringstream text;
-    text << "[bundle " << model->bundle.path() << "] is open: " << model->bundle.num_items() << " items, "
-         << model->bundle.num_users() << " users";
-    model->tell(TT_LOG_INFO, text.str());
+    model->tell(TT_LOG_INFO, "[bundle ", model->bundle.path(), "] is open: ", model->bundle.num_items(), " items, ",
+                model->bundle.num_users(), " users");
   });
 }
 

@@ -97,7 +97,7 @@ tt_status tt_recommend(tt_session* session, const tt_user* users, size_t num_use
   return in_session(session, where, [&](Session& s) {
     need(out, where, "out");
     const tt_options own = read_struct(options, where, "options");
-    const tt::Recommender& recommender = s.now();
+    const tt::Recommender& recommender = *s.recommender;
     tt::Ask ask = read_options(s, own, k, where);
     check_candidates(recommender, s.items, ask, where);
     const auto served =
@@ -115,7 +115,7 @@ tt_status tt_search(tt_session* session, const float* queries, size_t num_querie
     const tt_options own = read_struct(options, where, "options");
     check_unused(own.candidates == 0 && own.include_seen == 0 && own.no_rerank == 0, where, "the filter");
     check_array(queries, num_queries, where, "queries");
-    const tt::Recommender& recommender = s.now();
+    const tt::Recommender& recommender = *s.recommender;
     if (dimension != static_cast<size_t>(s.items.width()))
       refuse(TT_ERROR_ARGUMENT, where, "dimension is ", dimension, ", the model's vectors have ", s.items.width());
     for (size_t i = 0; i < num_queries * dimension; ++i)
@@ -154,7 +154,7 @@ tt_status tt_score(tt_session* session, const tt_user* users, size_t num_users, 
     for (size_t begin = 0, end = 0; begin < num_pairs; begin = end) {
       while (end < num_pairs && user(end) == user(begin)) ++end;
       const std::span<const int64_t> rows(s.item_rows);
-      s.now().score(s.session, served[user(begin)], rows.subspan(begin, end - begin), scores + begin, ask);
+      s.recommender->score(s.session, served[user(begin)], rows.subspan(begin, end - begin), scores + begin, ask);
     }
   });
 }

@@ -21,7 +21,15 @@ struct Model {
   // bytes: what the bundle views, if it was copied; else empty.
   Model(std::vector<std::byte> copied, Bundle opened, const tt_open_options& options);
 
-  void tell(int32_t level, const std::string& text) const;
+  // Tells the caller's log, if there is one. What it tells of is done, so nothing that goes wrong here can be an error.
+  template <class... Parts>
+  void tell(int32_t level, const Parts&... parts) const noexcept {
+    if (!log) return;
+    try {
+      log(log_data, level, one_line(joined(parts...)).c_str());
+    } catch (...) {
+    }
+  }
 
   std::vector<std::byte> bytes;
   Bundle bundle;
@@ -64,16 +72,16 @@ struct Answers {
 struct Session {
   Session(std::shared_ptr<Model> of, int count) : model(std::move(of)), threads(count) {}
 
-  // Serves one state of the items from the beginning of a call to its end: the present one. Looking whether it still
-  // is takes no lock.
-  const Recommender& now();
+  // A call serves one state of the items from its beginning to its end: the one of its beginning. Looking whether that
+  // is still the one of the last call takes no lock.
+  void catch_up();
 
   std::shared_ptr<Model> model;
   int threads;
   std::atomic<bool> busy{false};
   char error[kErrorText] = "";
-  std::optional<Recommender> recommender;
-  Catalog items;  // the state that the recommender serves
+  std::optional<Recommender> recommender;  // there in every call
+  Catalog items;                           // the state that the recommender serves
   uint64_t changes = 0;
   tt::Session session;
   Arena arena;  // of items' vectors
@@ -89,6 +97,9 @@ struct Session {
 // come, and what is excluded by name. Refuses users whom the model does not have and features that it does not read.
 std::span<const ServedUser> read_users(Session& session, const tt_user* users, size_t count, bool include_seen,
                                        const char* where);
+
+// Refuses a feature that is given twice, of those whose names the model has.
+void check_once(std::span<const NamedValue> named, const char* where);
 
 // Runs f(session) for a call of the C interface. What an Error means that says no more is that the bundle is damaged:
 // arguments are checked before anything is done.
@@ -107,10 +118,11 @@ tt_status in_session(tt_session* handle, const char* where, F&& f) noexcept {
   if (status != TT_OK) return status;
   status = guarded(TT_ERROR_CORRUPT, session->error, [&] {
     const ThreadScope threads(session->threads);
+    session->catch_up();
     f(*session);
   });
   if (status >= TT_ERROR_CORRUPT) {
-    guarded(TT_ERROR_INTERNAL, nullptr, [&] { session->model->tell(TT_LOG_ERROR, session->error); });
+    session->model->tell(TT_LOG_ERROR, session->error);
     keep_error(status, session->error);  // the callback may have failed at something since
   }
   session->busy.store(false, std::memory_order_release);

@@ -6,15 +6,19 @@
 
 namespace tt::c_api {
 
-const Recommender& Session::now() {
+void Session::catch_up() {
   const uint64_t present = model->changes.load(std::memory_order_acquire);
-  if (!recommender || changes != present) {
-    recommender.reset();
-    items = model->live.snapshot();
-    recommender.emplace(model->bundle, items);
-    changes = present;
-  }
-  return *recommender;
+  if (recommender && changes == present) return;
+  recommender.reset();
+  items = model->live.snapshot();
+  recommender.emplace(model->bundle, items);
+  changes = present;
+}
+
+void check_once(std::span<const NamedValue> named, const char* where) {
+  if (const NamedValue* again = given_twice(named))
+    refuse(TT_ERROR_ARGUMENT, where, "the feature \"", again->column, "\" is given twice; give each once, ",
+           "several values of one joined by '|'");
 }
 
 namespace {
@@ -48,6 +52,7 @@ void read_words(Session& session, const tt_user& user, float* features, const ch
   }
   batch.unknown_values += static_cast<size_t>(meaning(
       TT_ERROR_NOT_FOUND, [&] { return session.model->bundle.user_encoder().encode(batch.named, "user", features); }));
+  check_once(batch.named, where);
   // Oldest first. What training has met is read also where the item is gone.
   const Texts history(user.history, user.num_history, where, "users[].history");
   for (size_t i = history.size(); i-- > 0;) {
@@ -61,10 +66,9 @@ void read_words(Session& session, const tt_user& user, float* features, const ch
 std::span<const ServedUser> read_users(Session& session, const tt_user* users, size_t count, bool include_seen,
                                        const char* where) {
   const Structs<tt_user> given(users, count, where, "users");
-  const Recommender& recommender = session.now();
   UserBatch& batch = session.batch;
   const auto width = static_cast<size_t>(session.model->bundle.user_encoder().width());
-  const bool reads_features = recommender.model().config().user_features_size > 0;
+  const bool reads_features = session.recommender->model().config().user_features_size > 0;
   batch.users.clear(), batch.rows.clear(), batch.histories.clear(), batch.left_out.clear();
   batch.features.resize(count * width);
   batch.unknown_values = batch.unknown_items = 0;
@@ -126,7 +130,7 @@ tt_status tt_embed_users(tt_session* session, const tt_user* users, size_t num_u
   return in_session(session, "tt_embed_users", [&](Session& s) {
     const auto served = read_users(s, users, num_users, true, "tt_embed_users");
     check_buffer(vectors, vectors_size, num_users, s.items.width(), "tt_embed_users");
-    s.now().encode(s.session, served, vectors);
+    s.recommender->encode(s.session, served, vectors);
   });
 }
 
