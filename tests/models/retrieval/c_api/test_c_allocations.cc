@@ -86,7 +86,7 @@ TEST_CASE("C interface: memory that runs out anywhere is an error, and what was 
   const tt_filter_options by = {sizeof by, ids, 2, ids, 1, &condition, 1};
   tt_filter* filter = nullptr;
   everywhere(
-      "filter", [&] { return tt_filter_open(c.model, &by, &filter); }, [&] { tt_filter_close(filter); });
+      "filter", [&] { return tt_filter_open(c.model, &by, &filter); }, [&] { tt_filter_close(filter), filter = nullptr; });
   CHECK(filter == nullptr);
   const tt_user user = user_of("u1");
   const tt_results* top = nullptr;
