@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <string>
 #include <utility>
 
 namespace tt {
@@ -16,20 +15,18 @@ constexpr std::size_t kFirstArenaBlock = std::size_t{1} << 20;
 
 std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-[[noreturn]] void no_memory(const std::string& message) { throw OutOfMemory("[memory] " + message); }
-
 }  // namespace
 
 AlignedBlock::AlignedBlock(std::size_t bytes, bool zeroed) {
   if (bytes == 0) return;
   const bool large = bytes >= 2 * kHugePage;
   const std::size_t unit = large ? kHugePage : kAlignment;
-  if (bytes > SIZE_MAX / 2)
-    no_memory("a block of " + std::to_string(bytes) + " bytes cannot be had; the sizes asked for are too large");
+  check<OutOfMemory>(bytes <= SIZE_MAX / 2, "memory", "a block of ", bytes,
+                     " bytes cannot be had; the sizes asked for are too large");
   size_ = round_up(bytes, unit);
   data_ = static_cast<std::byte*>(std::aligned_alloc(unit, size_));
-  if (data_ == nullptr)
-    no_memory("no memory for a block of " + std::to_string(bytes) + " bytes; use smaller tables or batches");
+  check<OutOfMemory>(data_ != nullptr, "memory", "no memory for a block of ", bytes,
+                     " bytes; use smaller tables or batches");
   if (large) (void)madvise(data_, size_, MADV_HUGEPAGE);
   if (zeroed) std::memset(data_, 0, size_);
 }
@@ -46,9 +43,8 @@ AlignedBlock& AlignedBlock::operator=(AlignedBlock&& other) noexcept {
 }
 
 std::size_t bytes_of(int64_t n, std::size_t element) {
-  if (n < 0 || static_cast<std::size_t>(n) > SIZE_MAX / 2 / element)
-    no_memory(std::to_string(n) + " elements of " + std::to_string(element) +
-              " bytes cannot be had; the sizes asked for are too large");
+  check<OutOfMemory>(n >= 0 && static_cast<std::size_t>(n) <= SIZE_MAX / 2 / element, "memory", n, " elements of ",
+                     element, " bytes cannot be had; the sizes asked for are too large");
   return static_cast<std::size_t>(n) * element;
 }
 

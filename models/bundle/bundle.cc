@@ -15,6 +15,14 @@ using namespace bundle_format;
 constexpr const char* kMend = "; make it anew with `twotower pack`";
 
 bool is_serving(const std::string& name) { return name.starts_with(kItems) || name.starts_with(kUsers); }
+bool is_index(const std::string& name) { return name.starts_with(kIndex); }
+
+// A text of a JSON object, or "".
+std::string json_text(const std::string& object, const char* key) {
+  const auto json = nlohmann::json::parse(object, nullptr, false);
+  if (!json.is_object() || !json.contains(key) || !json[key].is_string()) return "";
+  return json[key].get<std::string>();
+}
 
 }  // namespace
 
@@ -43,6 +51,7 @@ void Bundle::read() {
   read_metadata();
   read_model();
   read_items();
+  read_index();
   read_users();
 }
 
@@ -122,8 +131,8 @@ void Bundle::read_model() {
     return Tensor<const float>(floats(name, dims), shape);
   });
   for (const std::string& name : file_.names())
-    check(is_serving(name) || std::find(used.begin(), used.end(), name) != used.end(), where(), "\"", name,
-          "\" is none of the model's weights", kMend);
+    check(is_serving(name) || is_index(name) || std::find(used.begin(), used.end(), name) != used.end(), where(), "\"",
+          name, "\" is none of the model's weights", kMend);
   check(sample_of(weights_of(model_->parameters())) == file_.metadata().at(kSampleKey), where(),
         "its weights are not those that its item vectors were made with", kMend);
 }
@@ -160,6 +169,19 @@ void Bundle::read_items() {
     category.rows = c, category.count = file_.entry(base + ".codes").elements();
     category.values = texts(base + ".text", -1);
   }
+}
+
+// Its kind's own parts are read by who searches with it.
+void Bundle::read_index() {
+  const auto& metadata = file_.metadata();
+  const auto facts = metadata.find(kIndexKey);
+  const bool held = std::any_of(file_.names().begin(), file_.names().end(), is_index);
+  check(held == (facts != metadata.end()) && held == (metadata.count(kIndexTensorsKey) > 0), where(),
+        held ? "has an index but does not say what it is" : "says that it has an index, which is missing", kMend);
+  if (!held) return;
+  index_facts_ = facts->second;
+  check(json_text(index_facts_, "vectors_sample") == metadata.at(kVectorsKey), where(),
+        "its index was not built from its item vectors", kMend);
 }
 
 Bundle::Lists Bundle::lists(const std::string& name, int64_t rows) const {
@@ -203,11 +225,12 @@ std::span<const uint8_t> Bundle::removed_items() const {
 }
 std::span<const uint8_t> Bundle::learnt_users() const { return {users_.learnt, static_cast<size_t>(num_users())}; }
 
-const Category* Bundle::title() const {
+const Category* Bundle::category(std::string_view name) const {
   for (const Category& category : items_.categories)
-    if (category.name == title_) return &category;
+    if (category.name == name) return &category;
   return nullptr;
 }
+const Category* Bundle::title() const { return category(title_); }
 
 // Messages are put together only where they are thrown: what serves a query allocates nothing.
 void Bundle::check_user(int64_t user) const {
@@ -219,7 +242,7 @@ std::span<const int32_t> Bundle::list(const Lists& lists, int64_t user, const ch
   if (!lists.offsets) return {};
   const int64_t from = lists.offsets[user], to = lists.offsets[user + 1];
   if (from < 0 || from > to || to > lists.count)
-    fail(where(), "the offsets of \"users.", name, "\" are damaged", kMend);
+    fail<Damaged>(where(), "the offsets of \"users.", name, "\" are damaged", kMend);
   return {lists.items + from, static_cast<size_t>(to - from)};
 }
 
@@ -257,6 +280,16 @@ void Bundle::verify() const {
     if (is_serving(name)) serving[name] = file_.entry(name);
   check(fingerprint_of(serving) == file_.metadata().at(kServingKey), where(),
         "its ids, vectors or histories are not those that were written", kMend);
+  if (!index_facts_.empty()) {
+    std::map<std::string, TensorEntry> index;
+    for (const std::string& name : file_.names())
+      if (is_index(name)) index[name] = file_.entry(name);
+    check(fingerprint_of(index) == file_.metadata().at(kIndexTensorsKey), where(),
+          "its index is not the one that was written", kMend);
+    check(fingerprint_of({Weight{kVectors, {num_items(), items_.vectors.cols()}, items_.vectors.data()}}) ==
+              json_text(index_facts_, "vectors"),
+          where(), "its index was not built from its item vectors", kMend);
+  }
   const auto verify_texts = [&](const IdTable& table, const char* what) {
     for (int64_t r = 0; r < table.size(); ++r) {
       const int32_t row = table.order()[r];

@@ -18,7 +18,8 @@ namespace tt {
 class Bundle {
  public:
   // Throws Error "[bundle FILE] ...", one line with its mend, for a file that is no bundle, of another version, with
-  // parts that are missing or do not fit each other, and for item vectors that were made with other weights.
+  // parts that are missing or do not fit each other, and for item vectors that were made with other weights
+  // or an index that was built from others.
   static Bundle open(const std::string& path);
   // The same from a file's bytes, which must neither change nor go away as long as the bundle lives.
   static Bundle view(const void* data, std::size_t bytes, const std::string& name = "in memory");
@@ -35,6 +36,10 @@ class Bundle {
   const FeatureEncoder& user_encoder() const { return user_encoder_; }
   const FeatureEncoder& item_encoder() const { return item_encoder_; }
   const std::string& weights_fingerprint() const;
+  const SafetensorsFile& file() const { return file_; }
+  // What it says of the index over its item vectors, a JSON object that models/retrieval/stored_index.h reads; "" where
+  // it has none.
+  const std::string& index_facts() const { return index_facts_; }
 
   int64_t num_items() const { return items_.ids.size(); }
   const IdTable& item_ids() const { return items_.ids; }
@@ -43,6 +48,7 @@ class Bundle {
   std::span<const uint8_t> available_items() const;                    // [C], 0: not on offer; empty: all are
   std::span<const uint8_t> removed_items() const;                      // [C], 1: only the row is left; empty: none
   const std::vector<Category>& categories() const { return items_.categories; }
+  const Category* category(std::string_view name) const;  // null if there is none
   const Category* title() const;  // the column that names an item for people; null if there is none
 
   bool has_users() const { return users_.present; }
@@ -74,6 +80,7 @@ class Bundle {
   void read_metadata();
   void read_model();
   void read_items();
+  void read_index();
   void read_users();
   IdTable texts(const std::string& prefix, int64_t rows) const;
   Lists lists(const std::string& name, int64_t rows) const;
@@ -89,7 +96,7 @@ class Bundle {
   ModelConfig config_;
   std::unique_ptr<TwoTower<float>> model_;
   DataFacts data_;
-  std::string title_;
+  std::string title_, index_facts_;
   FeatureEncoder user_encoder_, item_encoder_;
   BundleItems items_;
   Users users_;

@@ -111,8 +111,8 @@ int64_t FeatureEncoder::encode(std::span<const NamedValue> values, const char* s
       std::vector<std::string> names;
       for (const Source& known : sources_) names.push_back(known.name);
       const std::string nearest = nearest_name(column, names);
-      fail("recommend", "\"", column, "\" is no ", side, " feature of the model",
-           nearest.empty() ? "; leave it out" : "; did you mean \"" + nearest + "\"?");
+      fail<NotFound>("recommend", "\"", column, "\" is no ", side, " feature of the model",
+                     nearest.empty() ? "; leave it out" : "; did you mean \"" + nearest + "\"?");
     }
     unknown += !encode(*source, value, row).empty();
   }

@@ -23,9 +23,12 @@ uint16_t half(float x) {
   return static_cast<uint16_t>(sign | ((bits >> 13) - (112u << 10)));
 }
 
-// The exponent's bias differs by 112; the product is exact, for small numbers too.
+// The exponent's bias differs by 112. Small numbers do not go through floats that are not normal: a host may have told
+// the processor to take these for 0.
 float from_half(uint16_t h) {
-  const float size = std::bit_cast<float>(static_cast<uint32_t>(h & 0x7fff) << 13) * 0x1p112f;
+  const uint32_t bits = h & 0x7fff;
+  const float size = bits < 0x400 ? static_cast<float>(static_cast<int32_t>(bits)) * 0x1p-24f
+                                  : std::bit_cast<float>((bits << 13) + (112u << 23));
   return std::bit_cast<float>(std::bit_cast<uint32_t>(size) | static_cast<uint32_t>(h & 0x8000) << 16);
 }
 

@@ -91,6 +91,16 @@ void add_users(const BundleContent& content, ServingTensors& to) {
   to.add("users.seen_items", users.seen_items.data(), {static_cast<int64_t>(users.seen_items.size())});
 }
 
+void write(SafetensorsWriter& writer, const std::string& path, const std::map<std::string, std::string>& metadata) {
+  Fingerprint header;
+  for (const auto& [key, value] : metadata) {
+    writer.metadata(key, value);
+    header.add_text(key), header.add_text(value);
+  }
+  writer.metadata(kHeaderKey, header.text());
+  writer.write(path);
+}
+
 }  // namespace
 
 void write_bundle(const std::string& path, const BundleContent& content, TableType tables) {
@@ -139,14 +149,29 @@ void write_bundle(const std::string& path, const BundleContent& content, TableTy
                                                           {kSampleKey, sample_of(weights)},
                                                           {kVectorsKey, sample_of({vectors})},
                                                           {kServingKey, fingerprint_of(tensors.all())}};
-  std::map<std::string, std::string> sorted(std::begin(metadata), std::end(metadata));
-  Fingerprint header;
-  for (const auto& [key, value] : sorted) {
-    writer.metadata(key, value);
-    header.add_text(key), header.add_text(value);
+  write(writer, path, {std::begin(metadata), std::end(metadata)});
+}
+
+void write_with_index(const std::string& path, const SafetensorsFile& bundle, const BundleIndex& index) {
+  SafetensorsWriter writer;
+  const auto add = [&](const std::string& name, const TensorEntry& entry) {
+    writer.add(name, entry.dtype, entry.data, entry.shape);
+  };
+  for (const std::string& name : bundle.names())
+    if (!name.starts_with(kIndex)) add(name, bundle.entry(name));
+  for (const auto& [name, entry] : index.tensors) {
+    check(name.starts_with(kIndex), "bundle", "\"", name, "\" is no part of an index");
+    add(name, entry);
   }
-  writer.metadata(kHeaderKey, header.text());
-  writer.write(path);
+  std::map<std::string, std::string> metadata = bundle.metadata();
+  metadata.erase(kHeaderKey);
+  metadata.erase(kIndexKey), metadata.erase(kIndexTensorsKey);
+  if (!index.tensors.empty()) {
+    metadata[kVersionKey] = kPackedVersion;
+    metadata[kIndexKey] = index.facts;
+    metadata[kIndexTensorsKey] = fingerprint_of(index.tensors);
+  }
+  write(writer, path, metadata);
 }
 
 }  // namespace tt

@@ -1,5 +1,6 @@
 #include <twotower/models/retrieval/catalog.h>
 #include <twotower/models/retrieval/filter.h>
+#include <twotower/models/retrieval/stored_index.h>
 #include <twotower/tensor/error.h>
 
 #include <algorithm>
@@ -36,7 +37,7 @@ Catalog::Catalog(std::shared_ptr<const CatalogPart> base, Facts facts, std::span
 
 Catalog::Catalog(const Bundle& bundle, std::shared_ptr<const Index> index)
     : Catalog(std::make_shared<const CatalogPart>(bundle.item_vectors(), bundle.item_ids(), bundle.categories(),
-                                                  std::move(index)),
+                                                  index ? std::move(index) : stored_index(bundle)),
               {bundle.learnt_items(), bundle.title(), bundle.weights_fingerprint()}, bundle.available_items(),
               bundle.removed_items()) {}
 

@@ -44,7 +44,8 @@ struct CatalogScratch {
 class Catalog {
  public:
   Catalog() = default;
-  // A view of the bundle, which must outlive it. index: over the bundle's vectors; null: exact.
+  // A view of the bundle, which must outlive it. index: over the bundle's vectors; null: the one it holds
+  // (stored_index.h).
   explicit Catalog(const Bundle& bundle, std::shared_ptr<const Index> index = nullptr);
   Catalog(Bundle&&, std::shared_ptr<const Index> = nullptr) = delete;
   // vectors: [C, DI], a view; learnt, available: [C], the latter empty where all are. Without ids and categories: for a

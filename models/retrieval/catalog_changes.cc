@@ -28,12 +28,12 @@ void take_away(const Places& places) {
 template <class Change>
 Catalog Catalog::changed(std::span<const std::string_view> ids, const char* what, Change change) const {
   if (ids.empty()) return *this;
-  check(state_ != nullptr, "catalog", "there is no item \"", ids[0], "\" ", what);
+  check<NotFound>(state_ != nullptr, "catalog", "there is no item \"", ids[0], "\" ", what);
   State next = *state_;
   Places places;
   for (const std::string_view id : ids) {
     const Place found = find_place(id);
-    if (!found.part) fail("catalog", "there is no item \"", id, "\" ", what);
+    if (!found.part) fail<NotFound>("catalog", "there is no item \"", id, "\" ", what);
     LivePart* part = found.part == &state_->base
                          ? &next.base
                          : &next.segments[static_cast<size_t>(found.part - state_->segments.data())];
@@ -71,7 +71,7 @@ Catalog Catalog::with(const ItemBatch& batch, Arrival how) const {
   check(batch.codes.empty() || batch.codes.size() == columns, "catalog", "there are categories of ", batch.codes.size(),
         " columns, the catalog has ", columns);
   check(rows() + n <= std::numeric_limits<int32_t>::max(), "catalog", "after ", rows(),
-        " items that came and went 32 bits can number no more; pack the bundle anew");
+        " items that came and went 32 bits can number no more; save the bundle, and open what was saved");
 
   State next = *state_;
   Places replaced;
@@ -87,8 +87,9 @@ Catalog Catalog::with(const ItemBatch& batch, Arrival how) const {
     if (!given.insert(id).second) fail("catalog", "item \"", id, "\" is given twice; give each once");
     const Place old = find_place(id);
     if (how == Arrival::add && old.part)
-      fail("catalog", "item \"", id, "\" is there already; replace it, or leave it out");
-    if (how == Arrival::replace && !old.part) fail("catalog", "there is no item \"", id, "\" to replace; add it");
+      fail<AlreadyThere>("catalog", "item \"", id, "\" is there already; replace it, or leave it out");
+    if (how == Arrival::replace && !old.part)
+      fail<NotFound>("catalog", "there is no item \"", id, "\" to replace; add it");
     const float* vector = items.vectors.data() + i * width();
     if (!std::all_of(vector, vector + width(), [](float x) { return std::isfinite(x); }))
       fail("catalog", "the vector of item \"", id, "\" is not finite; look at the item's features");

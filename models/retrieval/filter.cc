@@ -3,6 +3,7 @@
 #include <twotower/tensor/text.h>
 
 #include <algorithm>
+#include <functional>
 #include <mutex>
 
 namespace tt {
@@ -22,10 +23,10 @@ size_t column_of(const CatalogPart& base, const std::string& name) {
   std::vector<std::string> names;
   for (const Category& c : categories) names.push_back(c.name);
   const std::string nearest = nearest_name(name, names);
-  fail("filter", "items have no column \"", name, "\" of categories",
-       names.empty()     ? "; import item features that are categories"
-       : nearest.empty() ? "; `twotower inspect` lists them"
-                         : "; did you mean \"" + nearest + "\"?");
+  fail<NotFound>("filter", "items have no column \"", name, "\" of categories",
+                 names.empty()     ? "; import item features that are categories"
+                 : nearest.empty() ? "; `twotower inspect` lists them"
+                                   : "; did you mean \"" + nearest + "\"?");
 }
 
 int32_t code_of(const Category& category, const std::string& value) {
@@ -34,15 +35,16 @@ int32_t code_of(const Category& category, const std::string& value) {
   for (int64_t v = 0; v < std::min<int64_t>(category.values.size(), 10000); ++v)
     values.push_back(category.values.text(v));
   const std::string near = nearest_name(value, values);
-  fail("filter", "no item has ", category.name, " = \"", value, "\"",
-       near.empty() ? "; give a value as it stands in the imported data" : "; did you mean \"" + near + "\"?");
+  fail<NotFound>(
+      "filter", "no item has ", category.name, " = \"", value, "\"",
+      near.empty() ? "; give a value as it stands in the imported data" : "; did you mean \"" + near + "\"?");
 }
 
 }  // namespace
 
 struct Filter::Shared {
   std::shared_ptr<const CatalogPart> base;
-  Conditions conditions;
+  Conditions conditions;  // with sorted lists of ids
   std::vector<Wanted> wanted;
   Passing of_base;
   std::mutex mutex;                                       // guards what follows
@@ -51,20 +53,30 @@ struct Filter::Shared {
   Passing look_at(const CatalogPart& part) const;
 };
 
+// Lists of ids are met from their shorter side: a segment of a few items costs no more than these, however long a list
+// is.
 Filter::Passing Filter::Shared::look_at(const CatalogPart& part) const {
   RowBits bits = conditions.only ? no_rows(part.size()) : all_rows(part.size());
-  if (conditions.only)
-    for (const std::string& id : *conditions.only)
-      if (const auto place = part.ids().find(id)) set_row(bits, *place, true);
-  for (const std::string& id : conditions.without)
-    if (const auto place = part.ids().find(id)) set_row(bits, *place, false);
+  const auto mark = [&](const std::vector<std::string>& sorted_ids, bool in) {
+    if (part.size() < static_cast<int64_t>(sorted_ids.size())) {
+      for (int64_t p = 0; p < part.size(); ++p)
+        if (std::binary_search(sorted_ids.begin(), sorted_ids.end(), part.ids().text(p), std::less<>()))
+          set_row(bits, p, in);
+    } else {
+      for (const std::string& id : sorted_ids)
+        if (const auto place = part.ids().find(id)) set_row(bits, *place, in);
+    }
+  };
+  if (conditions.only) mark(*conditions.only, true);
+  mark(conditions.without, false);
   for (const Wanted& w : wanted) {
     const Category& category = part.categories()[w.column];
-    for (int64_t p = 0; p < part.size(); ++p) {
-      if (!has_row(bits, p)) continue;
-      const bool has = std::any_of(w.any_of.begin(), w.any_of.end(), [&](int32_t c) { return category.has(p, c); });
-      if (!has) set_row(bits, p, false);
-    }
+    for (size_t at = 0; at < bits.size(); ++at)
+      for (uint64_t left = bits[at]; left != 0; left &= left - 1) {
+        const int64_t p = static_cast<int64_t>(at * 64) + std::countr_zero(left);
+        if (std::none_of(w.any_of.begin(), w.any_of.end(), [&](int32_t c) { return category.has(p, c); }))
+          set_row(bits, p, false);
+      }
   }
   const int64_t count = count_rows(bits);
   return {std::make_shared<const RowBits>(std::move(bits)), count};
@@ -78,6 +90,8 @@ Filter::Filter(const Catalog& catalog, Conditions conditions) : shared_(std::mak
       wanted.any_of.push_back(code_of(shared_->base->categories()[wanted.column], text));
     shared_->wanted.push_back(std::move(wanted));
   }
+  if (conditions.only) std::sort(conditions.only->begin(), conditions.only->end());
+  std::sort(conditions.without.begin(), conditions.without.end());
   shared_->conditions = std::move(conditions);
   shared_->of_base = shared_->look_at(*shared_->base);
 }

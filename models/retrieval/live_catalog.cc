@@ -83,10 +83,6 @@ std::vector<std::vector<std::vector<int32_t>>> LiveCatalog::codes_of(std::span<c
 Unknown LiveCatalog::put(std::span<const NewItem> items, Arrival how) {
   const FeatureEncoder& encoder = bundle_.item_encoder();
   const int64_t width = bundle_.config().item_features_size, n = static_cast<int64_t>(items.size());
-  const auto has_column = [&](std::string_view name) {
-    return std::any_of(bundle_.categories().begin(), bundle_.categories().end(),
-                       [&](const Category& c) { return c.name == name; });
-  };
   Unknown unknown;
   std::vector<std::string_view> ids;
   std::vector<float> features(static_cast<size_t>(n * width));
@@ -94,7 +90,7 @@ Unknown LiveCatalog::put(std::span<const NewItem> items, Arrival how) {
   for (int64_t i = 0; i < n && width > 0; ++i) {
     read.clear();
     for (const NamedValue& feature : items[static_cast<size_t>(i)].features)
-      if (encoder.find(feature.column) || !has_column(feature.column)) read.push_back(feature);
+      if (encoder.find(feature.column) || !bundle_.category(feature.column)) read.push_back(feature);
     unknown.values += encoder.encode(read, "item", features.data() + i * width);
     if (const NamedValue* again = given_twice(items[static_cast<size_t>(i)].features))
       fail("catalog", "the feature \"", again->column, "\" of item \"", items[static_cast<size_t>(i)].id,

@@ -34,7 +34,8 @@ struct Unknown {
 
 class LiveCatalog {
  public:
-  // The bundle must outlive it, and every snapshot. index: over the bundle's vectors; null: exact.
+  // The bundle must outlive it, and every snapshot. index: over the bundle's vectors; null: the one it
+  // holds (stored_index.h).
   explicit LiveCatalog(const Bundle& bundle, std::shared_ptr<const Index> index = nullptr);
   explicit LiveCatalog(Bundle&&, std::shared_ptr<const Index> = nullptr) = delete;
   LiveCatalog(const LiveCatalog&) = delete;

@@ -282,9 +282,9 @@ ServedUser Recommender::known(std::string_view user_id) const {
   const Bundle& b = bundle();
   const auto row = b.has_users() ? b.user_ids().find(user_id) : std::optional<int64_t>(0);
   if (!row)
-    fail("retrieve", "there is no user \"", user_id, "\" in ", b.path(),
-         "; give an id as it stands in the imported data, such as \"", b.user_ids().text(0),
-         "\", or describe a new user by features and history");
+    fail<NotFound>("retrieve", "there is no user \"", user_id, "\" in ", b.path(),
+                   "; give an id as it stands in the imported data, such as \"", b.user_ids().text(0),
+                   "\", or describe a new user by features and history");
   return known(*row);
 }
 
@@ -340,7 +340,7 @@ void Recommender::score(Session& s, const ServedUser& user, std::span<const std:
   s.rows_.clear();
   for (const std::string_view id : ids) {
     const auto row = s.catalog_.find(id);
-    if (!row) fail("recommend", "there is no item \"", id, "\"; it may have been removed");
+    if (!row) fail<NotFound>("recommend", "there is no item \"", id, "\"; it may have been removed");
     s.rows_.push_back(*row);
   }
   score_now(s, user, s.rows_, out, ask);

@@ -1,7 +1,11 @@
+#include <twotower/models/bundle/format.h>
 #include <twotower/models/retrieval/save_bundle.h>
+#include <twotower/models/retrieval/stored_index.h>
 #include <twotower/tensor/error.h>
 
 #include <algorithm>
+#include <cstring>
+#include <filesystem>
 
 namespace tt {
 namespace {
@@ -31,6 +35,13 @@ struct Collected {
   std::vector<uint8_t> learnt, available, removed;
   std::vector<CategoryCodes> codes;
 
+  // What grows by doubling would at times hold the vectors three times.
+  void reserve(int64_t items, int64_t width) {
+    const auto n = static_cast<size_t>(items);
+    ids.reserve(n), vectors.reserve(n * static_cast<size_t>(width));
+    learnt.reserve(n), available.reserve(n), removed.reserve(n);
+    for (CategoryCodes& column : codes) column.offsets.reserve(n + 1);
+  }
   void add(const CatalogPart& part, int64_t place, std::string_view id, bool learnt_item, bool on_offer, bool gone) {
     ids.push_back(id);
     const Tensor<const float> all = part.vectors();
@@ -40,6 +51,26 @@ struct Collected {
   }
 };
 
+// A file that is gone when it is no longer needed.
+struct TemporaryFile {
+  std::string path;
+  ~TemporaryFile() {
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+  }
+};
+
+bool same(Tensor<const float> a, Tensor<const float> b) {
+  return a.shape() == b.shape() && std::memcmp(a.data(), b.data(), static_cast<size_t>(a.numel()) * sizeof(float)) == 0;
+}
+
+BundleIndex index_in(const Bundle& bundle) {
+  BundleIndex index{bundle.index_facts(), {}};
+  for (const std::string& name : bundle.file().names())
+    if (name.starts_with(bundle_format::kIndex)) index.tensors[name] = bundle.file().entry(name);
+  return index;
+}
+
 }  // namespace
 
 void save_bundle(const std::string& path, const Bundle& bundle, const Catalog& items) {
@@ -48,6 +79,9 @@ void save_bundle(const std::string& path, const Bundle& bundle, const Catalog& i
         "the items are of another bundle; give those of this one");
   Collected all;
   all.codes.resize(bundle.categories().size());
+  int64_t most = base.size();
+  for (const LivePart& segment : items.segments()) most += segment.there_count;
+  all.reserve(most, items.width());
   const auto part_of = [&](int64_t row, int64_t& place) -> const CatalogPart& {
     for (const LivePart& segment : items.segments())
       if ((place = segment.part->place(row)) >= 0) return *segment.part;
@@ -90,7 +124,15 @@ void save_bundle(const std::string& path, const Bundle& bundle, const Catalog& i
   const BundleUsers users = bundle.has_users() ? users_of(bundle) : BundleUsers();
   if (bundle.has_users()) content.users = &users;
   content.data = bundle.data();
-  write_bundle(path, content);
+  const std::string kind(stored_index(bundle)->kind());
+  if (kind == "exact") return write_bundle(path, content);
+  const TemporaryFile plain{path + ".plain"};
+  write_bundle(plain.path, content);
+  const Bundle saved = Bundle::open(plain.path);
+  if (same(saved.item_vectors(), bundle.item_vectors()))
+    write_with_index(path, saved.file(), index_in(bundle));
+  else
+    write_with_index(path, saved, kind);
 }
 
 }  // namespace tt

@@ -8,6 +8,7 @@ The build is installed once, under a scratch folder whose path nobody has been t
 import concurrent.futures
 import fnmatch
 import glob
+import importlib.util
 import json
 import os
 import pathlib
@@ -213,6 +214,22 @@ class Consumers(unittest.TestCase):
         if not HAS_ONEDNN:  # in one of the two builds that test.sh makes: it compiles all that serves
             run("ninja", "-C", out, "serve")
             self.assertEqual([i for i, _ in served_by(out / "serve")], [i for i, _ in expected])
+
+
+class Python(unittest.TestCase):
+    @unittest.skipUnless(importlib.util.find_spec("numpy"), "there is no numpy")
+    def test_the_package_finds_the_library_and_the_program_beside_it(self):
+        [package] = (scratch / "root").rglob("twotower/__init__.py")
+        script = f"""import sys, twotower
+from twotower import _library
+print(_library.library()._name, twotower.run_program("--version").strip() == twotower.__version__)
+with twotower.open(sys.argv[1]) as model:
+    for hit in model.recommend("u0", k=10)[0]: print(hit.id, f"{{hit.score:.4f}}", sep="\\t")"""
+        said = run(sys.executable, "-c", script, scratch / "world/run/bundle.safetensors",
+                   env={"PYTHONPATH": package.parents[1], "TWOTOWER_LIBRARY": "", "TWOTOWER_PROGRAM": "", "PATH": ""})
+        first, *rest = said.splitlines()
+        self.assertEqual(first, f"{libdir / 'libtwotower-c.so.0'} True")
+        self.assertEqual(items("\n".join(rest)), expected)
 
 
 class Manual(unittest.TestCase):

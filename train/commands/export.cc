@@ -84,6 +84,7 @@ void export_vectors(const Options& o, const Bundle& bundle) {
     Session session;
     recommender.encode(session, users, vectors.data());
   } else {
+    vectors.reserve(static_cast<size_t>(catalog.size() * catalog.width()));
     const bool with_payload = format == "jsonl" || format == "opensearch";
     for (int64_t row = 0; row < catalog.rows(); ++row) {
       if (!catalog.contains(row)) continue;

@@ -1,15 +1,18 @@
-// twotower pack: a run's bundle anew, with or without its users, its tables in 32, 16 or 8 bits.
+// twotower pack: a run's bundle anew, with or without its users, its tables in 32, 16 or 8 bits, with an index.
 
 #include <twotower/models/retrieval/recommender.h>
+#include <twotower/models/retrieval/stored_index.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/shared/options.h>
+#include <twotower/train/evaluate/text_table.h>
 #include <twotower/train/run/run.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -18,7 +21,9 @@ namespace tt {
 namespace {
 
 struct Options {
-  std::string run, data, out, tables = "float";
+  std::string run, data, out, tables = "float", index = "exact";
+  int64_t index_links = HnswOptions().links, index_ef_construction = HnswOptions().ef_construction;
+  double index_recall = HnswOptions().recall;
   bool no_users = false, quiet = false;
   int threads = 0;
 };
@@ -69,6 +74,28 @@ void print_recall(const Options& o, const Bundle& packed) {
             << 100 * size(o.out) / size(whole.path) << " % of its size" << (o.no_users ? " with users" : "") << "\n";
 }
 
+// Over the vectors as a reader has them, packed or not.
+void pack_with_index(const Options& o, TableType tables) {
+  const TemporaryFile plain{o.out + ".plain-" + std::to_string(getpid())};
+  pack_run(o.run, o.data, plain.path, !o.no_users, tables);
+  const auto start = std::chrono::steady_clock::now();
+  const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  HnswOptions options{o.index_links, o.index_ef_construction, o.index_recall, {}};
+  double told = 0;
+  if (!o.quiet)
+    options.progress = [&](int64_t done, int64_t all) {
+      if (seconds() < told + 15) return;
+      told = seconds();
+      std::cerr << "index " << o.index << ": " << done << " of " << all << " items, about "
+                << decimals(told * static_cast<double>(all - done) / static_cast<double>(done), 0) << " s left\n";
+    };
+  const auto index = write_with_index(o.out, Bundle::open(plain.path), o.index, options);
+  if (o.quiet) return;
+  const Recall recall = index->recall();
+  std::cerr << "index " << index->kind() << ": built in " << decimals(seconds(), 1) << " s, recall@" << recall.k << " "
+            << recall.share << " on a sample of " << recall.queries << "\n";
+}
+
 // The run's bundle may be made anew; without its other files the run is lost.
 void check_other_file(const Options& o) {
   std::error_code none;
@@ -81,7 +108,10 @@ void run_pack(const Options& o) {
   check_other_file(o);
   if (o.threads > 0) set_num_threads(o.threads);
   const TableType tables = o.tables == "int8" ? TableType::int8 : o.tables == "fp16" ? TableType::fp16 : TableType::f32;
-  pack_run(o.run, o.data, o.out, !o.no_users, tables);
+  if (o.index == "exact")
+    pack_run(o.run, o.data, o.out, !o.no_users, tables);
+  else
+    pack_with_index(o, tables);
   const Bundle bundle = Bundle::open(o.out);
   bundle.verify();
   if (o.quiet) return;
@@ -113,9 +143,27 @@ void register_pack(CLI::App& app) {
           "row. They are unpacked when the bundle is opened; what it costs in recall is printed")
       ->capture_default_str()
       ->check(CLI::IsMember({"float", "fp16", "int8"}));
+  command
+      ->add_option(
+          "--index", o->index,
+          "How items are searched: exact, fp16 or int8 (a scan of fewer bits, then what may be among the best "
+          "in floats: the same answers), or hnsw (a walk through a graph: not all of them). The index is built "
+          "now and stored in the bundle")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"exact", "fp16", "int8", "hnsw"}));
+  command
+      ->add_option("--index-recall", o->index_recall,
+                   "hnsw: the share of the 100 best items, on a sample, that its walks are made wide enough for")
+      ->capture_default_str();
+  command->add_option("--index-links", o->index_links, "hnsw: M, the neighbours of an item")->capture_default_str();
+  command
+      ->add_option("--index-ef-construction", o->index_ef_construction,
+                   "hnsw: how many candidates an item's neighbours are chosen from")
+      ->capture_default_str();
   command->add_flag("--quiet", o->quiet, "No messages");
   add_threads(*command, o->threads);
-  command->footer("Example:\n  twotower pack --run runs/base --out base.safetensors --no-users --tables int8");
+  command->footer(
+      "Example:\n  twotower pack --run runs/base --out base.safetensors --no-users --tables int8 --index int8");
   command->callback([o] { run_pack(*o); });
 }
 

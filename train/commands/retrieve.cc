@@ -1,5 +1,6 @@
 // twotower retrieve: the top items of given users, known or new, from a bundle alone.
 
+#include <twotower/models/retrieval/stored_index.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/commands/commands.h>
@@ -18,7 +19,7 @@ namespace {
 
 struct Options {
   BundleSource source;
-  std::string users_file, users_from, items_from, index = "exact";
+  std::string users_file, users_from, items_from, index;
   std::vector<std::string> users, where;
   int64_t k = 10, candidates = 0;
   bool include_seen = false, only_new = false, towers = false, json = false, quiet = false;
@@ -82,14 +83,13 @@ void print_user(const Options& o, const std::string& id, const Catalog& catalog,
 
 void run_retrieve(const Options& o) {
   if (o.threads > 0) set_num_threads(o.threads);
-  check(o.index == "exact", "retrieve", "--index ", o.index, " is not built yet; use --index exact");
   const std::vector<std::string> ids = user_ids(o);
   check(!ids.empty() || !o.users_from.empty(), "retrieve",
         "no user is given; use --user ID, --users FILE with an id a line, or --users-from FILE for new users");
   check(!o.only_new || !o.items_from.empty(), "retrieve", "--only-new needs new items; give --items-from FILE");
   Conditions wanted = conditions(o);
   const Bundle bundle = Bundle::open(o.source.path("retrieve"));
-  LiveCatalog items(bundle);
+  LiveCatalog items(bundle, index_of(bundle, o.index));
   const NewUsers new_users = o.users_from.empty() ? NewUsers() : read_new_users(o.users_from, bundle);
   const NewItems new_items = o.items_from.empty() ? NewItems() : read_new_items(o.items_from, bundle);
   tell(o, new_users.notes);
@@ -151,7 +151,12 @@ void register_retrieve(CLI::App& app) {
                    "How many of the best by inner product a light ranker puts in order (default: num_mips_items)")
       ->check(whole_number(1, 1000000000));
   command->add_flag("--towers", o->towers, "By inner product alone, a light ranker left out");
-  command->add_option("--index", o->index, "exact (int8 and hnsw are to come)")->capture_default_str();
+  command
+      ->add_option(
+          "--index", o->index,
+          "How items are searched: exact, fp16, int8 or hnsw, built now where the bundle holds another (default: "
+          "the bundle's own, see `twotower pack --index`)")
+      ->check(CLI::IsMember({"exact", "fp16", "int8", "hnsw"}));
   command->add_flag("--json", o->json, "A JSON list instead of tables");
   command->add_flag("--quiet", o->quiet, "No messages");
   add_threads(*command, o->threads);

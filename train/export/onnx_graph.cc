@@ -82,10 +82,6 @@ std::string OnnxGraph::view(const std::string& name, Tensor<const float> values)
   return add(name, OnnxType::f32, shape, values.data(), static_cast<size_t>(values.numel()) * sizeof(float));
 }
 
-std::string OnnxGraph::view(const std::string& name, std::span<const uint8_t> flags) {
-  return add(name, OnnxType::boolean, {static_cast<int64_t>(flags.size())}, flags.data(), flags.size());
-}
-
 std::string OnnxGraph::constant(const std::string& name, const Sizes& shape, std::vector<float> values) {
   const std::vector<float>& kept = floats_.emplace_back(std::move(values));
   return add(name, OnnxType::f32, shape, kept.data(), kept.size() * sizeof(float));
@@ -98,9 +94,9 @@ std::string OnnxGraph::number(int64_t value) {
   return add(fresh("number"), OnnxType::i64, {}, kept.data(), sizeof value);
 }
 
-std::string OnnxGraph::numbers(const Sizes& values) {
+std::string OnnxGraph::numbers(const Sizes& values, const std::string& name) {
   const Sizes& kept = integers_.emplace_back(values);
-  return add(fresh("numbers"), OnnxType::i64, {static_cast<int64_t>(kept.size())}, kept.data(),
+  return add(name.empty() ? fresh("numbers") : name, OnnxType::i64, {static_cast<int64_t>(kept.size())}, kept.data(),
              kept.size() * sizeof(int64_t));
 }
 

@@ -10,13 +10,12 @@
 #include <twotower/train/export/protobuf.h>
 
 #include <deque>
-#include <span>
 #include <string>
 #include <vector>
 
 namespace tt {
 
-enum class OnnxType { f32 = 1, u8 = 2, i64 = 7, boolean = 9 };  // numbered as TensorProto.DataType
+enum class OnnxType { f32 = 1, u8 = 2, i64 = 7 };  // numbered as TensorProto.DataType
 
 class OnnxGraph {
  public:
@@ -31,13 +30,12 @@ class OnnxGraph {
   std::string input(const std::string& name, OnnxType type, const Names& dimensions);
   void output(const std::string& name, const std::string& value, OnnxType type, const Names& dimensions);
 
-  // Constants. The views' numbers must live until write() returns.
+  // Constants. The numbers of a view must live until write() returns.
   std::string view(const std::string& name, Tensor<const float> values);
-  std::string view(const std::string& name, std::span<const uint8_t> flags);  // as booleans
   std::string constant(const std::string& name, const Sizes& shape, std::vector<float> values);
   std::string number(float value);  // a scalar
   std::string number(int64_t value);
-  std::string numbers(const Sizes& values);  // [n]
+  std::string numbers(const Sizes& values, const std::string& name = "");  // [n]
 
   struct Attribute {
     std::string name;

@@ -69,23 +69,28 @@ class TowerGraph {
     return linear(x, name + ".weight", name + ".bias", 0, parameter(name + ".weight").rows());
   }
 
-  // Which rows of a table are there and learnt; and the ids with 0 in place of those that are not.
-  std::pair<Name, Name> known_rows(const Name& ids, const std::string& table, std::span<const uint8_t> learnt,
-                                   std::vector<uint8_t>& flags) {
-    flags.assign(static_cast<size_t>(parameter(table).rows()), 0);
-    std::copy(learnt.begin(), learnt.end(), flags.begin());
+  // Of numbers as `export` lists users or items: which of them training has met, and their rows of the table, 0 for all
+  // others. rows: the table's row of each that is listed, or -1.
+  std::pair<Name, Name> known_rows(const Name& listed, const std::string& table, OnnxGraph::Sizes rows) {
+    if (rows.empty()) rows = {-1};
     const Name none = graph_.number(int64_t{0});
-    const Name there = node("GreaterOrEqual", {ids, none});
-    const Name row = node("Where", {there, ids, none});
-    const Name met = node("Gather", {graph_.view(table + ".learnt", flags), row});
-    return {node("And", {there, met}), row};
+    const Name there = node("GreaterOrEqual", {listed, none});
+    const Name found = node("Gather", {graph_.numbers(rows, table + ".rows"), node("Where", {there, listed, none})});
+    const Name known = node("And", {there, node("GreaterOrEqual", {found, none})});
+    return {known, node("Where", {known, found, none})};
+  }
+  // Rows of which `gone` says 1 are not listed.
+  static OnnxGraph::Sizes table_rows(std::span<const uint8_t> learnt, std::span<const uint8_t> gone) {
+    OnnxGraph::Sizes rows;
+    for (size_t r = 0; r < learnt.size(); ++r)
+      if (gone.empty() || gone[r] == 0) rows.push_back(learnt[r] != 0 ? static_cast<int64_t>(r) : -1);
+    return rows;
   }
 
   Name user_embedding() {
     const std::string table = "user_id_embedding_arch.weight";
     const Name id = graph_.input("user_id", OnnxType::i64, {"batch"});
-    const auto [known, row] =
-        known_rows(id, table, bundle_.has_users() ? bundle_.learnt_users() : std::span<const uint8_t>(), user_flags_);
+    const auto [known, row] = known_rows(id, table, table_rows(bundle_.learnt_users(), {}));
     const Name vectors = node("Gather", {graph_.view(table, parameter(table)), row});
     return node("Where", {unsqueeze(known, 1), vectors, zero()});
   }
@@ -105,7 +110,8 @@ class TowerGraph {
   void add_history(std::vector<Name>& blocks) {
     const int64_t d = config_.item_id_embedding_dim, capacity = config_.user_history_seqlen;
     const Name ids = graph_.input("user_history", OnnxType::i64, {"batch", "history"});
-    const auto [known, row] = known_rows(ids, "item_id_embedding_arch.weight", bundle_.learnt_items(), item_flags_);
+    const auto [known, row] =
+        known_rows(ids, "item_id_embedding_arch.weight", table_rows(bundle_.learnt_items(), bundle_.removed_items()));
     // The place of each item among those that are read, the newest 0; of the others what comes of it.
     const Name one = graph_.number(int64_t{1}), none = graph_.number(int64_t{0});
     const Name counted = node("Cast", {known}, {{"to", {static_cast<int64_t>(OnnxType::i64)}}});
@@ -196,7 +202,6 @@ class TowerGraph {
   const ParameterSet<float>& parameters_;
   const Bundle& bundle_;
   Name keys_;  // added to the scores: keeps attention off what is not read
-  std::vector<uint8_t> user_flags_, item_flags_;
 };
 
 }  // namespace

@@ -57,14 +57,6 @@ void copy_text(std::string_view text, char* to) noexcept {
 
 }  // namespace
 
-void throw_refused(tt_status status, std::string_view where, const std::string& message) {
-  try {
-    throw_error(where, message);
-  } catch (const Error& error) {
-    throw Refused(status, error.what());
-  }
-}
-
 tt_status keep_error(tt_status status, std::string_view text, char* also) noexcept {
   copy_text(text, last_error);
   if (also) std::memcpy(also, last_error, kErrorText);
@@ -78,6 +70,12 @@ tt_status keep_exception(tt_status of_error, char* also) noexcept {
     return keep_error(error.status(), error.what(), also);
   } catch (const OutOfMemory& error) {
     return keep_error(TT_ERROR_MEMORY, error.what(), also);
+  } catch (const NotFound& error) {
+    return keep_error(TT_ERROR_NOT_FOUND, error.what(), also);
+  } catch (const AlreadyThere& error) {
+    return keep_error(TT_ERROR_EXISTS, error.what(), also);
+  } catch (const Damaged& error) {
+    return keep_error(TT_ERROR_CORRUPT, error.what(), also);
   } catch (const Error& error) {
     return keep_error(of_error, error.what(), also);
   } catch (const std::bad_alloc&) {

@@ -4,7 +4,6 @@
 
 #include <twotower/models/retrieval/c_api/twotower.h>
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/one_line.h>
 
 #include <cstring>
 #include <span>
@@ -24,16 +23,15 @@ class Refused : public Error {
   tt_status status_;
 };
 
-[[noreturn]] void throw_refused(tt_status status, std::string_view where, const std::string& message);
 // refuse(TT_ERROR_ARGUMENT, "tt_search", "k = ", k, "; ...") joins its parts and throws.
 template <class... Parts>
 [[noreturn]] void refuse(tt_status status, std::string_view where, const Parts&... parts) {
-  throw_refused(status, where, joined(parts...));
+  throw Refused(status, error_text(where, joined(parts...)));
 }
 
 // Keeps the text as the thread's last error and, if given, in `also` [kErrorText]; returns the status.
 tt_status keep_error(tt_status status, std::string_view text, char* also = nullptr) noexcept;
-// The same of the exception that is being handled; of_error: what an Error means that says no more.
+// The same of the exception that is being handled; of_error: what an Error means that is of no kind.
 tt_status keep_exception(tt_status of_error, char* also) noexcept;
 
 template <class F>
@@ -43,20 +41,6 @@ tt_status guarded(tt_status of_error, char* also, F&& f) noexcept {
     return TT_OK;
   } catch (...) {
     return keep_exception(of_error, also);
-  }
-}
-
-// f(), of which an Error that says no more means this.
-template <class F>
-auto meaning(tt_status of_error, F&& f) {
-  try {
-    return f();
-  } catch (const Refused&) {
-    throw;
-  } catch (const OutOfMemory&) {
-    throw;
-  } catch (const Error& error) {
-    throw Refused(of_error, error.what());
   }
 }
 

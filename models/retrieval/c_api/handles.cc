@@ -50,7 +50,7 @@ void* open(Kind kind, void* object) {
   const std::lock_guard<std::mutex> hold(lock);
   uint64_t at = first_free;
   if (at == kPlaces) {
-    check(used < kPlaces, "handles", kPlaces, " handles are open; close some");
+    check<OutOfMemory>(used < kPlaces, "handles", kPlaces, " handles are open; close some");
     std::atomic<Place*>& chunk = chunks[used >> kChunkBits];
     if (used >= kChunk && !chunk.load(std::memory_order_relaxed))
       chunk.store(new Place[kChunk], std::memory_order_release);

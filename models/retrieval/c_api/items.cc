@@ -2,11 +2,8 @@
 
 #include <twotower/models/retrieval/c_api/state.h>
 #include <twotower/models/retrieval/save_bundle.h>
-#include <twotower/tensor/text.h>
 
 #include <algorithm>
-#include <numeric>
-#include <unordered_set>
 
 namespace tt::c_api {
 namespace {
@@ -21,36 +18,19 @@ void read_features(const tt_item& item, const char* where, std::vector<NamedValu
   }
 }
 
-void check_names(const Model& model, const std::vector<NamedValue>& features, const char* where) {
-  const auto has = [](const std::vector<std::string>& names, std::string_view name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-  };
-  for (const NamedValue& feature : features) {
-    if (has(model.item_features, feature.column) || has(model.filter_columns, feature.column)) continue;
-    const std::string nearest = nearest_name(feature.column, model.item_features);
-    refuse(TT_ERROR_NOT_FOUND, where, "\"", feature.column, "\" is no item feature of the model",
-           nearest.empty() ? "; leave it out" : "; did you mean \"" + nearest + "\"?");
-  }
-}
-
-// Changes the items by change(), of which an Error means that the caller's items are wrong.
+// Changes the items by change(LiveCatalog&). An Error that is of no kind means that what the caller gave is wrong.
 template <class Change>
-void change_items(Model& m, size_t count, const char* what, Change change) {
-  {
-    const std::lock_guard<std::mutex> one(m.changing);
-    meaning(TT_ERROR_ARGUMENT, [&] { change(m.live.snapshot()); });
+tt_status change_items(tt_model* model, const char* where, size_t count, const char* what, Change change) noexcept {
+  return in_model(model, where, TT_ERROR_ARGUMENT, [&](Model& m) {
+    change(m);
     m.changes.fetch_add(1, std::memory_order_release);
-  }
-  m.tell(TT_LOG_INFO, "[catalog] ", count, " items ", what, ", ", m.live.snapshot().size(), " are there");
-}
-
-void must_be_there(const Catalog& items, std::string_view id, const char* where) {
-  if (!items.find(id)) refuse(TT_ERROR_NOT_FOUND, where, "there is no item \"", id, "\"; it may have been removed");
+    m.tell(TT_LOG_INFO, "[catalog] ", count, " items ", what, ", ", m.live.snapshot().size(), " are there");
+  });
 }
 
 tt_status put_items(tt_model* model, const tt_item* items, size_t count, size_t* unknown_values, bool add,
                     const char* where) noexcept {
-  return in_model(model, where, TT_ERROR_INTERNAL, [&](Model& m) {
+  return change_items(model, where, count, add ? "added" : "replaced", [&](Model& m) {
     const Structs<tt_item> given(items, count, where, "items");
     if (m.bundle.config().item_features_size == 0)
       refuse(TT_ERROR_UNSUPPORTED, where,
@@ -62,18 +42,8 @@ tt_status put_items(tt_model* model, const tt_item* items, size_t count, size_t*
       if (!is_utf8(item.id)) refuse(TT_ERROR_ARGUMENT, where, "the id of item ", i, " is not UTF-8");
       batch.push_back({item.id, {}});
       read_features(item, where, batch.back().features);
-      check_names(m, batch.back().features, where);
-      check_once(batch.back().features, where);
     }
-    Unknown unknown;
-    change_items(m, count, add ? "added" : "replaced", [&](const Catalog& now) {
-      for (const NewItem& item : batch) {
-        if (!add) must_be_there(now, item.id, where);
-        if (add && now.find(item.id))
-          refuse(TT_ERROR_EXISTS, where, "item \"", item.id, "\" is there already; replace it, or leave it out");
-      }
-      unknown = add ? m.live.add(batch) : m.live.replace(batch);
-    });
+    const Unknown unknown = add ? m.live.add(batch) : m.live.replace(batch);
     if (unknown_values) *unknown_values = static_cast<size_t>(unknown.values);
   });
 }
@@ -81,12 +51,7 @@ tt_status put_items(tt_model* model, const tt_item* items, size_t count, size_t*
 std::vector<std::string_view> read_ids(const char* const* ids, size_t count, const char* where) {
   const Texts given(ids, count, where, "ids");
   std::vector<std::string_view> out;
-  std::unordered_set<std::string_view> once;
-  for (size_t i = 0; i < count; ++i) {
-    if (!once.insert(given[i]).second)
-      refuse(TT_ERROR_ARGUMENT, where, "item \"", given[i], "\" is given twice; give each once");
-    out.push_back(given[i]);
-  }
+  for (size_t i = 0; i < count; ++i) out.push_back(given[i]);
   return out;
 }
 
@@ -122,11 +87,12 @@ tt_status tt_embed_items(tt_session* session, const tt_item* items, size_t num_i
       if (width == 0)
         refuse(TT_ERROR_UNSUPPORTED, where, "the model has no item features; give the ids of items that are there");
       read_features(item, where, s.batch.named);
+      std::erase_if(s.batch.named, [&](const tt::NamedValue& feature) {  // what only filters read
+        return !encoder.find(feature.column) && s.model->bundle.category(feature.column);
+      });
       s.item_rows.push_back(static_cast<int64_t>(i));
       s.item_features.resize(s.item_features.size() + width);
-      meaning(TT_ERROR_NOT_FOUND, [&] {
-        return encoder.encode(s.batch.named, "item", s.item_features.data() + s.item_features.size() - width);
-      });
+      encoder.encode(s.batch.named, "item", s.item_features.data() + s.item_features.size() - width);
       check_once(s.batch.named, where);
     }
     const size_t n = s.item_rows.size();
@@ -149,24 +115,14 @@ tt_status tt_model_replace_items(tt_model* model, const tt_item* items, size_t n
 
 tt_status tt_model_remove_items(tt_model* model, const char* const* ids, size_t num_ids) {
   const char* where = "tt_model_remove_items";
-  return in_model(model, where, TT_ERROR_INTERNAL, [&](Model& m) {
-    const auto given = read_ids(ids, num_ids, where);
-    change_items(m, num_ids, "removed", [&](const tt::Catalog& now) {
-      for (const std::string_view id : given) must_be_there(now, id, where);
-      m.live.remove(given);
-    });
-  });
+  return change_items(model, where, num_ids, "removed",
+                      [&](Model& m) { m.live.remove(read_ids(ids, num_ids, where)); });
 }
 
 tt_status tt_model_set_available(tt_model* model, const char* const* ids, size_t num_ids, int32_t available) {
   const char* where = "tt_model_set_available";
-  return in_model(model, where, TT_ERROR_INTERNAL, [&](Model& m) {
-    const auto given = read_ids(ids, num_ids, where);
-    const bool on = read_flag(available, where, "available");
-    change_items(m, num_ids, on ? "put on offer" : "taken off the offer", [&](const tt::Catalog& now) {
-      for (const std::string_view id : given) must_be_there(now, id, where);
-      m.live.set_available(given, on);
-    });
+  return change_items(model, where, num_ids, available ? "put on offer" : "taken off the offer", [&](Model& m) {
+    m.live.set_available(read_ids(ids, num_ids, where), read_flag(available, where, "available"));
   });
 }
 

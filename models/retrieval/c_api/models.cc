@@ -32,12 +32,16 @@ void check_readable(const char* path) {
 
 template <class Open>
 tt_status open_model(const char* where, const tt_open_options* given, tt_model** out, Open open) noexcept {
-  return guarded(TT_ERROR_CORRUPT, nullptr, [&] {
+  tt_open_options options;
+  const tt_status status = guarded(TT_ERROR_ARGUMENT, nullptr, [&] {
     need(out, where, "out");
     *out = nullptr;
-    const auto options = read_struct(given, where, "options");
+    options = read_struct(given, where, "options");
+    kernels::active_isa();  // TWOTOWER_ISA may be mistaken
+  });
+  if (status != TT_OK) return status;
+  return guarded(TT_ERROR_CORRUPT, nullptr, [&] {
     const bool verify = read_flag(options.verify, where, "options.verify");
-    meaning(TT_ERROR_ARGUMENT, [] { return kernels::active_isa(); });  // TWOTOWER_ISA
     const ThreadScope threads(1);
     const std::shared_ptr<Model> model = open(options, read_flag(options.copy, where, "options.copy"));
     if (verify) model->bundle.verify();

@@ -115,7 +115,6 @@ tt_status tt_search(tt_session* session, const float* queries, size_t num_querie
     const tt_options own = read_struct(options, where, "options");
     check_unused(own.candidates == 0 && own.include_seen == 0 && own.no_rerank == 0, where, "the filter");
     check_array(queries, num_queries, where, "queries");
-    const tt::Recommender& recommender = *s.recommender;
     if (dimension != static_cast<size_t>(s.items.width()))
       refuse(TT_ERROR_ARGUMENT, where, "dimension is ", dimension, ", the model's vectors have ", s.items.width());
     for (size_t i = 0; i < num_queries * dimension; ++i)
@@ -124,7 +123,7 @@ tt_status tt_search(tt_session* session, const float* queries, size_t num_querie
                "; vectors must be finite");
     const tt::Ask ask = read_options(s, own, k, where);
     s.batch.unknown_values = s.batch.unknown_items = 0;
-    recommender.search(s.session, {queries, {static_cast<int64_t>(num_queries), s.items.width()}}, ask, s.top);
+    s.recommender->search(s.session, {queries, {static_cast<int64_t>(num_queries), s.items.width()}}, ask, s.top);
     *out = answers_of(s);
   });
 }
@@ -142,19 +141,17 @@ tt_status tt_score(tt_session* session, const tt_user* users, size_t num_users, 
     if (!user_of && num_users != 1 && num_users != num_pairs)
       refuse(TT_ERROR_ARGUMENT, where, "user_of is NULL, and ", num_users, " users are neither one nor as many as the ",
              num_pairs, " pairs; say which pair is of which user");
-    s.item_rows.clear();
+    s.item_ids.clear();
     for (size_t p = 0; p < num_pairs; ++p) {
-      const auto row = s.items.find(ids[p]);
-      if (!row) refuse(TT_ERROR_NOT_FOUND, where, "there is no item \"", ids[p], "\"; it may have been removed");
-      s.item_rows.push_back(*row);
+      s.item_ids.push_back(ids[p]);
       if (user_of && user_of[p] >= num_users)
         refuse(TT_ERROR_ARGUMENT, where, "user_of[", p, "] is ", user_of[p], ", there are ", num_users, " users");
     }
     const auto user = [&](size_t p) { return user_of ? user_of[p] : num_users == 1 ? 0 : p; };
     for (size_t begin = 0, end = 0; begin < num_pairs; begin = end) {
       while (end < num_pairs && user(end) == user(begin)) ++end;
-      const std::span<const int64_t> rows(s.item_rows);
-      s.recommender->score(s.session, served[user(begin)], rows.subspan(begin, end - begin), scores + begin, ask);
+      s.recommender->score(s.session, served[user(begin)], std::span(s.item_ids).subspan(begin, end - begin),
+                           scores + begin, ask);
     }
   });
 }

@@ -39,7 +39,7 @@ extern "C" {
 
 tt_status tt_filter_open(tt_model* model, const tt_filter_options* options, tt_filter** out) {
   if (out) *out = nullptr;
-  return in_model(model, "tt_filter_open", TT_ERROR_NOT_FOUND, [&](Model& m) {
+  return in_model(model, "tt_filter_open", TT_ERROR_INTERNAL, [&](Model& m) {
     need(out, "tt_filter_open", "out");
     auto filter = std::make_unique<Filter>(Filter{m.self, tt::Filter(m.live.snapshot(), read_conditions(options))});
     *out = open_handle<tt_filter>(filter.get());

@@ -10,7 +10,6 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,7 +20,7 @@ struct Model {
   // bytes: what the bundle views, if it was copied; else empty.
   Model(std::vector<std::byte> copied, Bundle opened, const tt_open_options& options);
 
-  // Tells the caller's log, if there is one. What it tells of is done, so nothing that goes wrong here can be an error.
+  // Tells the log, if there is one. What was done is done: nothing that goes wrong here fails a call.
   template <class... Parts>
   void tell(int32_t level, const Parts&... parts) const noexcept {
     if (!log) return;
@@ -37,9 +36,8 @@ struct Model {
   tt_log_function log;
   void* log_data;
   std::vector<std::string> user_features, item_features, filter_columns;
-  std::mutex changing;  // items: what was found out about them holds until they are changed
-  std::atomic<uint64_t> changes{0};
-  std::shared_ptr<Model> self;  // until the handle is closed
+  std::atomic<uint64_t> changes{0};  // of items
+  std::shared_ptr<Model> self;       // until the handle is closed
 };
 
 struct Filter {
@@ -72,22 +70,23 @@ struct Answers {
 struct Session {
   Session(std::shared_ptr<Model> of, int count) : model(std::move(of)), threads(count) {}
 
-  // A call serves one state of the items from its beginning to its end: the one of its beginning. Looking whether that
-  // is still the one of the last call takes no lock.
-  void catch_up();
+  // What a call begins with: it serves the state that the items are in then, to its end. Looking whether the session
+  // has it already takes no lock.
+  void take_present_items();
 
   std::shared_ptr<Model> model;
   int threads;
   std::atomic<bool> busy{false};
   char error[kErrorText] = "";
-  std::optional<Recommender> recommender;  // there in every call
-  Catalog items;                           // the state that the recommender serves
+  std::optional<Recommender> recommender;
+  Catalog items;  // the state that the recommender serves
   uint64_t changes = 0;
   tt::Session session;
   Arena arena;  // of items' vectors
   Tape<float> tape{arena, /*recording=*/false};
   UserBatch batch;
   std::vector<int64_t> item_rows;
+  std::vector<std::string_view> item_ids;
   std::vector<float> item_features, item_vectors;
   TopItems top;
   Answers answers;
@@ -101,7 +100,7 @@ std::span<const ServedUser> read_users(Session& session, const tt_user* users, s
 // Refuses a feature that is given twice, of those whose names the model has.
 void check_once(std::span<const NamedValue> named, const char* where);
 
-// Runs f(session) for a call of the C interface. What an Error means that says no more is that the bundle is damaged:
+// Runs f(session) for a call of the C interface. An Error that is of no kind means that the bundle is damaged:
 // arguments are checked before anything is done.
 template <class F>
 tt_status in_session(tt_session* handle, const char* where, F&& f) noexcept {
@@ -118,11 +117,11 @@ tt_status in_session(tt_session* handle, const char* where, F&& f) noexcept {
   if (status != TT_OK) return status;
   status = guarded(TT_ERROR_CORRUPT, session->error, [&] {
     const ThreadScope threads(session->threads);
-    session->catch_up();
+    session->take_present_items();
     f(*session);
   });
   if (status >= TT_ERROR_CORRUPT) {
-    session->model->tell(TT_LOG_ERROR, session->error);
+    session->model->tell(TT_LOG_ERROR, static_cast<const char*>(session->error));
     keep_error(status, session->error);  // the callback may have failed at something since
   }
   session->busy.store(false, std::memory_order_release);

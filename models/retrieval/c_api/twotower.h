@@ -31,11 +31,11 @@
  * - Texts are UTF-8 that ends in a zero byte. An id is compared byte by byte.
  * - Threads. A call runs on its own thread, and on as many more as tt_session_options.threads allows: none by default.
  *   Answers have the same bits on any number of threads. Calls from inside an OpenMP region run on their thread alone,
- *   and so do calls in a child of fork(). It may use its parent's models, unless their items were changing at that
- *   moment, and those of its parent's sessions and filters that were in no call.
- * - What may still change stands behind TT_EXPERIMENTAL, to be defined before this header is included; in this version
- *   nothing does. All else keeps its meaning and its layout within a major version, from 1.0 on; until then within a
- *   minor version.
+ *   and so do calls in a child of fork(). It may use its parent's models, unless at that moment a tt_model_* or
+ *   tt_filter_open() call on one ran or its items had just changed, and those of its parent's sessions and filters that
+ *   were in no call.
+ * - What is declared here keeps its meaning and layout within a minor version, from 1.0 on within a major one. What may
+ *   change at any time is declared only where TT_EXPERIMENTAL is defined; in this version that is nothing.
  * - The library writes to no stream, installs no signal handler, ends no process and changes no setting of its host.
  *   Once a session has seen calls of some size, calls of that size allocate nothing.
  */
@@ -105,14 +105,16 @@ typedef void (*tt_log_function)(void* data, int32_t level, const char* text);
 typedef struct tt_open_options {
   size_t struct_size;
   int32_t verify; /* 1: read all of the bundle and refuse one of which any byte was changed (TT_ERROR_CORRUPT). 0: look
-                     at what tells whether its parts belong together, which takes no longer for a large file; damage
-                     elsewhere may then give wrong answers, and is never followed out of the file */
+                     at what tells whether its parts belong together, which takes no longer for a large file (but
+                     tables in 8 or 16 bits are unpacked); damage elsewhere may then give wrong answers, and is
+                     never followed out of the file */
   int32_t copy;   /* tt_model_open_memory: 1 copies the bytes */
   tt_log_function log; /* NULL: nothing is told */
-  void* log_data;      /* passed to log as it is */
+  void* log_data;      /* passed to log as it is; like log, used until the model's last session is closed */
 } tt_open_options;
 
-/* Opens a bundle. The file is mapped: replace it by renaming another over it, do not write into it.
+/* Opens a bundle. The file is mapped: replace it by renaming another over it, do not write into it. Searches go through
+ * the index that it holds (`twotower pack --index int8`); through an exact one where it holds none.
  * On success *out is a handle for tt_model_close(). options may be NULL.
  * Errors: ARGUMENT, IO, CORRUPT, MEMORY. */
 TT_API tt_status tt_model_open(const char* path, const tt_open_options* options, tt_model** out);
@@ -198,7 +200,7 @@ typedef struct tt_filter_options {
 
 /* Makes a filter: made once, used by any number of sessions of this model at a time. It follows the items: one that is
  * added later passes if it fits. Everything is copied. Items that are not on offer never pass.
- * Errors: ARGUMENT, HANDLE, NOT_FOUND (a column, or a value that no item has), MEMORY. */
+ * Errors: ARGUMENT, HANDLE, NOT_FOUND (a column, or a value that no item has), CORRUPT, MEMORY. */
 TT_API tt_status tt_filter_open(tt_model* model, const tt_filter_options* options, tt_filter** out);
 
 /* NULL is allowed and does nothing. Errors: HANDLE. */
@@ -273,7 +275,7 @@ TT_API tt_status tt_embed_users(tt_session* session, const tt_user* users, size_
                                 size_t vectors_size);
 
 /* The items' vectors: of an item with an id, the catalog's, and it must come without features; of an item whose id is
- * NULL, what the item tower makes of its features.
+ * NULL, what the item tower makes of its features, columns of filters passed over.
  * Errors: as tt_embed_users(). */
 TT_API tt_status tt_embed_items(tt_session* session, const tt_item* items, size_t num_items, float* vectors,
                                 size_t vectors_size);
@@ -281,13 +283,13 @@ TT_API tt_status tt_embed_items(tt_session* session, const tt_item* items, size_
 /* ---- Items that come, change and go ------------------------------------------------------------------------------ */
 
 /* These change all items given or, on an error, none. Calls that run see the items as they were, calls that begin later
- * as they are. An id that is given twice in one call is an ARGUMENT error. */
+ * as they are. */
 
-/* New items from their features, on offer at once. Their ids must be UTF-8 and not empty. Features may be columns of
- * filters that the model does not read, too. An item that training has met, such as one that was removed and comes
- * back, has what was learnt of it; others go by their features alone. unknown_values, if not NULL, becomes the number
- * of values that are not known and count as missing. Errors: ARGUMENT, HANDLE, NOT_FOUND (a feature's name), EXISTS,
- * UNSUPPORTED (tt_info.adds_items is 0), MEMORY. */
+/* New items from their features, on offer at once. Their ids must be UTF-8, not empty, and each given once. Features
+ * may be columns of filters that the model does not read, too. An item that training has met, such as one that was
+ * removed and comes back, has what was learnt of it; others go by their features alone. unknown_values, if not NULL,
+ * becomes the number of values that are not known and count as missing. Errors: ARGUMENT, HANDLE, NOT_FOUND (a
+ * feature's name), EXISTS, UNSUPPORTED (tt_info.adds_items is 0), CORRUPT, MEMORY. */
 TT_API tt_status tt_model_add_items(tt_model* model, const tt_item* items, size_t num_items, size_t* unknown_values);
 
 /* The same for items that are there: they get new features. One that is not on offer stays so.
@@ -295,15 +297,15 @@ TT_API tt_status tt_model_add_items(tt_model* model, const tt_item* items, size_
 TT_API tt_status tt_model_replace_items(tt_model* model, const tt_item* items, size_t num_items,
                                         size_t* unknown_values);
 
-/* Errors: ARGUMENT, HANDLE, NOT_FOUND, MEMORY. */
+/* Errors: ARGUMENT, HANDLE, NOT_FOUND, CORRUPT, MEMORY. */
 TT_API tt_status tt_model_remove_items(tt_model* model, const char* const* ids, size_t num_ids);
 
 /* available: 0 takes them off the offer, 1 puts them back. An item off the offer is returned by no search, can be in a
- * history, and can be scored. Errors: ARGUMENT, HANDLE, NOT_FOUND, MEMORY. */
+ * history, and can be scored. Errors: ARGUMENT, HANDLE, NOT_FOUND, CORRUPT, MEMORY. */
 TT_API tt_status tt_model_set_available(tt_model* model, const char* const* ids, size_t num_ids, int32_t available);
 
-/* Writes a bundle with the items as they are now. A file of that name is the old one or the whole new one, also after a
- * crash. Errors: ARGUMENT, HANDLE, IO, CORRUPT, MEMORY. */
+/* Writes a bundle with the items as they are now, its tables as floats also where they were in fewer bits. A file of
+ * that name is the old one or the whole new one, also after a crash. Errors: ARGUMENT, HANDLE, IO, CORRUPT, MEMORY. */
 TT_API tt_status tt_model_save(tt_model* model, const char* path);
 
 #ifdef __cplusplus

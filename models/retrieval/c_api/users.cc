@@ -6,7 +6,7 @@
 
 namespace tt::c_api {
 
-void Session::catch_up() {
+void Session::take_present_items() {
   const uint64_t present = model->changes.load(std::memory_order_acquire);
   if (recommender && changes == present) return;
   recommender.reset();
@@ -50,8 +50,8 @@ void read_words(Session& session, const tt_user& user, float* features, const ch
     need(user.features[i].value, where, "users[].features[].value");
     batch.named.push_back({user.features[i].name, user.features[i].value});
   }
-  batch.unknown_values += static_cast<size_t>(meaning(
-      TT_ERROR_NOT_FOUND, [&] { return session.model->bundle.user_encoder().encode(batch.named, "user", features); }));
+  batch.unknown_values +=
+      static_cast<size_t>(session.model->bundle.user_encoder().encode(batch.named, "user", features));
   check_once(batch.named, where);
   // Oldest first. What training has met is read also where the item is gone.
   const Texts history(user.history, user.num_history, where, "users[].history");
@@ -68,7 +68,7 @@ std::span<const ServedUser> read_users(Session& session, const tt_user* users, s
   const Structs<tt_user> given(users, count, where, "users");
   UserBatch& batch = session.batch;
   const auto width = static_cast<size_t>(session.model->bundle.user_encoder().width());
-  const bool reads_features = session.recommender->model().config().user_features_size > 0;
+  const bool reads_features = session.model->bundle.config().user_features_size > 0;
   batch.users.clear(), batch.rows.clear(), batch.histories.clear(), batch.left_out.clear();
   batch.features.resize(count * width);
   batch.unknown_values = batch.unknown_items = 0;

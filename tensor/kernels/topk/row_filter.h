@@ -48,6 +48,10 @@ struct RowsToSearch {
         dense = end;
       }
       row = end;
+      if (dense < end || row == hi) continue;
+      int64_t at = row / 64;  // most words of a filter of few rows are empty
+      while (at < (hi + 63) / 64 && allowed[at] == 0) ++at;
+      row = dense = std::min(hi, at * 64);
     }
     list();
     as_they_lie(dense, hi);

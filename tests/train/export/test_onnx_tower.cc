@@ -2,6 +2,8 @@
 // computes what the tower computes is checked with ONNX's own programs (tests/onnx/check_onnx.py).
 
 #include <doctest/doctest.h>
+#include <twotower/models/retrieval/live_catalog.h>
+#include <twotower/models/retrieval/save_bundle.h>
 #include <twotower/tensor/atomic_file.h>
 #include <twotower/train/export/onnx_tower.h>
 
@@ -97,12 +99,15 @@ struct Tower {
     }
     return text;
   }
-  std::vector<float> floats(const std::string& name) const {
+  template <class T>
+  std::vector<T> values(const std::string& name) const {
     const std::string raw = constants.at(name).text(9);
-    std::vector<float> out(raw.size() / sizeof(float));
+    std::vector<T> out(raw.size() / sizeof(T));
     std::memcpy(out.data(), raw.data(), raw.size());
     return out;
   }
+  std::vector<float> floats(const std::string& name) const { return values<float>(name); }
+  std::vector<int64_t> numbers(const std::string& name) const { return values<int64_t>(name); }
 };
 
 Tower exported(const ModelConfig& config, std::string* fingerprint = nullptr) {
@@ -143,9 +148,27 @@ TEST_CASE("onnx: the weights are the model's, products turned; who is not learnt
   REQUIRE(static_cast<int64_t>(turned.size()) == head.numel());
   for (int64_t o = 0; o < head.rows(); ++o)
     for (int64_t i = 0; i < head.cols(); ++i) CHECK(turned[static_cast<size_t>(i * head.rows() + o)] == head.row(o)[i]);
-  // Eight items of which the last is not learnt, in a table of nine rows; five users in one of six.
-  CHECK(tower.constants.at("item_id_embedding_arch.weight.learnt").text(9) == std::string("\1\1\1\1\1\1\1\0\0", 9));
-  CHECK(tower.constants.at("user_id_embedding_arch.weight.learnt").text(9) == std::string("\1\1\1\1\0\0", 6));
+  // Eight items and five users, of whom the last are not learnt.
+  CHECK(tower.numbers("item_id_embedding_arch.weight.rows") == std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, -1});
+  CHECK(tower.numbers("user_id_embedding_arch.weight.rows") == std::vector<int64_t>{0, 1, 2, 3, -1});
+}
+
+TEST_CASE("onnx: items are numbered as they are listed, also where some came after training and some are gone") {
+  const TempFolder folder;
+  HandMade made(rung_config("history"), 5, 8);
+  const Bundle bundle = Bundle::open(made.write(folder));
+  LiveCatalog items(bundle);
+  std::vector<std::string> names;
+  for (int i = 0; i < 20; ++i) names.push_back("new" + std::to_string(i));
+  const std::vector<float> features(40, 1);
+  items.add(std::vector<std::string_view>(names.begin(), names.end()), features);
+  const std::vector<std::string_view> gone = {"i2", "new0"};
+  items.remove(gone);
+  save_bundle(folder.path() + "/saved", bundle, items.snapshot());
+  write_user_tower(folder.path() + "/tower.onnx", Bundle::open(folder.path() + "/saved"));
+  std::vector<int64_t> rows = {0, 1, 3, 4, 5, 6, -1};
+  rows.resize(7 + 19, -1);
+  CHECK(Tower(folder.path() + "/tower.onnx").numbers("item_id_embedding_arch.weight.rows") == rows);
 }
 
 TEST_CASE("onnx: every kind of tower fits together") {

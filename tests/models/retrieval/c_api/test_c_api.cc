@@ -163,6 +163,31 @@ TEST_CASE("C interface: what a model cannot do is said") {
   CHECK(top->counts[0] == 40);
 }
 
+TEST_CASE("C interface: the features that add an item also make its vector") {
+  const testing::Written w(testing::c_config("history"));
+  const testing::Open c(w.path);
+  const tt_feature features[] = {{"year", "2010"}, {"genre", "b"}};  // filters alone read genres
+  const tt_item words[] = {{sizeof(tt_item), nullptr, features, 1}, {sizeof(tt_item), nullptr, features, 2}};
+  const tt_item item = {sizeof item, "new", features, 2}, added = {sizeof added, "new", nullptr, 0};
+  std::vector<float> vectors(12);
+  REQUIRE(tt_model_add_items(c.model, &item, 1, nullptr) == TT_OK);
+  REQUIRE(tt_embed_items(c.session, words, 2, vectors.data(), 8) == TT_OK);
+  REQUIRE(tt_embed_items(c.session, &added, 1, vectors.data() + 8, 4) == TT_OK);
+  // Asked for at once, by a session that has not seen it yet.
+  const tt_user user = user_of("u9");
+  const tt_item second = {sizeof second, "second", features, 2};
+  const char* const ids[] = {"second"};
+  const tt_results* top = nullptr;
+  float score = 0;
+  REQUIRE(tt_recommend(c.session, &user, 1, 3, nullptr, &top) == TT_OK);
+  REQUIRE(tt_model_add_items(c.model, &second, 1, nullptr) == TT_OK);
+  CHECK(tt_score(c.session, &user, 1, nullptr, ids, 1, nullptr, &score) == TT_OK);
+  for (size_t d = 0; d < 4; ++d) {
+    CHECK(vectors[d] == vectors[4 + d]);
+    CHECK(vectors[d] == vectors[8 + d]);
+  }
+}
+
 TEST_CASE("C interface: threads with sessions of their own search while items come and go") {
   const testing::Written w(testing::c_config("history"));
   const testing::Open c(w.path);
@@ -176,7 +201,17 @@ TEST_CASE("C interface: threads with sessions of their own search while items co
       const tt_options options = {sizeof options, nullptr, 0, 1, 0};
       const tt_user user = user_of("u9");
       const tt_results* top = nullptr;
+      // A call sees one state of the items, however many users it asks for: the item is there for all, or for none.
+      const tt_user two[] = {user, user_of("u4")};
+      std::vector<const char*> others(50, "other");
+      std::vector<size_t> of;
+      std::vector<float> scores(others.size());
+      for (size_t p = 0; p < others.size(); ++p) of.push_back(p % 2);
       while (!stop) {
+        const tt_status scored =
+            tt_score(session, two, 2, of.data(), others.data(), others.size(), nullptr, scores.data());
+        if (scored != TT_OK && scored != TT_ERROR_NOT_FOUND) ++wrong;
+        for (size_t p = 2; p < scores.size() && scored == TT_OK; ++p) wrong += scores[p] != scores[p - 2];
         // 40 items of the bundle, and the other one or not.
         if (tt_recommend(session, &user, 1, 100, &options, &top) != TT_OK) ++wrong;
         if (top->counts[0] < 40 || top->counts[0] > 41) ++wrong;

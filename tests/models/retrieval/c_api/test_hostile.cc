@@ -24,6 +24,15 @@ std::string small_bundle(const std::string& rung) {
   return read_whole_file(w.path);
 }
 
+// Where in the bytes of a bundle's file a tensor's begin.
+size_t place_of(const std::string& path, const std::string& tensor) {
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  uint64_t header = 0;
+  std::memcpy(&header, read_whole_file(path).data(), 8);
+  return 8 + static_cast<size_t>(header) +
+         static_cast<size_t>(file.entry(tensor).data - file.entry(file.names()[0]).data);
+}
+
 // The answers that a bundle gives; or why it gives none, never without a text.
 struct Outcome {
   tt_status status = TT_OK;
@@ -112,6 +121,44 @@ TEST_CASE("hostile: every byte of a small bundle changed, and every truncation")
       const Outcome out = outcome_of(size == 0 ? &none : part.data(), size, 0);
       if (out.status != TT_ERROR_CORRUPT || out.text.empty()) FAIL_CHECK("truncation to ", size, ": ", out.status);
     }
+  }
+}
+
+TEST_CASE("hostile: damage that filters and changes of items come across is damage, and not the caller's mistake") {
+  const testing::Written w(testing::c_config("history"));
+  const std::string whole = read_whole_file(w.path);
+  const char *const genres[] = {"b"}, *const first[] = {"i1"};
+  const tt_condition condition = {"genre", genres, 1};
+  const tt_filter_options by = {sizeof by, nullptr, 0, nullptr, 0, &condition, 1};
+  const tt_item item = {sizeof item, "i1", nullptr, 0};
+  struct Damage {
+    const char *tensor, *text;
+    size_t byte;
+    tt_status filter, replace, remove;
+  };
+  const tt_status ok = TT_OK, corrupt = TT_ERROR_CORRUPT;
+  const Damage all[] = {
+      {"items.category.genre.offsets",
+       "[bundle] the offsets of column \"genre\" are damaged; make the bundle anew with `twotower pack`", 15, corrupt,
+       corrupt, ok},
+      {"items.category.genre.text_order",
+       "[ids] the order holds row 2130706432, there are 3; the file is damaged, make it again", 7, corrupt, ok, ok},
+      {"items.id_order", "[ids] the order holds row ", 83, ok, corrupt, corrupt}};
+  for (const Damage& damage : all) {
+    INFO(damage.tensor);
+    std::string bytes = whole;
+    bytes[place_of(w.path, damage.tensor) + damage.byte] = 0x7f;
+    tt_model* model = nullptr;
+    tt_filter* filter = nullptr;
+    REQUIRE(tt_model_open_memory(bytes.data(), bytes.size(), nullptr, &model) == TT_OK);
+    const auto gives = [&](tt_status status, tt_status wanted) {
+      CHECK(status == wanted);
+      if (status != TT_OK) CHECK(std::string(tt_last_error()).find(damage.text) == 0);
+    };
+    gives(tt_filter_open(model, &by, &filter), damage.filter);
+    gives(tt_model_replace_items(model, &item, 1, nullptr), damage.replace);
+    gives(tt_model_remove_items(model, first, 1), damage.remove);
+    tt_filter_close(filter), tt_model_close(model);
   }
 }
 
@@ -318,15 +365,7 @@ TEST_CASE("hostile: a session is asked from within its own log callback") {
   const testing::Written w(testing::c_config("history"));
   // Damage that opening does not see and a user's history shows.
   std::string bytes = read_whole_file(w.path);
-  {
-    const SafetensorsFile file = SafetensorsFile::open(w.path);
-    const auto at = static_cast<size_t>(file.entry("users.seen_offsets").data - file.entry(file.names()[0]).data);
-    size_t start = 8;
-    uint64_t header = 0;
-    std::memcpy(&header, bytes.data(), 8);
-    start += static_cast<size_t>(header);
-    bytes[start + at + 8 + 7] = 0x7f;  // user 0's end
-  }
+  bytes[place_of(w.path, "users.seen_offsets") + 8 + 7] = 0x7f;  // user 0's end
   struct Seen {
     tt_session* session = nullptr;
     tt_status status = TT_OK;

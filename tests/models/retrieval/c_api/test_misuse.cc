@@ -75,16 +75,11 @@ TEST_CASE("misuse: a call sees one state of the items while they change") {
   CHECK(failed == 0);
 }
 
-TEST_CASE("misuse: ids and features that are given twice") {
+TEST_CASE("misuse: features that are given twice") {
   const testing::Written w(testing::c_config("history"));
   const testing::Open c(w.path);
   tt_info info = {};
   info.struct_size = sizeof info;
-  const char* const ids[] = {"i1", "i2", "i1"};
-  refused(tt_model_remove_items(c.model, ids, 3), TT_ERROR_ARGUMENT,
-          "[tt_model_remove_items] item \"i1\" is given twice; give each once");
-  refused(tt_model_set_available(c.model, ids, 3, 0), TT_ERROR_ARGUMENT,
-          "[tt_model_set_available] item \"i1\" is given twice; give each once");
   const tt_feature town[] = {{"town", "x"}, {"age", "30"}, {"town", "y"}}, genre[] = {{"genre", "a"}, {"genre", "b"}};
   const tt_user user = {sizeof user, nullptr, town, 3, nullptr, 0, nullptr, 0};
   const tt_results* top = nullptr;
@@ -93,7 +88,7 @@ TEST_CASE("misuse: ids and features that are given twice") {
           "[tt_recommend] the feature \"town" + twice);
   const tt_item item = item_of("new", genre, 2);
   refused(tt_model_add_items(c.model, &item, 1, nullptr), TT_ERROR_ARGUMENT,
-          "[tt_model_add_items] the feature \"genre" + twice);
+          "[catalog] the feature \"genre\" of item \"new\" is given twice; give each once");
   const tt_feature year[] = {{"year", "1990"}, {"year", "1990"}};
   const tt_item words = item_of(nullptr, year, 2);
   float vector[4];
@@ -126,8 +121,8 @@ TEST_CASE("misuse: every text is one line, and a long one says what is wrong at 
   CHECK(tt_model_remove_items(model, ids, 1) == TT_ERROR_NOT_FOUND);
   const std::string text = tt_last_error();
   CHECK(text.size() < 1024);
-  CHECK(text.starts_with("[tt_model_remove_items] there is no item \"xxx"));
-  CHECK(text.ends_with("xxx\"; it may have been removed"));
+  CHECK(text.starts_with("[catalog] there is no item \"xxx"));
+  CHECK(text.ends_with("xxx\" to remove; it may be gone already"));
   tt_model_close(model);
 }
 
