@@ -39,6 +39,7 @@ const char* advice(int error) {
 // The file that `path` names, through symbolic links; it need not be there yet.
 std::string behind_links(const std::string& path) {
   namespace fs = std::filesystem;
+  check(!path.empty(), "file", "the name of the file to write is empty; give one");
   struct stat found {};
   const bool exists = ::stat(path.c_str(), &found) == 0;
   if (!exists && errno == ELOOP) fail(path, "cannot be created: ", std::strerror(ELOOP), "; ", advice(ELOOP));

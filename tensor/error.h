@@ -3,7 +3,8 @@
 // expected and found, and how to mend it. Programs print it and exit with status 2; those that want to tell some
 // mistakes apart have its kinds.
 
-#include <sstream>
+#include <twotower/tensor/one_line.h>
+
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -46,9 +47,7 @@ std::string error_text(std::string_view where, const std::string& message);
 // throws that kind.
 template <class Kind = Error, class... Parts>
 [[noreturn]] void fail(std::string_view where, const Parts&... parts) {
-  std::ostringstream text;
-  (text << ... << parts);
-  throw Kind(error_text(where, text.str()));
+  throw Kind(error_text(where, joined(parts...)));
 }
 
 // check(ok, where, parts...) fails unless ok; the message is built, and the length of `where` counted, only on failure.

@@ -1,6 +1,7 @@
 #pragma once
-// Counts every allocation of the process, on all its threads. It replaces malloc, so one source of a program includes
-// it. (oneDNN allocates on its own account, but no layer's product in the tests is large enough for it.)
+// Counts every allocation of the process, on all its threads, and makes one fail. It replaces malloc, so one source of
+// a program includes it. (oneDNN allocates on its own account, but no layer's product in the tests is large enough for
+// it.)
 
 #include <atomic>
 #include <cerrno>
@@ -19,9 +20,14 @@ namespace tt::counter {
 
 std::atomic<bool> counting{false};
 std::atomic<int64_t> allocations{0};
+std::atomic<int64_t> fails{-1};  // the number of the one that fails
 
-inline void count() {
-  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
+// Whether this one may be had.
+inline bool count() {
+  if (!counting.load(std::memory_order_relaxed)) return true;
+  if (allocations.fetch_add(1, std::memory_order_relaxed) != fails.load(std::memory_order_relaxed)) return true;
+  errno = ENOMEM;
+  return false;
 }
 
 }  // namespace tt::counter
@@ -35,14 +41,13 @@ void* __libc_calloc(std::size_t, std::size_t);
 void* __libc_realloc(void*, std::size_t);
 void* __libc_memalign(std::size_t, std::size_t);
 
-void* malloc(std::size_t n) { return tt::counter::count(), __libc_malloc(n); }
-void* calloc(std::size_t n, std::size_t size) { return tt::counter::count(), __libc_calloc(n, size); }
-void* realloc(void* p, std::size_t n) { return tt::counter::count(), __libc_realloc(p, n); }
-void* memalign(std::size_t unit, std::size_t n) { return tt::counter::count(), __libc_memalign(unit, n); }
-void* aligned_alloc(std::size_t unit, std::size_t n) { return tt::counter::count(), __libc_memalign(unit, n); }
+void* malloc(std::size_t n) { return tt::counter::count() ? __libc_malloc(n) : nullptr; }
+void* calloc(std::size_t n, std::size_t size) { return tt::counter::count() ? __libc_calloc(n, size) : nullptr; }
+void* realloc(void* p, std::size_t n) { return tt::counter::count() ? __libc_realloc(p, n) : nullptr; }
+void* memalign(std::size_t unit, std::size_t n) { return tt::counter::count() ? __libc_memalign(unit, n) : nullptr; }
+void* aligned_alloc(std::size_t unit, std::size_t n) { return memalign(unit, n); }
 int posix_memalign(void** p, std::size_t unit, std::size_t n) {
-  tt::counter::count();
-  *p = __libc_memalign(unit, n);
+  *p = memalign(unit, n);
   return *p ? 0 : ENOMEM;
 }
 }
@@ -64,6 +69,15 @@ int64_t allocations_of(F&& f) {
   f();
   counter::counting = false;
   return counter::allocations;
+}
+
+// f() while allocation number n fails; false where it came to no n allocations.
+template <class F>
+bool with_failing_allocation(int64_t n, F&& f) {
+  counter::fails = n;
+  const bool reached = allocations_of(f) > n;
+  counter::fails = -1;
+  return reached;
 }
 
 }  // namespace tt

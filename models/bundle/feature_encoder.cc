@@ -31,6 +31,13 @@ FeatureEncoder::Source read_source(const nlohmann::json& entry, int64_t width, c
 
 }  // namespace
 
+const NamedValue* given_twice(std::span<const NamedValue> values) {
+  for (size_t i = 1; i < values.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      if (values[j].column == values[i].column) return &values[i];
+  return nullptr;
+}
+
 FeatureEncoder::FeatureEncoder(const std::string& json, const std::string& where) {
   try {
     nlohmann::json side = nlohmann::json::parse(json);

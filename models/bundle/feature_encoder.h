@@ -15,6 +15,8 @@ namespace tt {
 struct NamedValue {
   std::string_view column, value;
 };
+// One whose column came before, or null. Takes no longer than the square of how many different columns there are.
+const NamedValue* given_twice(std::span<const NamedValue> values);
 
 class FeatureEncoder {
  public:

@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <twotower/models/retrieval/live_catalog.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/text.h>
@@ -20,8 +21,18 @@ LiveCatalog::LiveCatalog(const Bundle& bundle, std::shared_ptr<const Index> inde
   }
 }
 
+namespace {
+
+// A child of fork() has not the thread that held a lock, and would wait for it for ever. Held for no longer than it
+// takes to copy a pointer, so one is enough for all.
+std::mutex present;
+[[maybe_unused]] const int fork_handler =
+    pthread_atfork([] { present.lock(); }, [] { present.unlock(); }, [] { present.unlock(); });
+
+}  // namespace
+
 Catalog LiveCatalog::snapshot() const {
-  const std::lock_guard lock(present_);
+  const std::lock_guard lock(present);
   return catalog_;
 }
 
@@ -30,7 +41,7 @@ template <class Change>
 void LiveCatalog::change(Change make) {
   const std::lock_guard one(changing_);
   Catalog next = make(snapshot());
-  const std::lock_guard lock(present_);
+  const std::lock_guard lock(present);
   std::swap(catalog_, next);  // the old state, if nobody has it, goes when the lock is gone
 }
 
@@ -81,6 +92,9 @@ Unknown LiveCatalog::put(std::span<const NewItem> items, Arrival how) {
     for (const NamedValue& feature : items[static_cast<size_t>(i)].features)
       if (encoder.find(feature.column) || !bundle_.category(feature.column)) read.push_back(feature);
     unknown.values += encoder.encode(read, "item", features.data() + i * width);
+    if (const NamedValue* again = given_twice(items[static_cast<size_t>(i)].features))
+      fail("catalog", "the feature \"", again->column, "\" of item \"", items[static_cast<size_t>(i)].id,
+           "\" is given twice; give each once");
   }
   auto codes = codes_of(features, n);
   // Columns that the model does not read.

@@ -9,7 +9,8 @@
 //   items.add(std::vector<NewItem>{{"m9", {{"year", "1996"}, {"genre", "Drama"}}}});
 //
 // Every change is all or nothing. Errors as Catalog's, and: a model without item features, to which all new items would
-// look the same, cannot add or replace; a feature that the model does not have is refused with the nearest name.
+// look the same, cannot add or replace; a feature that the model does not have is refused with the nearest name,
+// and so is one that is given twice.
 
 #include <twotower/models/retrieval/catalog.h>
 
@@ -70,9 +71,8 @@ class LiveCatalog {
     std::vector<int32_t> codes;
   };
   std::vector<Column> columns_;
-  std::mutex changing_;         // one change at a time
-  mutable std::mutex present_;  // guards catalog_, for a moment
-  Catalog catalog_;
+  std::mutex changing_;  // one change at a time
+  Catalog catalog_;      // guarded, for a moment, by a lock of all live catalogs that no fork() finds taken
 };
 
 }  // namespace tt

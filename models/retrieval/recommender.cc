@@ -299,6 +299,8 @@ Unknown Recommender::recommend(Session& s, const NewUser& user, const Ask& ask, 
   Unknown unknown;
   s.features_.resize(static_cast<size_t>(encoder.width()));
   unknown.values = encoder.encode(user.features, "user", s.features_.data());
+  if (const NamedValue* again = given_twice(user.features))
+    fail("recommend", "the user feature \"", again->column, "\" is given twice; give each once");
   s.history_.clear(), s.leave_out_.clear();
   const auto leave_out = [&](std::string_view id) {
     const auto row = s.catalog_.find(id);
@@ -326,9 +328,9 @@ Unknown Recommender::recommend(Session& s, const NewUser& user, const Ask& ask, 
 
 void Recommender::score(Session& s, const ServedUser& user, std::span<const int64_t> items, float* out,
                         const Ask& ask) const {
-  // Rows mean what they meant when the session's last call found them.
+  // Where items change meanwhile, rows mean what they meant when the session's last call found them.
   const Catalog now = catalog();
-  if (s.catalog_.shared_base() != now.shared_base()) s.catalog_ = now;
+  if (!live_ || s.catalog_.shared_base() != now.shared_base()) s.catalog_ = now;
   score_now(s, user, items, out, ask);
 }
 

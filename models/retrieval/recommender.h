@@ -101,7 +101,7 @@ class Recommender {
   void recommend(Session& session, std::span<const ServedUser> users, const Ask& ask, TopItems& out) const;
   // By id. Error for an id that the bundle does not know.
   void recommend(Session& session, std::string_view user_id, const Ask& ask, TopItems& out) const;
-  // In words. Error with the nearest name for a column that the model does not read.
+  // In words. Error with the nearest name for a column that the model does not read, and for one that is given twice.
   Unknown recommend(Session& session, const NewUser& user, const Ask& ask, TopItems& out) const;
 
   // A user of the bundle. Error as above.
@@ -113,7 +113,8 @@ class Recommender {
   // The k best items by inner product for user vectors [Q, DI] that the caller has; no light ranker. Errors as above.
   void search(Session& session, Tensor<const float> users, const Ask& ask, TopItems& out) const;
   // The scores by which recommend() orders, for given items of one user, whether they may be returned or not. Rows are
-  // those of session.catalog(), the state that the session's last call saw. Error for a row or an id that is not there.
+  // those of the recommender's catalog or, where items change meanwhile, of session.catalog(), the state that the
+  // session's last call saw. Error for a row or an id that is not there.
   void score(Session& session, const ServedUser& user, std::span<const int64_t> items, float* out,
              const Ask& ask = {}) const;
   void score(Session& session, const ServedUser& user, std::span<const std::string_view> ids, float* out,

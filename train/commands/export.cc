@@ -11,6 +11,7 @@
 #include <twotower/train/import/newcomers.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -47,8 +48,17 @@ std::string payload_of(const Bundle& bundle, int64_t item) {
   return text;
 }
 
+// What is exported may be all that there is of the model.
+void check_other_file(const std::string& out, const Bundle& bundle) {
+  std::error_code none;
+  check(!std::filesystem::equivalent(out, bundle.path(), none), "export", out,
+        " is the bundle that is exported, which would be lost; choose another name");
+}
+
 void export_vectors(const Options& o, const Bundle& bundle) {
+  check_other_file(o.out, bundle);
   const std::string format = o.format.empty() ? vector_format_of(o.out) : o.format;
+  if (has_id_file(format)) check_other_file(o.out + ".ids.txt", bundle);
   check(o.items || bundle.has_users(), "export", bundle.path(),
         " holds no users (--no-users); give a bundle with them");
   const NewItems new_items = o.items_from.empty() ? NewItems() : read_new_items(o.items_from, bundle);
@@ -102,6 +112,7 @@ void run_export(const Options& o) {
   if (o.onnx.empty()) {
     export_vectors(o, bundle);
   } else {
+    check_other_file(o.onnx, bundle);
     write_user_tower(o.onnx, bundle);
     if (!o.quiet) std::cerr << "wrote the user tower to " << o.onnx << "\n";
   }

@@ -52,8 +52,12 @@ bool is_utf8(std::string_view text) {
   }
 }
 
+// In quotes, a long one only its beginning.
 std::string shown(std::string_view id) {
-  return nlohmann::json(id).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  constexpr size_t kMost = 60;
+  const std::string text =
+      nlohmann::json(id.substr(0, kMost)).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  return id.size() > kMost ? text + "..." : text;
 }
 
 // Everything that could stop the writing, before a file is opened.

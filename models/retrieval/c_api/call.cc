@@ -24,22 +24,35 @@ size_t sequence_length(std::string_view text) noexcept {
   return length;
 }
 
-// As much of the text as has room, in whole characters; a byte that belongs to none becomes '?'.
-void copy_text(std::string_view text, char* to) noexcept {
-  size_t at = 0;
+// Writes as much of the text as ends before `end`, in whole characters; a byte that belongs to none becomes '?'.
+char* copy_characters(std::string_view text, char* to, const char* end) noexcept {
   while (!text.empty()) {
-    const size_t length = sequence_length(text);
-    if (at + std::max<size_t>(length, 1) >= kErrorText) break;
-    if (length == 0) {
-      to[at++] = '?';
-      text.remove_prefix(1);
-      continue;
-    }
-    std::memcpy(to + at, text.data(), length);
-    at += length;
-    text.remove_prefix(length);
+    const size_t length = sequence_length(text), taken = std::max<size_t>(length, 1);
+    if (to + taken >= end) break;
+    if (length == 0)
+      *to = '?';
+    else
+      std::memcpy(to, text.data(), length);
+    to += taken;
+    text.remove_prefix(taken);
   }
-  to[at] = 0;
+  *to = 0;
+  return to;
+}
+
+// A text that is too long, for it holds a long id or path, loses some of its middle: its end says what is wrong and how
+// to mend it.
+void copy_text(std::string_view text, char* to) noexcept {
+  constexpr std::string_view kGap = " ... ";
+  constexpr size_t kTail = 400;
+  const char* end = to + kErrorText;
+  if (text.size() >= kErrorText) {
+    to = copy_characters(text, to, end - kTail - kGap.size());
+    to = copy_characters(kGap, to, end);
+    text = text.substr(text.size() - (kTail - 1));
+    while (!text.empty() && (static_cast<unsigned char>(text[0]) & 0xc0) == 0x80) text.remove_prefix(1);
+  }
+  copy_characters(text, to, end);
 }
 
 }  // namespace

@@ -26,9 +26,7 @@ class Refused : public Error {
 // refuse(TT_ERROR_ARGUMENT, "tt_search", "k = ", k, "; ...") joins its parts and throws.
 template <class... Parts>
 [[noreturn]] void refuse(tt_status status, std::string_view where, const Parts&... parts) {
-  std::ostringstream text;
-  (text << ... << parts);
-  throw Refused(status, error_text(where, text.str()));
+  throw Refused(status, error_text(where, joined(parts...)));
 }
 
 // Keeps the text as the thread's last error and, if given, in `also` [kErrorText]; returns the status.

@@ -93,6 +93,7 @@ tt_status tt_embed_items(tt_session* session, const tt_item* items, size_t num_i
       s.item_rows.push_back(static_cast<int64_t>(i));
       s.item_features.resize(s.item_features.size() + width);
       encoder.encode(s.batch.named, "item", s.item_features.data() + s.item_features.size() - width);
+      check_once(s.batch.named, where);
     }
     const size_t n = s.item_rows.size();
     if (n == 0) return;

@@ -25,9 +25,7 @@ struct Model {
   void tell(int32_t level, const Parts&... parts) const noexcept {
     if (!log) return;
     try {
-      std::ostringstream text;
-      (text << ... << parts);
-      log(log_data, level, text.str().c_str());
+      log(log_data, level, one_line(joined(parts...)).c_str());
     } catch (...) {
     }
   }
@@ -98,6 +96,9 @@ struct Session {
 // come, and what is excluded by name. Refuses users whom the model does not have and features that it does not read.
 std::span<const ServedUser> read_users(Session& session, const tt_user* users, size_t count, bool include_seen,
                                        const char* where);
+
+// Refuses a feature that is given twice, of those whose names the model has.
+void check_once(std::span<const NamedValue> named, const char* where);
 
 // Runs f(session) for a call of the C interface. An Error that is of no kind means that the bundle is damaged:
 // arguments are checked before anything is done.

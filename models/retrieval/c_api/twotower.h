@@ -151,8 +151,9 @@ TT_API const char* tt_model_filter_column(tt_model* model, size_t number);
 
 /* ---- Users and items ------------------------------------------------------------------------------------------- */
 
-/* A column of the raw data and its value as text, as it stood in the data the model was trained on: {"age", "25"}. Sets
- * of categories are joined by '|'. A value that the model cannot read counts as missing, as does "". */
+/* A column of the raw data and its value as text, as it stood in the data the model was trained on: {"age", "25"}. A
+ * user or an item has each once; sets of categories are joined by '|'. A value that the model cannot read counts as
+ * missing, as does "". */
 typedef struct tt_feature {
   const char* name;
   const char* value;

@@ -15,6 +15,12 @@ void Session::take_present_items() {
   changes = present;
 }
 
+void check_once(std::span<const NamedValue> named, const char* where) {
+  if (const NamedValue* again = given_twice(named))
+    refuse(TT_ERROR_ARGUMENT, where, "the feature \"", again->column, "\" is given twice; give each once, ",
+           "several values of one joined by '|'");
+}
+
 namespace {
 
 // A user of the bundle: views of it, but for what is excluded.
@@ -46,6 +52,7 @@ void read_words(Session& session, const tt_user& user, float* features, const ch
   }
   batch.unknown_values +=
       static_cast<size_t>(session.model->bundle.user_encoder().encode(batch.named, "user", features));
+  check_once(batch.named, where);
   // Oldest first. What training has met is read also where the item is gone.
   const Texts history(user.history, user.num_history, where, "users[].history");
   for (size_t i = history.size(); i-- > 0;) {

@@ -1,4 +1,4 @@
-// Once a session has seen a call, it serves such calls without allocating.
+// Once a session has seen a call, it serves such calls without allocating; and memory may run out at any place.
 
 #include <doctest/doctest.h>
 
@@ -42,4 +42,68 @@ TEST_CASE("C interface: a session that has warmed up allocates nothing") {
     CHECK(failed == 0);
     tt_filter_close(filter);
   }
+}
+
+TEST_CASE("C interface: memory that runs out anywhere is an error, and what was begun is undone") {
+  if (!kCounts) return;
+  const testing::Written w(testing::c_config("kd"));
+  const testing::Open c(w.path);
+  const auto items = [&] {
+    tt_info info = {};
+    info.struct_size = sizeof info;
+    REQUIRE(tt_model_info(c.model, &info) == TT_OK);
+    return std::pair(info.items, info.items_available);
+  };
+  // Until a call comes to an end without the allocation that fails.
+  const auto everywhere = [&](const char* what, auto call, auto undo) {
+    INFO(what);
+    const auto before = items();
+    int64_t n = 0;
+    for (tt_status status = TT_ERROR_MEMORY; n < 5000; ++n) {
+      const bool reached = with_failing_allocation(n, [&] { status = call(); });
+      CHECK((status == TT_OK || status == TT_ERROR_MEMORY));
+      if (status == TT_OK) undo();
+      CHECK(items() == before);
+      if (!reached) break;
+    }
+    CHECK(n < 5000);
+  };
+  const tt_feature year[] = {{"year", "2010"}, {"genre", "a"}};
+  const tt_item added[] = {{sizeof(tt_item), "n1", year, 2}, {sizeof(tt_item), "n2", year, 2}};
+  const tt_item replaced = {sizeof replaced, "i3", year, 2};
+  const char *const ids[] = {"n1", "n2"}, *const genres[] = {"b"};
+  const auto add = [&] { return tt_model_add_items(c.model, added, 2, nullptr); };
+  const auto remove = [&] { return tt_model_remove_items(c.model, ids, 2); };
+  everywhere("add", add, remove);
+  everywhere(
+      "replace", [&] { return tt_model_replace_items(c.model, &replaced, 1, nullptr); }, [] {});
+  REQUIRE(add() == TT_OK);
+  everywhere("remove", remove, add);
+  everywhere(
+      "available", [&] { return tt_model_set_available(c.model, ids, 2, 0); },
+      [&] { tt_model_set_available(c.model, ids, 2, 1); });
+  const tt_condition condition = {"genre", genres, 1};
+  const tt_filter_options by = {sizeof by, ids, 2, ids, 1, &condition, 1};
+  tt_filter* filter = nullptr;
+  everywhere(
+      "filter", [&] { return tt_filter_open(c.model, &by, &filter); }, [&] { tt_filter_close(filter), filter = nullptr; });
+  CHECK(filter == nullptr);
+  const tt_user user = user_of("u1");
+  const tt_results* top = nullptr;
+  REQUIRE(tt_recommend(c.session, &user, 1, 5, nullptr, &top) == TT_OK);
+  const std::vector<std::string> right = testing::ids_of(top);
+  tt_session* session = nullptr;
+  everywhere(
+      "session",
+      [&] {
+        tt_status status = tt_session_open(c.model, nullptr, &session);
+        if (status != TT_OK) return status;
+        status = tt_recommend(session, &user, 1, 5, nullptr, &top);
+        if (status != TT_OK) tt_session_close(session);
+        return status;
+      },
+      [&] {
+        CHECK(testing::ids_of(top) == right);
+        tt_session_close(session);
+      });
 }

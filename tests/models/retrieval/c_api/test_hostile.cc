@@ -349,7 +349,7 @@ TEST_CASE("hostile: text that is not UTF-8, or very long") {
                           {sizeof(tt_item), "", nullptr, 0}};
   CHECK(tt_model_add_items(c.model, good, 1, nullptr) == TT_OK);
   CHECK(tt_model_add_items(c.model, good + 1, 1, nullptr) == TT_ERROR_ARGUMENT);
-  // The text of an error is cut between characters.
+  // The text of an error is cut between characters, in its middle.
   std::string longer;
   for (int i = 0; i < 2000; ++i) longer += "\xc3\xb6";
   const tt_user user = user_of(longer.c_str());
@@ -357,7 +357,8 @@ TEST_CASE("hostile: text that is not UTF-8, or very long") {
   const std::string text = tt_session_error(c.session);
   CHECK(text.size() > 1000);
   CHECK(text.size() < 1024);
-  CHECK(text.substr(text.size() - 2) == "\xc3\xb6");
+  CHECK(text.find("\xc3\xb6 ... ") != std::string::npos);
+  CHECK(text.find('?') == std::string::npos);
 }
 
 TEST_CASE("hostile: a session is asked from within its own log callback") {

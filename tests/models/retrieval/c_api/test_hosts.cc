@@ -68,6 +68,38 @@ TEST_CASE("hosts: a parent with threads forks, and the child searches") {
   for (std::thread& thread : threads) thread.join();
 }
 
+TEST_CASE("hosts: a child of fork() finds no lock of a thread that only looked") {
+  const testing::Written w(testing::c_config("base"));
+  const testing::Open c(w.path);
+  const auto look = [&] {
+    tt_info info = {};
+    info.struct_size = sizeof info;
+    return tt_model_info(c.model, &info) == TT_OK && info.items == 40;
+  };
+  std::atomic<bool> stop{false};
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t)
+    threads.emplace_back([&] {
+      while (!stop) wrong += !look();
+    });
+  for (int round = 0; round < 200; ++round) {
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      alarm(10);  // a child that waits for threads that are gone ends here
+      _exit(look() ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    wrong += status != 0;
+    if (wrong > 0) break;
+  }
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == 0);
+}
+
 TEST_CASE("hosts: calls from inside the host's own OpenMP region") {
   const testing::Written w = many_items();
   const testing::Open c(w.path);
