@@ -1,7 +1,7 @@
 // Times retrieval of the K best of a corpus, by batch of queries, and says what share of the true ones it found.
 //   bench_retrieval --rows 1000000 --width 64 --k 100 --threads 2 --index int8 --data clustered [--json]
 
-#include <twotower/models/retrieval/make_index.h>
+#include <twotower/models/retrieval/index/make_index.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>

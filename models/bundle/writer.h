@@ -59,7 +59,7 @@ struct BundleContent {
 // tables of users and items and the item vectors are held; its fingerprints are of what a reader makes of them.
 void write_bundle(const std::string& path, const BundleContent& content, TableType tables = TableType::f32);
 
-// An index over a bundle's item vectors, as models/retrieval/stored_index.h makes and reads it.
+// An index over a bundle's item vectors, as models/retrieval/index/stored_index.h makes and reads it.
 struct BundleIndex {
   std::string facts;                           // a JSON object
   std::map<std::string, TensorEntry> tensors;  // by names that begin with "index."

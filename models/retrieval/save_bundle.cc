@@ -1,6 +1,6 @@
 #include <twotower/models/bundle/format.h>
+#include <twotower/models/retrieval/index/stored_index.h>
 #include <twotower/models/retrieval/save_bundle.h>
-#include <twotower/models/retrieval/stored_index.h>
 #include <twotower/tensor/error.h>
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // twotower pack: a run's bundle anew, with or without its users, its tables in 32, 16 or 8 bits, with an index.
 
+#include <twotower/models/retrieval/index/stored_index.h>
 #include <twotower/models/retrieval/recommender.h>
-#include <twotower/models/retrieval/stored_index.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/commands/commands.h>

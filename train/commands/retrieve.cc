@@ -1,6 +1,6 @@
 // twotower retrieve: the top items of given users, known or new, from a bundle alone.
 
-#include <twotower/models/retrieval/stored_index.h>
+#include <twotower/models/retrieval/index/stored_index.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/commands/commands.h>

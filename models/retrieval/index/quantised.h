@@ -3,7 +3,7 @@
 // be off; every row that may be among the k best is scored again with the vectors as they were given. What search()
 // returns is therefore what ExactIndex returns, bit for bit, at a fraction of its memory traffic.
 
-#include <twotower/models/retrieval/index.h>
+#include <twotower/models/retrieval/index/index.h>
 #include <twotower/tensor/kernels/quantised/quantised.h>
 
 #include <span>

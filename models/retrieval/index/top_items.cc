@@ -1,4 +1,4 @@
-#include <twotower/models/retrieval/top_items.h>
+#include <twotower/models/retrieval/index/top_items.h>
 
 namespace tt {
 

@@ -1,7 +1,7 @@
 #pragma once
 // The one place with hnswlib: a graph of neighbours as flat arrays.
 
-#include <twotower/models/retrieval/hnsw.h>
+#include <twotower/models/retrieval/index/hnsw.h>
 
 namespace tt {
 

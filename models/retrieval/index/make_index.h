@@ -1,7 +1,7 @@
 #pragma once
 // Indexes by name, as `--index` gives it.
 
-#include <twotower/models/retrieval/hnsw.h>
+#include <twotower/models/retrieval/index/hnsw.h>
 
 #include <memory>
 #include <string_view>

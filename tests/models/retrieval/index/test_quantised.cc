@@ -1,8 +1,8 @@
 // The int8 and fp16 indexes: exact answers, recall measured when built, and what is stored of them.
 
 #include <doctest/doctest.h>
-#include <twotower/models/retrieval/exact.h>
-#include <twotower/models/retrieval/quantised.h>
+#include <twotower/models/retrieval/index/exact.h>
+#include <twotower/models/retrieval/index/quantised.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/random.h>
 

@@ -1,5 +1,5 @@
 #include <doctest/doctest.h>
-#include <twotower/models/retrieval/exact.h>
+#include <twotower/models/retrieval/index/exact.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
 

@@ -1,4 +1,4 @@
-#include <twotower/models/retrieval/hnsw_graph.h>
+#include <twotower/models/retrieval/index/hnsw_graph.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/kernels/distance/distance.h>
 

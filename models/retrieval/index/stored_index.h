@@ -2,7 +2,7 @@
 // The index in a bundle (docs/formats.md, "The index"): built once, then used where it lies in the mapped file.
 
 #include <twotower/models/bundle/bundle.h>
-#include <twotower/models/retrieval/make_index.h>
+#include <twotower/models/retrieval/index/make_index.h>
 
 #include <memory>
 #include <string>

@@ -1,7 +1,7 @@
 #pragma once
 // Exact retrieval: every item is looked at.
 
-#include <twotower/models/retrieval/index.h>
+#include <twotower/models/retrieval/index/index.h>
 
 namespace tt {
 

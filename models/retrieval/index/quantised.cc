@@ -1,4 +1,4 @@
-#include <twotower/models/retrieval/quantised.h>
+#include <twotower/models/retrieval/index/quantised.h>
 #include <twotower/tensor/error.h>
 
 #include <cmath>

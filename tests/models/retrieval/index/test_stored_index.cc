@@ -1,8 +1,8 @@
 #include <doctest/doctest.h>
 #include <twotower/models/bundle/format.h>
+#include <twotower/models/retrieval/index/stored_index.h>
 #include <twotower/models/retrieval/recommender.h>
 #include <twotower/models/retrieval/save_bundle.h>
-#include <twotower/models/retrieval/stored_index.h>
 #include <twotower/tensor/error.h>
 
 #include <cmath>

@@ -11,7 +11,7 @@
 // The walk itself so needs x.q alone. The longest vectors, which most answers are among, go in first: they become the
 // graph's far links. In another order the short ones crowd round one pole, and walks end there (docs/indexes.md).
 
-#include <twotower/models/retrieval/index.h>
+#include <twotower/models/retrieval/index/index.h>
 
 #include <functional>
 #include <span>

@@ -1,8 +1,8 @@
 #include <twotower/models/bundle/format.h>
 #include <twotower/models/bundle/weights.h>
-#include <twotower/models/retrieval/exact.h>
-#include <twotower/models/retrieval/quantised.h>
-#include <twotower/models/retrieval/stored_index.h>
+#include <twotower/models/retrieval/index/exact.h>
+#include <twotower/models/retrieval/index/quantised.h>
+#include <twotower/models/retrieval/index/stored_index.h>
 #include <twotower/tensor/error.h>
 
 #include <nlohmann/json.hpp>

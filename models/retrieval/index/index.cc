@@ -1,4 +1,4 @@
-#include <twotower/models/retrieval/exact.h>
+#include <twotower/models/retrieval/index/exact.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/random.h>
 

@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
-#include <twotower/models/retrieval/exact.h>
-#include <twotower/models/retrieval/hnsw_graph.h>
+#include <twotower/models/retrieval/index/exact.h>
+#include <twotower/models/retrieval/index/hnsw_graph.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
 

@@ -2,7 +2,7 @@
 // What finds the items with the highest inner products. An index is made of vectors once and never changes, so any
 // number of threads search it; items that come, change and go are the catalog's (catalog.h).
 
-#include <twotower/models/retrieval/top_items.h>
+#include <twotower/models/retrieval/index/top_items.h>
 #include <twotower/tensor/tensor.h>
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-#include <twotower/models/retrieval/exact.h>
-#include <twotower/models/retrieval/hnsw.h>
-#include <twotower/models/retrieval/hnsw_graph.h>
+#include <twotower/models/retrieval/index/exact.h>
+#include <twotower/models/retrieval/index/hnsw.h>
+#include <twotower/models/retrieval/index/hnsw_graph.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/kernels/distance/distance.h>
 #include <twotower/tensor/kernels/topk/row_filter.h>

@@ -1,6 +1,6 @@
-#include <twotower/models/retrieval/exact.h>
-#include <twotower/models/retrieval/make_index.h>
-#include <twotower/models/retrieval/quantised.h>
+#include <twotower/models/retrieval/index/exact.h>
+#include <twotower/models/retrieval/index/make_index.h>
+#include <twotower/models/retrieval/index/quantised.h>
 #include <twotower/tensor/error.h>
 
 namespace tt {
