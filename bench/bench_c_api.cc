@@ -14,9 +14,9 @@
 #include <filesystem>
 #include <thread>
 
-#include "bench/cost.h"
-#include "bench/roofline.h"
-#include "bench/timing.h"
+#include "bench/shared/cost.h"
+#include "bench/shared/roofline.h"
+#include "bench/shared/timing.h"
 
 namespace {
 

@@ -3,9 +3,9 @@
 
 #include <twotower/models/retrieval/index/make_index.h>
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/tensor/random.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <CLI/CLI.hpp>
 #include <cmath>
@@ -13,9 +13,9 @@
 #include <functional>
 #include <memory>
 
-#include "bench/cost.h"
-#include "bench/roofline.h"
-#include "bench/timing.h"
+#include "bench/shared/cost.h"
+#include "bench/shared/roofline.h"
+#include "bench/shared/timing.h"
 
 namespace {
 

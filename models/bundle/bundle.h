@@ -7,7 +7,7 @@
 //   const Recommender recommender(bundle);    // models/retrieval/recommender.h
 
 #include <twotower/models/bundle/writer.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 
 #include <memory>
 #include <optional>

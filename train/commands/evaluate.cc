@@ -1,7 +1,7 @@
 // twotower evaluate: full-corpus measures of a run, beside popularity and random.
 
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/shared/measures_json.h>
 #include <twotower/train/commands/shared/options.h>

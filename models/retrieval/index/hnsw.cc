@@ -5,7 +5,7 @@
 #include <twotower/tensor/kernels/distance/distance.h>
 #include <twotower/tensor/kernels/topk/row_filter.h>
 #include <twotower/tensor/kernels/topk/topk.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <bit>
@@ -202,8 +202,7 @@ void HnswIndex::search(Tensor<const float> queries, int64_t k, TopItems& out, co
     return ExactIndex(items_).search(queries, k, out, filter);
 
   const SkipRows* skip = filter.skip;
-  const kernels::RowsToSearch may{skip ? skip->offsets.data() : nullptr, skip ? skip->rows.data() : nullptr,
-                                  filter.allowed.empty() ? nullptr : filter.allowed.data()};
+  const kernels::RowsToSearch may = rows_to_search(filter);
   // How many rows a query can have at most.
   const auto most = [&](int64_t i) {
     int64_t left = allowed;
@@ -222,8 +221,7 @@ void HnswIndex::search(Tensor<const float> queries, int64_t k, TopItems& out, co
       const int64_t found = std::min(k, walk.found);
       if (!done || (found < k && found < most(i))) {
         kernels::mips_topk(query, 1, items_.data(), size(), d, k, out.rows.data() + i * k, out.values.data() + i * k,
-                           out.counts.data() + i, skip ? skip->offsets.data() + i : nullptr, may.skip_rows,
-                           may.allowed);
+                           out.counts.data() + i, {skip ? may.skip_offsets + i : nullptr, may.skip_rows, may.allowed});
         continue;
       }
       out.counts[static_cast<size_t>(i)] = found;

@@ -23,6 +23,11 @@ bool begin_search(const Index& index, Tensor<const float> queries, int64_t k, To
   return true;
 }
 
+kernels::RowsToSearch rows_to_search(const RowFilter& filter) {
+  return {filter.skip ? filter.skip->offsets.data() : nullptr, filter.skip ? filter.skip->rows.data() : nullptr,
+          filter.allowed.empty() ? nullptr : filter.allowed.data()};
+}
+
 Recall measure_recall(const Index& index, Tensor<const float> items, int64_t queries) {
   const int64_t c = items ? items.rows() : 0, d = items ? items.cols() : 0, n = std::min(queries, c);
   if (n < 1 || d < 1) return {};
@@ -40,13 +45,7 @@ Recall measure_recall(const Index& index, Tensor<const float> items, int64_t que
   const int64_t k = std::min<int64_t>(100, c);
   index.search(sample, k, found);
   ExactIndex(items).search(sample, k, wanted);
-  int64_t hits = 0, all = 0;
-  for (int64_t q = 0; q < n; ++q) {
-    std::vector<int64_t> have(found.items(q).begin(), found.items(q).end());
-    std::sort(have.begin(), have.end());
-    for (const int64_t row : wanted.items(q)) hits += std::binary_search(have.begin(), have.end(), row), ++all;
-  }
-  return {all > 0 ? static_cast<double>(hits) / static_cast<double>(all) : 1.0, n, k};
+  return {share_found(found, wanted), n, k};
 }
 
 }  // namespace tt

@@ -3,6 +3,7 @@
 // number of threads search it; items that come, change and go are the catalog's (catalog.h).
 
 #include <twotower/models/retrieval/index/top_items.h>
+#include <twotower/tensor/kernels/topk/row_filter.h>
 #include <twotower/tensor/tensor.h>
 
 #include <cstdint>
@@ -35,6 +36,9 @@ class Index {
 
 // What search() throws for, of any index; sizes `out`. Returns false where there is nothing to search for.
 bool begin_search(const Index& index, Tensor<const float> queries, int64_t k, TopItems& out, const RowFilter& filter);
+
+// The filter as kernels take it: a view.
+kernels::RowsToSearch rows_to_search(const RowFilter& filter);
 
 // For an index when it is built: its answers beside the exact ones. The queries are items with noise of a fourth of
 // their length, evenly spread over the rows, so that they lie where the items do; k = 100, or as many as there are.

@@ -5,6 +5,11 @@
 
 namespace tt {
 
+const std::vector<std::string>& index_kinds() {
+  static const std::vector<std::string> kinds = {"exact", "fp16", "int8", "hnsw"};
+  return kinds;
+}
+
 std::shared_ptr<const Index> make_index(std::string_view kind, Tensor<const float> items, const HnswOptions& options) {
   if (kind == "exact") return std::make_shared<ExactIndex>(items);
   if (kind == "fp16") return std::make_shared<QuantisedIndex>(items, RowFormat::fp16);

@@ -64,11 +64,8 @@ void QuantisedIndex::search(Tensor<const float> queries, int64_t k, TopItems& ou
                                          {parts_.bounds[0], parts_.bounds[1], parts_.bounds[2]},
                                          exceptions_.data(),
                                          static_cast<int64_t>(exceptions_.size())};
-  const SkipRows* skip = filter.skip;
   kernels::quantised_topk(queries.data(), queries.rows(), items_.data(), coarse, k, out.rows.data(), out.values.data(),
-                          out.counts.data(),
-                          {skip ? skip->offsets.data() : nullptr, skip ? skip->rows.data() : nullptr,
-                           filter.allowed.empty() ? nullptr : filter.allowed.data()});
+                          out.counts.data(), rows_to_search(filter));
 }
 
 }  // namespace tt

@@ -29,11 +29,6 @@ std::span<const T> values(const Bundle& bundle, const char* name, const std::vec
   return {data, static_cast<size_t>(bundle.file().entry(name).elements())};
 }
 
-Weight vectors_of(const Bundle& bundle) {
-  const Tensor<const float> vectors = bundle.item_vectors();
-  return {bundle_format::kVectors, {vectors.rows(), vectors.cols()}, vectors.data()};
-}
-
 BundleIndex parts_of(const QuantisedIndex& index) {
   const QuantisedIndex::Parts parts = index.parts();
   const auto bytes = std::as_bytes(parts.blocks);
@@ -99,23 +94,42 @@ std::shared_ptr<const Index> index_of(const Bundle& bundle, std::string_view kin
   return kind.empty() || kind == stored->kind() ? stored : make_index(kind, bundle.item_vectors());
 }
 
+std::shared_ptr<const Index> index_like(const Bundle& bundle, Tensor<const float> vectors) {
+  const auto stored = stored_index(bundle);
+  HnswOptions options;
+  if (const auto* graph = dynamic_cast<const HnswIndex*>(stored.get())) options.links = graph->parts().links;
+  return make_index(stored->kind(), vectors, options);
+}
+
+BundleIndex index_parts(const Index& index, Tensor<const float> vectors) {
+  BundleIndex out;
+  nlohmann::ordered_json facts = {{"kind", index.kind()}};
+  if (const auto* graph = dynamic_cast<const HnswIndex*>(&index)) {
+    out = parts_of(*graph);
+    facts["ef"] = graph->parts().ef, facts["links"] = graph->parts().links, facts["entry"] = graph->parts().entry;
+  } else if (const auto* coarse = dynamic_cast<const QuantisedIndex*>(&index)) {
+    out = parts_of(*coarse);
+  }
+  const Recall recall = index.recall();
+  facts["recall"] = {{"share", recall.share}, {"queries", recall.queries}, {"k", recall.k}};
+  const Weight bound{bundle_format::kVectors, {vectors.rows(), vectors.cols()}, vectors.data()};
+  facts["vectors"] = fingerprint_of({bound});
+  facts["vectors_sample"] = sample_of({bound});
+  out.facts = facts.dump();
+  return out;
+}
+
+BundleIndex index_parts(const Bundle& bundle) {
+  BundleIndex out{bundle.index_facts(), {}};
+  for (const std::string& name : bundle.file().names())
+    if (name.starts_with(bundle_format::kIndex)) out.tensors[name] = bundle.file().entry(name);
+  return out;
+}
+
 std::shared_ptr<const Index> write_with_index(const std::string& path, const Bundle& bundle, std::string_view kind,
                                               const HnswOptions& options) {
   const auto index = make_index(kind, bundle.item_vectors(), options);
-  BundleIndex stored;
-  nlohmann::ordered_json facts = {{"kind", index->kind()}};
-  if (const auto* graph = dynamic_cast<const HnswIndex*>(index.get())) {
-    stored = parts_of(*graph);
-    facts["ef"] = graph->parts().ef, facts["links"] = graph->parts().links, facts["entry"] = graph->parts().entry;
-  } else if (const auto* coarse = dynamic_cast<const QuantisedIndex*>(index.get())) {
-    stored = parts_of(*coarse);
-  }
-  const Recall recall = index->recall();
-  facts["recall"] = {{"share", recall.share}, {"queries", recall.queries}, {"k", recall.k}};
-  facts["vectors"] = fingerprint_of({vectors_of(bundle)});
-  facts["vectors_sample"] = sample_of({vectors_of(bundle)});
-  stored.facts = facts.dump();
-  write_with_index(path, bundle.file(), stored);
+  write_with_index(path, bundle.file(), index_parts(*index, bundle.item_vectors()));
   return index;
 }
 

@@ -24,6 +24,9 @@ struct TopItems {
   size_t found(int64_t q) const { return static_cast<size_t>(counts[static_cast<size_t>(q)]); }
 };
 
+// The share of the items wanted that were found, over all queries; 1 where none is wanted.
+double share_found(const TopItems& found, const TopItems& wanted);
+
 // Item rows to leave out, by query: rows[offsets[q] .. offsets[q + 1]), ascending and without repeats.
 struct SkipRows {
   std::vector<int64_t> offsets, rows;

@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 #include <twotower/models/retrieval/index/exact.h>
-#include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <limits>

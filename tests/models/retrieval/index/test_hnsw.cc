@@ -1,8 +1,8 @@
 #include <doctest/doctest.h>
 #include <twotower/models/retrieval/index/exact.h>
 #include <twotower/models/retrieval/index/hnsw_graph.h>
-#include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <cmath>

@@ -34,13 +34,6 @@ Tensor<const float> some_queries(const Bundle& bundle) {
   return {items.data(), {5, items.cols()}};
 }
 
-BundleIndex index_in(const Bundle& bundle) {
-  BundleIndex index{bundle.index_facts(), {}};
-  for (const std::string& name : bundle.file().names())
-    if (name.starts_with(bundle_format::kIndex)) index.tensors[name] = bundle.file().entry(name);
-  return index;
-}
-
 }  // namespace
 
 TEST_CASE("stored index: what was built is what is read, where it lies, and what recommendations go through") {
@@ -102,10 +95,10 @@ TEST_CASE("stored index: one of other vectors is refused") {
   const std::string path = folder.path() + "/b", stale = folder.path() + "/stale";
   write_with_index(path, plain, "int8");
   const Bundle bundle = Bundle::open(path);
-  write_with_index(stale, strange.file(), index_in(bundle));
+  write_with_index(stale, strange.file(), index_parts(bundle));
   CHECK(error_of([&] { Bundle::open(stale); }) ==
         "[bundle " + stale + "] its index was not built from its item vectors; make it anew with `twotower pack`");
-  BundleIndex odd = index_in(bundle);
+  BundleIndex odd = index_parts(bundle);
   odd.facts.replace(odd.facts.find("int8"), 4, "fast");
   write_with_index(stale, bundle.file(), odd);
   const Bundle unknown = Bundle::open(stale);
@@ -148,7 +141,7 @@ TEST_CASE("stored index: any byte changed or cut off is an error or an answer, a
     write_with_index(path, plain, kind, {.links = 3});
     std::string bytes = read_file(path);
     const Bundle whole = Bundle::view(bytes.data(), bytes.size());
-    const BundleIndex index = index_in(whole);
+    const BundleIndex index = index_parts(whole);
     int64_t refused = 0, answered = 0, unnoticed = 0;
     const auto use = [&](const std::string& changed) {
       try {

@@ -1,8 +1,8 @@
-#include "bench/roofline.h"
+#include "bench/shared/roofline.h"
 
 #include <twotower/tensor/kernels/isa.h>
 #include <twotower/tensor/memory.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <chrono>

@@ -2,8 +2,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <twotower/tensor/error.h>
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/tensor/memory.h>
-#include <twotower/tensor/safetensors.h>
 #include <twotower/tensor/text.h>
 #include <unistd.h>
 

@@ -32,6 +32,19 @@ class AtomicFile {
 // `beside` is gone before `file` is replaced. Whatever happens, one never stands beside an older other.
 void commit_together(AtomicFile& file, AtomicFile& beside);
 
+// A name that no file beside `path` has, for what is needed for a while; what was written there is gone at the end.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& path);
+  ~TemporaryFile();
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
 void write_file_atomically(const std::string& path, std::string_view text);
 std::string read_whole_file(const std::string& path);  // Error when it cannot be read
 

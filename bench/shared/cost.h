@@ -4,7 +4,7 @@
 // the bytes that must pass between memory and the cores. The time that both need at this machine's measured peaks is
 // the roofline bound: max(FLOPs / peak FLOP/s, bytes / peak bandwidth).
 
-#include "bench/workload.h"
+#include "bench/shared/workload.h"
 
 namespace tt::bench {
 

@@ -1,4 +1,4 @@
-#include "bench/workload.h"
+#include "bench/shared/workload.h"
 
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/random.h>

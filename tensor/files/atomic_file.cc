@@ -1,7 +1,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <twotower/tensor/atomic_file.h>
 #include <twotower/tensor/error.h>
+#include <twotower/tensor/files/atomic_file.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -53,11 +53,16 @@ std::string behind_links(const std::string& path) {
   return at.string();
 }
 
+// A name beside `target` that nothing else of this program or of another one uses.
+std::string name_beside(const std::string& target) {
+  static std::atomic<unsigned> counter{0};
+  return target + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(counter++);
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(behind_links(path)) {
-  static std::atomic<unsigned> counter{0};
-  temporary_ = target_ + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(counter++);
+  temporary_ = name_beside(target_);
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (fd_ < 0) {
     const int error = errno;
@@ -118,6 +123,10 @@ void commit_together(AtomicFile& file, AtomicFile& beside) {
   if (::unlink(beside.target_.c_str()) != 0 && errno != ENOENT) beside.give_up("replacing");
   file.rename(), beside.rename();
 }
+
+TemporaryFile::TemporaryFile(const std::string& path) : path_(name_beside(behind_links(path))) {}
+
+TemporaryFile::~TemporaryFile() { ::unlink(path_.c_str()); }
 
 void write_file_atomically(const std::string& path, std::string_view text) {
   AtomicFile file(path);

@@ -1,6 +1,6 @@
-#include "bench/products.h"
+#include "bench/shared/products.h"
 
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <mutex>

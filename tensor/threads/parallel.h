@@ -15,8 +15,8 @@
 namespace tt {
 
 // Threads that a parallel_for called here and now may use: the innermost ThreadScope of this thread, else
-// set_num_threads, else the host's OpenMP setting (OMP_NUM_THREADS, or the machine's cores). 1 inside a parallel region,
-// ours or the host's, and after a fork.
+// set_num_threads, else the host's OpenMP setting (OMP_NUM_THREADS, or the machine's cores). 1 inside a parallel
+// region, ours or the host's, and after a fork.
 int num_threads();
 
 // The default of all threads of the process, for programs to set at start; libraries use a ThreadScope. n >= 1; throws

@@ -1,8 +1,8 @@
 #include <pthread.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/memory.h>
-#include <twotower/tensor/parallel.h>
-#include <twotower/tensor/team.h>
+#include <twotower/tensor/threads/parallel.h>
+#include <twotower/tensor/threads/team.h>
 
 #include <atomic>
 #include <exception>

@@ -1,7 +1,7 @@
 // Teams of OpenMP's threads, which a host program and oneDNN share with us.
 
 #include <omp.h>
-#include <twotower/tensor/team.h>
+#include <twotower/tensor/threads/team.h>
 
 namespace tt::detail {
 

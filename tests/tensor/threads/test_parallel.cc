@@ -5,7 +5,7 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/gemm.h>
 #include <twotower/tensor/kernels/topk/topk.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <unistd.h>
 
 #include <algorithm>

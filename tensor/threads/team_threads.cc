@@ -1,7 +1,7 @@
 // Teams of the standard library's threads, for programs without an OpenMP runtime. Each thread that opens teams owns
 // its workers, as with OpenMP; they sleep between teams.
 
-#include <twotower/tensor/team.h>
+#include <twotower/tensor/threads/team.h>
 
 #include <algorithm>
 #include <atomic>

@@ -1,4 +1,4 @@
-#include "bench/cost.h"
+#include "bench/shared/cost.h"
 
 #include <cmath>
 
