@@ -79,3 +79,18 @@ TEST_CASE("atomic file: what is no regular file is refused and stays what it is"
   CHECK(fs::is_character_file("/dev/full"));
   ::close(ends[0]), ::close(ends[1]), ::close(deleted);
 }
+
+TEST_CASE("temporary file: a name of its own beside the other, gone at the end") {
+  const TempFolder folder;
+  const std::string at = folder.path() + "/bundle";
+  write_file_atomically(at, "kept");
+  {
+    const TemporaryFile one(at), two(at);
+    CHECK(one.path() != two.path());
+    CHECK(fs::path(one.path()).parent_path() == folder.path());
+    write_file_atomically(one.path(), "for a while");
+    CHECK(files_in(folder.path()) == 2);
+  }
+  CHECK(files_in(folder.path()) == 1);
+  CHECK(read_whole_file(at) == "kept");
+}

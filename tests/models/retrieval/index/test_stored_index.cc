@@ -6,6 +6,7 @@
 #include <twotower/tensor/error.h>
 
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -129,6 +130,19 @@ TEST_CASE("stored index: saving keeps it where vectors are the same, and builds 
   CHECK(stored_index(more)->kind() == "int8");
   CHECK(stored_index(more)->size() == 41);
   CHECK(more.index_facts() != bundle.index_facts());
+  write_with_index(path, plain, "hnsw", {.links = 3});
+  const Bundle walked = Bundle::open(path);
+  LiveCatalog others(walked);
+  others.add(second, features);
+  save_bundle(saved_path, walked, others.snapshot());
+  const Bundle wider = Bundle::open(saved_path);
+  const auto graph = std::dynamic_pointer_cast<const HnswIndex>(stored_index(wider));
+  REQUIRE(graph);
+  CHECK(graph->parts().links == 3);  // not the default
+  CHECK(graph->size() == 41);
+  const int64_t files =
+      std::distance(std::filesystem::directory_iterator(folder.path()), std::filesystem::directory_iterator());
+  CHECK(files == 3);  // the plain one, the indexed one and the saved one
 }
 
 TEST_CASE("stored index: any byte changed or cut off is an error or an answer, and verify() notices it") {
