@@ -7,9 +7,9 @@ namespace tt {
 
 template <class T>
 TransformerBlock<T>::TransformerBlock(ParameterSet<T>& parameters, const std::string& name, int64_t width,
-                                      int64_t heads) {
+                                      int64_t heads, int64_t distances) {
   norm1_ = LayerNorm<T>(parameters, name + ".norm1", width);
-  attention_ = MultiheadAttention<T>(parameters, name + ".attention", width, heads);
+  attention_ = MultiheadAttention<T>(parameters, name + ".attention", width, heads, distances);
   norm2_ = LayerNorm<T>(parameters, name + ".norm2", width);
   wide_ = Linear<T>(parameters, name + ".ffn.0", width, 4 * width);
   narrow_ = Linear<T>(parameters, name + ".ffn.2", 4 * width, width);

@@ -11,7 +11,9 @@ template <class T>
 class TransformerBlock {
  public:
   TransformerBlock() = default;
-  TransformerBlock(ParameterSet<T>& parameters, const std::string& name, int64_t width, int64_t heads);
+  // distances > 0: its attention is causal (multihead_attention.h).
+  TransformerBlock(ParameterSet<T>& parameters, const std::string& name, int64_t width, int64_t heads,
+                   int64_t distances = 0);
 
   Variable<T> operator()(Tape<T>& tape, Variable<T> x, Tensor<const int64_t> offsets) const;
   // The result for the newest row of each sequence only, [S, D].

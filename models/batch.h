@@ -14,6 +14,12 @@ struct UserInputs {
   Tensor<const int64_t> history_offsets;  // [B + 1]
   Tensor<const int64_t> history_items;    // [offsets[B]], newest first within a user
   Tensor<const uint8_t> history_actions;  // [offsets[B], A] or empty
+  // For a causal history encoder, which knows a user as of each action from one pass: the moments whose vectors are
+  // asked for, each a user and the last action it knows, a row of history_items, or -1 before them all. Empty: each
+  // user now.
+  Tensor<const int64_t> moment_user, moment_row;  // [M]
+  int64_t vectors() const { return moment_user.numel() > 0 ? moment_user.numel() : id.numel(); }
+
   // Dropout (Srivastava et al. 2014), in training only: factors of the embeddings' elements, 0 or 1 / (1 - share).
   Tensor<const T> id_dropout;       // [B, DU] or empty
   Tensor<const T> history_dropout;  // [offsets[B], DI] or empty
@@ -36,7 +42,7 @@ template <class T>
 struct Batch {
   // The users; rows of one user at one moment, such as those of a visit, may share one, who is then encoded once.
   UserInputs<T> user;
-  Tensor<const int64_t> user_of;   // [B] which of the users each row is of; empty: row i is of user i
+  Tensor<const int64_t> user_of;   // [B] which of the users (or moments) each row is of; empty: row i is of user i
   ItemInputs<T> item;              // the items shown
   Tensor<const int32_t> position;  // [B], -1 where unknown; may be empty if nothing debiases by position
   Tensor<const T> labels;         // [B, T]; may be empty if the rows have values of their own and no part learns labels
@@ -47,7 +53,7 @@ struct Batch {
   QueuedItems<T> queue;      // further columns still
   Candidates<T> candidates;  // log Q, masks and, with the whole corpus as columns, each row's target
 
-  int64_t size() const { return user_of.numel() > 0 ? user_of.numel() : user.id.numel(); }
+  int64_t size() const { return user_of.numel() > 0 ? user_of.numel() : user.vectors(); }
 };
 
 // Whether the user acted on the item of each row of labels [B, T]: any label above 0, whatever it is worth. [B]

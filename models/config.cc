@@ -43,6 +43,7 @@ void ModelConfig::apply_compat() {
   embedding_init = 1;
   tower_head = "linear";
   positional_encoding = "doubled";
+  causal = false;
   transformer_blocks = false;
   log_q = "none";
   log_q_correct_positive = true;  // as goes with no mask
@@ -194,6 +195,7 @@ const std::vector<ConfigField<ModelConfig>>& model_fields() {
       TT_FIELD(attention_layers),
       TT_FIELD(transformer_blocks),
       TT_FIELD(positional_encoding),
+      TT_FIELD(causal),
       TT_FIELD(history_actions),
       TT_FIELD(log_q),
       TT_FIELD(log_q_correct_positive),

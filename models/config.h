@@ -35,7 +35,9 @@ struct ModelConfig {
   int64_t attention_heads = 4, attention_layers = 3;  // 0 layers: the newest item and the mean alone
   bool transformer_blocks = false;                    // residual + layer norm + feed-forward around each attention
   std::string positional_encoding = "standard";       // "doubled": [reference]
-  int64_t history_actions = 0;                        // A: kinds of action fused into each history item; 0: none
+  bool causal = false;  // an action attends to itself and to older ones, with a learnt bias for each distance instead
+                        // of positional encodings: training then reads a sequence once (train.rows = "sequences")
+  int64_t history_actions = 0;  // A: kinds of action fused into each history item; 0: none
 
   // Negatives and their correction.
   std::string log_q = "stream";         // estimated as the data streams by; "counts": from the training data; "none"

@@ -12,9 +12,11 @@ HistoryEncoder<T>::HistoryEncoder(ParameterSet<T>& parameters, const std::string
                                   Parameter<T>* item_table)
     : item_table_(item_table), action_kinds_(config.history_actions) {
   const int64_t d = config.item_id_embedding_dim;
-  positional_ = positional_encoding<T>(
-      pool_, config.user_history_seqlen, d,
-      config.positional_encoding == "doubled" ? PositionalFormula::doubled : PositionalFormula::standard);
+  const int64_t distances = config.causal ? config.user_history_seqlen : 0;
+  if (!config.causal)
+    positional_ = positional_encoding<T>(
+        pool_, config.user_history_seqlen, d,
+        config.positional_encoding == "doubled" ? PositionalFormula::doubled : PositionalFormula::standard);
   if (action_kinds_ > 0) {
     fuse_ = Linear<T>(parameters, name + ".fuse", 2 * d, d);
     action_table_ = parameters.add(name + ".action_embedding.weight", {action_kinds_, d},
@@ -22,10 +24,10 @@ HistoryEncoder<T>::HistoryEncoder(ParameterSet<T>& parameters, const std::string
   }
   for (int64_t layer = 0; layer < config.attention_layers; ++layer) {
     if (config.transformer_blocks)
-      blocks_.emplace_back(parameters, name + ".blocks." + std::to_string(layer), d, config.attention_heads);
+      blocks_.emplace_back(parameters, name + ".blocks." + std::to_string(layer), d, config.attention_heads, distances);
     else
       attention_.emplace_back(parameters, name + ".multihead_attn_layers." + std::to_string(layer), d,
-                              config.attention_heads);
+                              config.attention_heads, distances);
   }
 }
 
@@ -47,8 +49,14 @@ template <class T>
 auto HistoryEncoder<T>::operator()(Tape<T>& tape, const UserInputs<T>& users) const -> Output {
   const Tensor<const int64_t> offsets = users.history_offsets;
   const Variable<T> item = items(tape, users);
+  Variable<T> x = positional_ ? add_positional(item, offsets, Tensor<const T>(positional_)) : item;
+  if (users.moment_row.numel() > 0) {
+    check(!positional_, "history", "moments of a history are asked for, which only a causal encoder knows");
+    for (const auto& layer : attention_) x = layer(tape, x, offsets);
+    for (const auto& block : blocks_) x = block(tape, x, offsets);
+    return {embedding(x, users.moment_row), embedding(prefix_mean(item, offsets), users.moment_row)};
+  }
   const Variable<T> mean = segment_mean(item, offsets);
-  Variable<T> x = add_positional(item, offsets, Tensor<const T>(positional_));
   for (size_t l = 0; l + 1 < attention_.size(); ++l) x = attention_[l](tape, x, offsets);
   for (size_t l = 0; l + 1 < blocks_.size(); ++l) x = blocks_[l](tape, x, offsets);
   // Nothing but the newest row of the last layer is read, so nothing else of it is computed.
@@ -62,7 +70,7 @@ template <class T>
 auto HistoryEncoder<T>::reference(Tape<T>& tape, const UserInputs<T>& users) const -> Output {
   const Tensor<const int64_t> offsets = users.history_offsets;
   const Variable<T> item = items(tape, users);
-  Variable<T> x = add_positional(item, offsets, Tensor<const T>(positional_));
+  Variable<T> x = positional_ ? add_positional(item, offsets, Tensor<const T>(positional_)) : item;
   for (const auto& layer : attention_) x = layer.reference(tape, x, offsets);
   for (const auto& block : blocks_) x = block(tape, x, offsets);
   return {segment_first(x, offsets), segment_mean(item, offsets)};

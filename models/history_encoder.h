@@ -3,6 +3,8 @@
 //   mean      the average of their embeddings (zero for an empty history)
 //   attended  the newest row after x + positional encoding and L layers of multi-head self-attention
 // Rows count from the newest, so the newest item of any history meets the same positional encoding.
+// A causal encoder (config.causal) has neither row nor encoding read what is newer, so that each row gives both vectors
+// of the user as of then: `attended` is then that row's, `mean` that of the row and all older ones.
 
 #include <twotower/layers/multihead_attention.h>
 #include <twotower/layers/transformer_block.h>
@@ -18,7 +20,7 @@ class HistoryEncoder {
                  Parameter<T>* item_table);
 
   struct Output {
-    Variable<T> attended, mean;  // [B, DI] each
+    Variable<T> attended, mean;  // [B, DI] each, or of moments [M, DI]
   };
   Output operator()(Tape<T>& tape, const UserInputs<T>& users) const;
   // The same by plain ops over all rows and all layers, the newest row read at the end: what the fast path must match.

@@ -24,7 +24,7 @@ ModelConfig reward_config(const ModelConfig& policy) {
   c.normalize = false;
   c.attention_layers = 0;  // the newest item and the mean of all
   c.attention_heads = 1;
-  c.transformer_blocks = false;
+  c.transformer_blocks = c.causal = false;
   return c;
 }
 

@@ -35,6 +35,17 @@ void check_history(const UserInputs<T>& users) {
           " at user ", i, "; they must not fall");
 }
 
+template <class T>
+void check_moments(const UserInputs<T>& users, bool history) {
+  const int64_t m = users.moment_user.numel();
+  check(history, "user tower", "moments are asked for, the model reads no history");
+  check(users.moment_row.numel() == m, "user tower", "moment_row has ", users.moment_row.numel(), " rows, moment_user ",
+        m);
+  for (int64_t i = 0; i < m; ++i)
+    check(users.moment_user[i] >= 0 && users.moment_user[i] < users.id.numel(), "user tower", "moment ", i,
+          " is of user ", users.moment_user[i], " of ", users.id.numel());
+}
+
 }  // namespace
 
 template <class T>
@@ -84,13 +95,18 @@ UserTower<T>::UserTower(ParameterSet<T>& parameters, const std::string& prefix, 
 
 template <class T>
 Blocks<T> UserTower<T>::input(Tape<T>& tape, const UserInputs<T>& users) const {
+  const bool moments = users.moment_user.numel() > 0;
+  if (moments) check_moments(users, history_.has_value());
+  const auto of_moments = [&](Variable<T> of_users) {
+    return moments ? embedding(of_users, users.moment_user) : of_users;
+  };
   Blocks<T> blocks;
   Variable<T> id = embedding(tape.parameter(*table_), users.id);
   if (users.id_dropout.numel() > 0) id = multiply(id, tape.constant(users.id_dropout));
-  blocks.push_back(id);
+  blocks.push_back(of_moments(id));
   if (features_) {
     check_features("user tower", users.features, users.id.numel(), features_width_);
-    blocks.push_back((*features_)(tape, tape.constant(users.features)));
+    blocks.push_back(of_moments((*features_)(tape, tape.constant(users.features))));
   }
   if (history_) {
     check_history(users);

@@ -120,19 +120,79 @@ const std::vector<std::vector<int64_t>> kHistories = {{1, 2, 3}, {}, {8, 7, 6, 5
 }  // namespace
 
 TEST_CASE("history: the fast path is the plain one, in values and gradients") {
+  for (const bool causal : {false, true})
+    for (const bool blocks : {false, true})
+      for (const int64_t layers : {0, 1, 2, 3})
+        for (const int64_t heads : {1, 4})
+          for (const int64_t actions : {0, 3}) {
+            ModelConfig config = history_config();
+            config.transformer_blocks = blocks, config.attention_layers = layers, config.attention_heads = heads;
+            config.history_actions = actions, config.causal = causal;
+            INFO("causal ", causal, ", blocks ", blocks, ", layers ", layers, ", heads ", heads, ", actions ", actions);
+            const auto reference = run_encoder<double>(config, true);
+            compare(run_encoder<double>(config, false), reference, 1e-11);
+            compare(run_encoder<float>(config, false), reference, 3e-5);
+            compare(run_encoder<float>(config, true), reference, 3e-5);
+          }
+}
+
+// Each user of `of` as of every moment: before all actions, after the oldest, ... , now.
+template <class T>
+struct Moments {
+  explicit Moments(const Histories<T>& of) : users(of.users) {
+    for (size_t s = 0; s + 1 < of.offsets.size(); ++s)
+      for (int64_t row = of.offsets[s + 1]; row >= of.offsets[s]; --row) {
+        user.push_back(static_cast<int64_t>(s));
+        last.push_back(row == of.offsets[s + 1] ? -1 : row);
+      }
+    const auto m = static_cast<int64_t>(user.size());
+    users.moment_user = {user.data(), {m}}, users.moment_row = {last.data(), {m}};
+  }
+  std::vector<int64_t> user, last;
+  UserInputs<T> users;
+};
+
+TEST_CASE("history: a causal encoder's moments are what each would be alone") {
   for (const bool blocks : {false, true})
-    for (const int64_t layers : {0, 1, 2, 3})
-      for (const int64_t heads : {1, 4})
-        for (const int64_t actions : {0, 3}) {
-          ModelConfig config = history_config();
-          config.transformer_blocks = blocks, config.attention_layers = layers, config.attention_heads = heads;
-          config.history_actions = actions;
-          INFO("blocks ", blocks, ", layers ", layers, ", heads ", heads, ", actions ", actions);
-          const auto reference = run_encoder<double>(config, true);
-          compare(run_encoder<double>(config, false), reference, 1e-11);
-          compare(run_encoder<float>(config, false), reference, 3e-5);
-          compare(run_encoder<float>(config, true), reference, 3e-5);
+    for (const int64_t actions : {0, 3}) {
+      ModelConfig config = history_config();
+      config.causal = true, config.transformer_blocks = blocks, config.history_actions = actions;
+      ParameterSet<double> parameters(4);
+      Parameter<double>* table = parameters.add("items", {30, 8}, Initializer::normal(0.7));
+      const HistoryEncoder<double> encoder(parameters, "history", config, table);
+      for (Parameter<double>* p : parameters.all())  // biases, too, say something
+        for (int64_t i = 0; i < p->value.numel(); ++i) p->value[i] += 0.1 * std::sin(static_cast<double>(i));
+      const Histories<double> histories(config);
+      const Moments<double> moments(histories);
+      Arena arena;
+      Tape<double> tape(arena, false);
+      const auto together = encoder(tape, moments.users);
+      REQUIRE(together.attended.rows() == 7 + histories.offsets.back());
+      for (int64_t m = 0; m < together.attended.rows(); ++m) {
+        const int64_t end = histories.offsets[static_cast<size_t>(moments.user[static_cast<size_t>(m)]) + 1];
+        const int64_t row = moments.last[static_cast<size_t>(m)] < 0 ? end : moments.last[static_cast<size_t>(m)];
+        const int64_t offsets[] = {0, end - row};
+        UserInputs<double> alone;
+        alone.history_offsets = {offsets, {2}};
+        alone.history_items = {histories.items.data() + row, {end - row}};
+        if (actions > 0) alone.history_actions = {histories.flags.data() + row * actions, {end - row, actions}};
+        const auto single = encoder(tape, alone);
+        for (int64_t j = 0; j < 8; ++j) {
+          CHECK(single.attended.value()[j] == doctest::Approx(together.attended.value().row(m)[j]).epsilon(1e-11));
+          CHECK(single.mean.value()[j] == doctest::Approx(together.mean.value().row(m)[j]).epsilon(1e-11));
         }
+      }
+    }
+  ModelConfig config = history_config();
+  ParameterSet<double> parameters(4);
+  Parameter<double>* table = parameters.add("items", {30, 8}, Initializer::normal(0.7));
+  const HistoryEncoder<double> encoder(parameters, "history", config, table);
+  const Histories<double> histories(config);
+  const Moments<double> moments(histories);
+  Arena arena;
+  Tape<double> tape(arena);
+  CHECK(error_of([&] { encoder(tape, moments.users); }) ==
+        "[history] moments of a history are asked for, which only a causal encoder knows");
 }
 
 TEST_CASE("history: padding with -1 does not change a bit") {

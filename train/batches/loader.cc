@@ -92,7 +92,10 @@ Tensor<float> gather_features(const float* features, int64_t width, const int64_
 Loader::Loader(const Dataset& data, const ModelConfig& model, const BatchOptions& train)
     : data_(data), model_(model), train_(train) {
   // An id is hidden only where something else is known.
-  if (!model.history && model.user_features_size == 0) train_.user_id_dropout = 0;
+  const bool ids_alone = !model.history && model.user_features_size == 0;
+  check(train.user_id_dropout < 1 || !ids_alone, "config",
+        "train.user_id_dropout = 1 hides all that is known of users; give the model features or a history of them");
+  if (ids_alone) train_.user_id_dropout = 0;
   if (model.item_features_size == 0) train_.item_id_dropout = 0;
   const Impressions& log = data.split(Split::train);
   rows_ = training_rows(data, model, train);
@@ -102,6 +105,7 @@ Loader::Loader(const Dataset& data, const ModelConfig& model, const BatchOptions
     users_ = std::make_unique<UserRows>(data, model, train, rows_);
     rows_ = users_->users();
   }
+  if (train.rows == "sequences") find_windows();
   find_visits();
   batches_ = (rows() + train.batch_size - 1) / train.batch_size;
   if (model.full_softmax) {
@@ -150,13 +154,42 @@ void Loader::start_epoch(int64_t epoch) {
   for (Slot& slot : slots_) slot.index = -1;
 }
 
-// Rows that follow each other in the log, of one user with one history, are a visit's: they stay together, so that the
-// user is encoded once for all of them.
+// rows = "sequences": a user's rows lie together in the order of their moments, cut into windows. The actions that a
+// window's last row knows, so many as the encoder reads, are encoded once for all rows of the window. Windows are
+// counted from the end of a sequence, where what is served begins, and follow each other by half of what the encoder
+// reads, so that each row knows half of that at least, if there is so much.
+void Loader::find_windows() {
+  check(
+      model_.history && model_.causal, "config",
+      "train.rows = \"sequences\" reads a user's moments from one pass of a causal history encoder; set history = true "
+      "and causal = true, or rows = \"auto\"");
+  check(model_.negative_queue == 0, "config",
+        "train.rows = \"sequences\" has no queue of earlier items; set negative_queue = 0");
+  const Impressions& log = data_.split(Split::train);
+  std::stable_sort(rows_.begin(), rows_.end(), [&](int64_t a, int64_t b) {
+    return std::pair(log.user[a], log.history_end[a]) < std::pair(log.user[b], log.history_end[b]);
+  });
+  last_moment_.assign(static_cast<size_t>(data_.num_users()), 0);
+  for (const int64_t r : rows_) last_moment_[static_cast<size_t>(log.user[r])] = log.history_end[r];
+}
+
+// Which window of its user's sequence a row is in, 0 the last; without windows the moment of the row.
+int64_t Loader::window_of(int64_t row) const {
+  const Impressions& log = data_.split(Split::train);
+  const int64_t moment = log.history_end[row];
+  if (last_moment_.empty()) return moment;
+  const int64_t last = last_moment_[static_cast<size_t>(log.user[row])], capacity = model_.user_history_seqlen;
+  const int64_t step = (capacity + 1) / 2, full = (std::max<int64_t>(last - capacity, 0) + step - 1) / step;
+  return std::min((last - moment) / step, full);  // from the `full`-th window on everything before is in it
+}
+
+// Rows that follow each other, of one user with one history (or window of it), are a visit's: they stay together, so
+// that the user is encoded once for all of them.
 void Loader::find_visits() {
   const Impressions& log = data_.split(Split::train);
   for (int64_t k = 0; k < rows(); ++k) {
     const int64_t r = rows_[static_cast<size_t>(k)], before = k > 0 ? rows_[static_cast<size_t>(k - 1)] : -1;
-    if (users_ || before < 0 || log.user[r] != log.user[before] || log.history_end[r] != log.history_end[before])
+    if (users_ || before < 0 || log.user[r] != log.user[before] || window_of(r) != window_of(before))
       visits_.push_back(k);
   }
 }
@@ -227,10 +260,12 @@ void Loader::fill(Slot& slot, int64_t index) {
   }
 
   const Tensor<int64_t> users = make_tensor<int64_t>(arena, {b}), items = make_tensor<int64_t>(arena, {b});
-  // Of the users, each once: id and how many actions came before; and of each row, which of them.
+  // Of the users, each once: id and how many actions came before; of their moments, each once, whose it is and how many
+  // came before that; and of each row, which of them.
   const Tensor<int64_t> distinct = make_tensor<int64_t>(arena, {b}), history_ends = make_tensor<int64_t>(arena, {b});
+  const Tensor<int64_t> moment_user = make_tensor<int64_t>(arena, {b}), moment_ends = make_tensor<int64_t>(arena, {b});
   const Tensor<int64_t> user_of = make_tensor<int64_t>(arena, {b});
-  int64_t n = 0;
+  int64_t n = 0, moments = 0, window = 0;
   const Tensor<int32_t> positions = make_tensor<int32_t>(arena, {b});
   const Tensor<float> labels = make_tensor<float>(arena, {b, tasks});
   const Tensor<float> scores = log.ranker_scores ? make_tensor<float>(arena, {b, tasks}) : Tensor<float>();
@@ -243,9 +278,12 @@ void Loader::fill(Slot& slot, int64_t index) {
     }
     const int64_t r = rows[i];
     users[i] = log.user[r], items[i] = log.item[r];
-    if (n == 0 || distinct[n - 1] != users[i] || history_ends[n - 1] != log.history_end[r])
-      distinct[n] = users[i], history_ends[n++] = log.history_end[r];
-    user_of[i] = n - 1;
+    const bool met = n > 0 && distinct[n - 1] == users[i] && window == window_of(r);
+    if (!met) distinct[n++] = users[i], window = window_of(r);
+    if (!met || moment_ends[moments - 1] != log.history_end[r])
+      moment_user[moments] = n - 1, moment_ends[moments++] = log.history_end[r];
+    history_ends[n - 1] = log.history_end[r];  // moments go forward in a window
+    user_of[i] = moments - 1;
     positions[i] = log.position[r];
     std::copy_n(log.labels + r * tasks, tasks, labels.row(i));
     if (scores) std::copy_n(log.ranker_scores + r * tasks, tasks, scores.row(i));
@@ -257,7 +295,14 @@ void Loader::fill(Slot& slot, int64_t index) {
   batch.user.features = gather_features(data_.user_features(), data_.user_features_size(), distinct.data(), n, arena);
   batch.item.features = gather_features(data_.item_features(), data_.item_features_size(), items.data(), b, arena);
   if (model_.history) gather_histories(data_, model_, distinct.data(), history_ends.data(), n, arena, batch.user);
-  if (n < b) batch.user_of = user_of;
+  if (!last_moment_.empty()) {
+    for (int64_t m = 0; m < moments; ++m) {  // from how many actions are known to the row of the last of them
+      const int64_t u = moment_user[m], newer = history_ends[u] - moment_ends[m];
+      moment_ends[m] = moment_ends[m] == 0 ? -1 : batch.user.history_offsets[u] + newer;
+    }
+    batch.user.moment_user = {moment_user.data(), {moments}}, batch.user.moment_row = {moment_ends.data(), {moments}};
+  }
+  if (moments < b) batch.user_of = user_of;
   batch.item.id = items;
   add_negatives(batch, users, index, arena);
   add_log_q(batch, items.data(), arena);

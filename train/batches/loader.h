@@ -56,6 +56,8 @@ class Loader {
   void add_log_q(Batch<float>& batch, const int64_t* items, Arena& arena);
   void add_dropout(UserInputs<float>& users, int64_t begin, Arena& arena);
   void prefetch();
+  void find_windows();
+  int64_t window_of(int64_t row) const;
   void find_visits();
   void set_order(int64_t epoch);
 
@@ -64,6 +66,7 @@ class Loader {
   BatchOptions train_;
   std::vector<int64_t> rows_, order_;          // impressions (or users) that take part; this epoch's order of them
   std::vector<int64_t> visits_, visit_order_;  // where in rows_ each visit begins; this epoch's order of visits
+  std::vector<int64_t> last_moment_;           // rows = "sequences": [U] the largest history_end of a user's rows
   std::unique_ptr<UserRows> users_;            // rows = "users"
   std::vector<int64_t> all_items_;             // 0 .. C-1, for full softmax
   UserItems positives_;                        // of each user in training, for mask_user_positives

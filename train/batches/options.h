@@ -12,8 +12,10 @@ struct BatchOptions {
   std::string rows = "auto";     // "all" impressions, or only those with "positive" value; "auto": all of them if
                                  // some part of the model learns from rows without value
                                  // "users": a row a user with all its positives, for full_softmax
+                                 // "sequences": as "auto", a user's moments from one pass of a causal history encoder
   double user_weight_power = 1;  // rows "users": one with n positives weighs n^p; 1: positives count alike, 0: users do
   // Share of ids hidden, so that features and history learn to stand alone; none where an id is all that is known.
+  // user_id_dropout = 1: users are known by features and history alone.
   double user_id_dropout = 0.3, item_id_dropout = 0;
   double dropout = 0;  // share of the elements of user and history embeddings zeroed, the others scaled up
   // Lists (list_loader.h), for models that learn from them.

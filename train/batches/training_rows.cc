@@ -12,7 +12,8 @@ bool learns_from_all_rows(const ModelConfig& m) {
 
 std::vector<int64_t> training_rows(const Dataset& data, const ModelConfig& model, const BatchOptions& train) {
   const Impressions& log = data.split(Split::train);
-  const bool all = train.rows == "auto" ? learns_from_all_rows(model) : train.rows == "all";
+  const bool automatic = train.rows == "auto" || train.rows == "sequences";
+  const bool all = automatic ? learns_from_all_rows(model) : train.rows == "all";
   check(model.num_tasks() == data.num_tasks(), "dataset " + data.dir(), "it has ", data.num_tasks(),
         " labels, model.user_value_weights ", model.num_tasks(), " weights; give one a label");
   std::vector<int64_t> rows;
@@ -50,6 +51,7 @@ LearntRows learnt_rows(const Dataset& data, const ModelConfig& model, const Batc
     holding += steps[a];
     if (holding > 0) learnt.items[static_cast<size_t>(data.history_items()[a])] = 1;
   }
+  if (train.user_id_dropout == 1) std::fill(learnt.users.begin(), learnt.users.end(), 0);
   return learnt;
 }
 

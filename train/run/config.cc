@@ -118,12 +118,13 @@ void TrainConfig::validate() const {
   share("beta1", beta1);
   share("beta2", beta2);
   share("ema", ema);
-  share("user_id_dropout", user_id_dropout);
+  check(user_id_dropout >= 0 && user_id_dropout <= 1, "config", "train.user_id_dropout = ", user_id_dropout,
+        "; it must be 0 to 1");
   share("item_id_dropout", item_id_dropout);
   share("dropout", dropout);
   choice("optimizer", optimizer, {"adam", "adagrad"});
   choice("decay", decay, {"none", "linear", "cosine"});
-  choice("rows", rows, {"auto", "all", "positive", "users"});
+  choice("rows", rows, {"auto", "all", "positive", "users", "sequences"});
 }
 
 void apply_rung(RunConfig& config, const std::string& rung) {

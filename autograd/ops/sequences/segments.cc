@@ -6,8 +6,8 @@
 namespace tt {
 namespace {
 
-const Op kSegmentMean("segment_mean"), kSegmentFirst("segment_first"), kZeroIfEmpty("zero_if_empty"),
-    kPositional("add_positional");
+const Op kSegmentMean("segment_mean"), kPrefixMean("prefix_mean"), kSegmentFirst("segment_first"),
+    kZeroIfEmpty("zero_if_empty"), kPositional("add_positional");
 
 constexpr int64_t kSequences = 16;  // a chunk
 
@@ -37,6 +37,38 @@ Variable<T> segment_mean(Variable<T> x, Tensor<const int64_t> offsets) {
       for (int64_t s = lo; s < hi; ++s)
         for (int64_t r = offsets[s]; r < offsets[s + 1]; ++r, to += d)
           add_times(to, dout.data() + s * d, inverse_length(s), d);
+    });
+  });
+}
+
+template <class T>
+Variable<T> prefix_mean(Variable<T> x, Tensor<const int64_t> offsets) {
+  offsets = checked_offsets(kPrefixMean, x.tape(), offsets, x.rows());
+  Tape<T>& tape = x.tape();
+  const int64_t segments = offsets.numel() - 1, d = x.cols();
+  const Tensor<T> xv = x.value(), y = tape.make({x.rows(), d});
+  parallel_for(0, segments, kSequences, [&](int64_t lo, int64_t hi) {
+    for (int64_t s = lo; s < hi; ++s)
+      for (int64_t r = offsets[s + 1] - 1; r >= offsets[s]; --r) {  // the mean of n rows from that of n - 1
+        const T *from = xv.data() + r * d, *older = y.data() + (r + 1) * d;
+        T *to = y.data() + r * d, share = T(1) / static_cast<T>(offsets[s + 1] - r);
+        if (r + 1 == offsets[s + 1]) std::copy_n(from, d, to);
+        if (r + 1 < offsets[s + 1])
+          for (int64_t j = 0; j < d; ++j) to[j] = older[j] + share * (from[j] - older[j]);
+      }
+  });
+  return tape.record(kPrefixMean, y, {x}, [=](const Tensor<T>& dout) {
+    const Accumulator<T> dx = x.accumulator();
+    parallel_for(0, segments, kSequences, [&](int64_t lo, int64_t hi) {
+      T* to = dx.rows(offsets[lo], offsets[hi]);
+      for (int64_t s = lo; s < hi; ++s)
+        for (int64_t r = offsets[s]; r < offsets[s + 1]; ++r, to += d) {
+          T* row = dout.data() + r * d;  // turned into the sum of what newer rows' means ask for
+          const T share = T(1) / static_cast<T>(offsets[s + 1] - r);
+          for (int64_t j = 0; j < d; ++j) row[j] *= share;
+          if (r > offsets[s]) add_times(row, row - d, T(1), d);
+          add_times(to, row, T(1), d);
+        }
     });
   });
 }
@@ -102,6 +134,7 @@ Variable<T> add_positional(Variable<T> x, Tensor<const int64_t> offsets, Tensor<
 
 #define TT_INSTANTIATE(T)                                                 \
   template Variable<T> segment_mean(Variable<T>, Tensor<const int64_t>);  \
+  template Variable<T> prefix_mean(Variable<T>, Tensor<const int64_t>);   \
   template Variable<T> segment_first(Variable<T>, Tensor<const int64_t>); \
   template Variable<T> zero_if_empty(Variable<T>, Tensor<const int64_t>); \
   template Variable<T> add_positional(Variable<T>, Tensor<const int64_t>, Tensor<const T>);

@@ -9,6 +9,9 @@ namespace tt {
 // The mean of each sequence's rows: [S, d]. An empty one gives 0.
 template <class T>
 Variable<T> segment_mean(Variable<T> x, Tensor<const int64_t> offsets);
+// Of each row the mean of itself and all older rows of its sequence, which are those from it on: [N, d].
+template <class T>
+Variable<T> prefix_mean(Variable<T> x, Tensor<const int64_t> offsets);
 // The first row of each (zeros for an empty one): [S, d].
 template <class T>
 Variable<T> segment_first(Variable<T> x, Tensor<const int64_t> offsets);

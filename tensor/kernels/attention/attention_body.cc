@@ -25,7 +25,7 @@ TT_INLINE T inverse_sqrt(int64_t n) {
 // On the queries: scores / sqrt(d) in units of log 2, which is what exp2 wants.
 template <class T>
 TT_INLINE T score_factor(int64_t d) {
-  return static_cast<T>(1.4426950408889634) * inverse_sqrt<T>(d);
+  return static_cast<T>(kLog2e) * inverse_sqrt<T>(d);
 }
 
 // Operand [rows, count] (rows `stride` apart) -> factor * [count, width], zeros from `rows` up to a whole or
@@ -126,20 +126,43 @@ TT_INLINE void softmax_backward(T* s, T* dp, int64_t keys, int64_t width, int64_
   });
 }
 
+// Where distance 0 lies in a head's causal tables.
+template <class T>
+TT_INLINE const T* distances_up(const T* causal, int64_t distances, int64_t h) {
+  return causal + 2 * h * causal_stride(distances) + kAttentionLanes;
+}
+template <class T>
+TT_INLINE const T* distances_down(const T* causal, int64_t distances, int64_t h) {
+  return causal + (2 * h + 1) * causal_stride(distances) + distances - 1;
+}
+
+// s [keys, width] += what the distances from queries, in lanes, to keys ask for; the first key is the first query.
+template <class T>
+TT_INLINE void add_distances(T* s, int64_t keys, int64_t width, const T* down) {
+  for (int64_t i = 0; i < keys; ++i, s += kPanel, --down)
+    each_vector<T>(width, [=](auto lanes, int64_t j) TT_LAMBDA {
+      using V = decltype(lanes);
+      store(s + j, load_as<V>(s + j) + load_as<V>(down + j));
+    });
+}
+
 // stats: of head h, its queries' maxima at 2 * h * length, the inverse sums `length` behind them.
 template <class T>
-void forward(const T* qkv, int64_t length, int64_t dim, int64_t heads, T* out, T* stats, T* work) {
+void forward(const T* qkv, int64_t length, int64_t dim, int64_t heads, const T* causal, int64_t distances, T* out,
+             T* stats, T* work) {
   const int64_t d = dim / heads, ld = 3 * dim;
   T *queries = work, *scores = work + d * kPanel;
   alignas(64) T top[kPanel], inverse[kPanel];
   for (int64_t h = 0; h < heads; ++h) {
-    const T *q = qkv + h * d, *k = q + dim, *v = k + dim;
     for (int64_t first = 0; first < length; first += kPanel) {
       const int64_t n = length - first < kPanel ? length - first : kPanel, width = round_to_half(n);
+      const int64_t begin = causal != nullptr ? first : 0, keys = length - begin;
+      const T *q = qkv + h * d, *k = q + dim + begin * ld, *v = k + dim;
       transpose_padded(q + first * ld, ld, n, d, queries, kPanel, score_factor<T>(d));
-      product(length, width, d, k, ld, queries, kPanel, scores, kPanel);
-      exponentials(scores, length, width, kPanel, top, inverse);
-      mix(scores, length, n, v, ld, d, inverse, out + first * dim + h * d, dim, queries);
+      product(keys, width, d, k, ld, queries, kPanel, scores, kPanel);
+      if (causal != nullptr) add_distances(scores, keys, width, distances_down(causal, distances, h));
+      exponentials(scores, keys, width, kPanel, top, inverse);
+      mix(scores, keys, n, v, ld, d, inverse, out + first * dim + h * d, dim, queries);
       if (stats == nullptr) continue;
       T* to = stats + 2 * h * length + first;
       TT_FOR_VECTORS (j, step, n) {
@@ -167,11 +190,25 @@ TT_INLINE void prefetch_share(const T* next, int64_t numbers, int64_t h, int64_t
 }
 
 template <class T>
-void backward(const T* qkv, const T* out, const T* stats, int64_t length, int64_t dim, int64_t heads, const T* dout,
-              T* dqkv, T* work) {
+void zero(T* x, int64_t n) {
+  TT_FOR_VECTORS (i, step, n) store_step(x + i, vec<T>{}, step);
+}
+
+// sums[x + kPanel] += the scores' gradients at distance x, x = -kPanel .. : row i holds those of a query, its lanes
+// `keys` keys from `first` on.
+template <class T>
+TT_INLINE void add_by_distance(const T* ds, int64_t queries, int64_t first, int64_t keys, T* sums) {
+  T* to = sums + kPanel + first;
+  for (int64_t i = 0; i < queries; ++i, ds += kPanel, --to)
+    TT_FOR_VECTORS (j, step, keys) store_step(to + j, load_step(to + j, step) + load_step(ds + j, step), step);
+}
+
+template <class T>
+void backward(const T* qkv, const T* out, const T* stats, int64_t length, int64_t dim, int64_t heads, const T* causal,
+              int64_t distances, const T* dout, T* dqkv, T* dbias, T* work) {
   const int64_t d = dim / heads, ld = 3 * dim;
   T *keys = work, *values = keys + d * kPanel;
-  T *p = values + d * kPanel, *ds = p + length * kPanel, *delta = ds + length * kPanel;
+  T *p = values + d * kPanel, *ds = p + length * kPanel, *delta = ds + length * kPanel, *sums = delta + length;
   for (int64_t h = 0; h < heads; ++h) {
     const T *q = qkv + h * d, *k = q + dim, *v = k + dim, *o = dout + h * d;
     T *dq = dqkv + h * d, *dk = dq + dim, *dv = dk + dim;
@@ -179,31 +216,45 @@ void backward(const T* qkv, const T* out, const T* stats, int64_t length, int64_
     // sum_j p dp = sum_j p_j (dout . v_j) = dout . out
     for (int64_t i = 0; i < length; ++i) delta[i] = dot(o + i * dim, out + h * d + i * dim, d) * inverse_sqrt<T>(d);
     const T* top = stats + 2 * h * length;
+    if (dbias != nullptr) zero(sums, length + kPanel);
     for (int64_t first = 0; first < length; first += kPanel) {
       const int64_t n = length - first < kPanel ? length - first : kPanel, width = round_to_half(n);
+      // Queries that see these keys; of a causal layer the newer ones. The others have had gradients from keys before.
+      const int64_t queries = causal != nullptr ? first + n : length,
+                    met = causal != nullptr || first == 0 ? first : length;
+      const T* up = causal != nullptr ? distances_up(causal, distances, h) + first : nullptr;
       transpose_padded(k + first * ld, ld, n, d, keys, kPanel, score_factor<T>(d));
       transpose_padded(v + first * ld, ld, n, d, values, kPanel, inverse_sqrt<T>(d));
-      score_gradients<T>({q, o, ld, dim, d, keys, values, top, top + length, delta, p, ds, kPanel}, length, width);
-      product(length, d, n, ds, kPanel, k + first * ld, ld, dq, ld, first > 0);
-      mix(ds, length, n, q, ld, d, static_cast<const T*>(nullptr), dk + first * ld, ld, keys);
-      mix(p, length, n, o, dim, d, static_cast<const T*>(nullptr), dv + first * ld, ld, keys);
+      score_gradients<T>({q, o, ld, dim, d, keys, values, top, top + length, delta, up, p, ds, kPanel}, queries, width);
+      if (dbias != nullptr) add_by_distance(ds, queries, first, n, sums);
+      if (met > 0) product(met, d, n, ds, kPanel, k + first * ld, ld, dq, ld, true);
+      if (met < queries)
+        product(queries - met, d, n, ds + met * kPanel, kPanel, k + first * ld, ld, dq + met * ld, ld, false);
+      mix(ds, queries, n, q, ld, d, static_cast<const T*>(nullptr), dk + first * ld, ld, keys);
+      mix(p, queries, n, o, dim, d, static_cast<const T*>(nullptr), dv + first * ld, ld, keys);
     }
+    if (dbias != nullptr)
+      for (int64_t x = 0; x < length; ++x) dbias[h * distances + x] += sums[kPanel + x] / inverse_sqrt<T>(d);
   }
 }
 
+// p [length, width] += bias of each head, a lane, by distance.
 template <class T>
-void zero(T* x, int64_t n) {
-  TT_FOR_VECTORS (i, step, n) store_step(x + i, vec<T>{}, step);
+TT_INLINE void add_head_biases(T* p, int64_t length, int64_t width, int64_t heads, const T* bias, int64_t distances) {
+  for (int64_t h = 0; h < heads; ++h)
+    for (int64_t i = 0; i < length; ++i) p[i * width + h] += bias[h * distances + i] * static_cast<T>(kLog2e);
 }
 
 // Scores [length, width]: here the heads' single queries lie in the lanes.
 template <class T>
-void last_forward(const T* qk, const T* x, int64_t length, int64_t dim, int64_t heads, T* pooled, T* work) {
+void last_forward(const T* qk, const T* x, int64_t length, int64_t dim, int64_t heads, const T* bias, int64_t distances,
+                  T* pooled, T* work) {
   if (length == 0) return zero(pooled, heads * dim);
   const int64_t width = round_to_half(heads);
   T *queries = work, *p = work + width * dim;
   transpose_padded(qk, dim, heads, dim, queries, width, score_factor<T>(dim / heads));
   product(length, width, dim, x, dim, queries, width, p, width);
+  if (bias != nullptr) add_head_biases(p, length, width, heads, bias, distances);
   each_vector<T>(width, [=](auto lanes, int64_t j) TT_LAMBDA {
     using V = decltype(lanes);
     alignas(64) T top[W], inverse[W];
@@ -214,8 +265,8 @@ void last_forward(const T* qk, const T* x, int64_t length, int64_t dim, int64_t 
 }
 
 template <class T>
-void last_backward(const T* qk, const T* x, int64_t length, int64_t dim, int64_t heads, const T* dpooled, T* dqk, T* dx,
-                   T* work) {
+void last_backward(const T* qk, const T* x, int64_t length, int64_t dim, int64_t heads, const T* bias,
+                   int64_t distances, const T* dpooled, T* dqk, T* dx, T* dscores, T* work) {
   if (length == 0) return zero(dqk, heads * dim);
   const int64_t width = round_to_half(heads);
   T *queries = work, *dps = queries + width * dim;
@@ -223,6 +274,7 @@ void last_backward(const T* qk, const T* x, int64_t length, int64_t dim, int64_t
   transpose_padded(qk, dim, heads, dim, queries, width, score_factor<T>(dim / heads));
   transpose_padded(dpooled, dim, heads, dim, dps, width);
   product(length, width, dim, x, dim, queries, width, p, width);
+  if (bias != nullptr) add_head_biases(p, length, width, heads, bias, distances);
   product(length, width, dim, x, dim, dps, width, ds, width);
   each_vector<T>(width, [=](auto lanes, int64_t j) TT_LAMBDA {
     using V = decltype(lanes);
@@ -234,6 +286,9 @@ void last_backward(const T* qk, const T* x, int64_t length, int64_t dim, int64_t
     softmax_backward(p + j, ds + j, length, sizeof(V) / sizeof(T), width, top, inverse, inverse_sqrt<T>(dim / heads));
   });
   product_transposed(heads, dim, length, ds, width, x, dim, dqk, dim);
+  if (dscores != nullptr)
+    for (int64_t i = 0; i < length; ++i)
+      for (int64_t h = 0; h < heads; ++h) dscores[i * heads + h] = ds[i * width + h] / inverse_sqrt<T>(dim / heads);
   if (dx == nullptr) return;
   product(length, dim, heads, p, width, dpooled, dim, dx, dim, true);
   product(length, dim, heads, ds, width, qk, dim, dx, dim, true);

@@ -8,14 +8,15 @@
 
 namespace tt::kernels::TT_ISA {
 
-// p[i, j] = 2^(q_i . k_j - top_i) * inverse_i,   ds[i, j] = p[i, j] * (o_i . v_j - delta_i)
+// p[i, j] = 2^(q_i . k_j + up[j - i] - top_i) * inverse_i,   ds[i, j] = p[i, j] * (o_i . v_j - delta_i)
 template <class T>
 struct ScoreTile {
   const T *q, *o;  // rows ld_q and ld_o apart, d columns
   int64_t ld_q, ld_o, d;
   const T *k, *v;  // [d, keys], rows ld apart: log2(e) / sqrt(d) times the keys, 1 / sqrt(d) times the values
   const T *top, *inverse, *delta;
-  T *p, *ds;  // rows ld apart
+  const T* up;  // of a causal layer, by how much older the first key is than the first query; else null
+  T *p, *ds;    // rows ld apart
   int64_t ld;
 };
 
@@ -38,6 +39,10 @@ void score_tile(const ScoreTile<T>& t) {
     TT_UNROLL for (int x = 0; x < NV; ++x) s[r][x] = broadcast(top), g[r][x] = broadcast(delta);
     if constexpr (kHalfToo) hs[r] = broadcast_as<H>(top), hg[r] = broadcast_as<H>(delta);
   }
+  if (t.up != nullptr) TT_UNROLL for (int r = 0; r < MR; ++r) {
+      TT_UNROLL for (int x = 0; x < NV; ++x) s[r][x] += load(t.up - r + x * W);
+      if constexpr (kHalfToo) hs[r] += load_half(t.up - r + NV * W);
+    }
   constexpr int kBases = (MR + 2) / 3;  // as in the matrix product's tile
   const T *q[kBases], *o[kBases], *k = t.k, *v = t.v;
   TT_UNROLL for (int b = 0; b < kBases; ++b) q[b] = t.q + 3 * b * t.ld_q, o[b] = t.o + 3 * b * t.ld_o;
@@ -88,6 +93,7 @@ TT_INLINE void score_strip(ScoreTile<T> t, int64_t queries) {
     tiles[rows](t);
     t.q += rows * t.ld_q, t.o += rows * t.ld_o;
     t.top += rows, t.inverse += rows, t.delta += rows;
+    if (t.up != nullptr) t.up -= rows;
     t.p += rows * t.ld, t.ds += rows * t.ld;
     queries -= rows;
   }
@@ -98,6 +104,7 @@ template <class T>
 TT_INLINE void score_gradients(ScoreTile<T> t, int64_t queries, int64_t width) {
   const auto next = [&t](int64_t lanes) __attribute__((always_inline)) {
     t.k += lanes, t.v += lanes, t.p += lanes, t.ds += lanes;
+    if (t.up != nullptr) t.up += lanes;
   };
   for (; width >= 2 * W; width -= 2 * W, next(2 * W)) score_strip<2, false>(t, queries);
   if constexpr (kHalf < W) {

@@ -24,16 +24,19 @@ std::vector<int64_t> ragged(int64_t sequences, int64_t longest) {
   return offsets;
 }
 
-// p = softmax(q K^T scale) over n rows of k
+// p = softmax(q K^T scale) over n rows of k; causal: of row `query`, over itself and those behind it, with a bias by
+// distance.
 template <class T>
 Doubles probabilities(const Numbers<T>& x, int64_t q, int64_t k, int64_t stride, int64_t n, int64_t d,
-                      const Numbers<T>& y, double scale) {
+                      const Numbers<T>& y, double scale, const T* bias = nullptr, int64_t query = 0) {
   Doubles p(static_cast<std::size_t>(n));
   double max = -HUGE_VAL, sum = 0;
   for (int64_t j = 0; j < n; ++j) {
     double s = 0;
     for (int64_t c = 0; c < d; ++c) s += static_cast<double>(x[q + c]) * static_cast<double>(y[k + j * stride + c]);
-    p[static_cast<std::size_t>(j)] = s *= scale;
+    s *= scale;
+    if (bias != nullptr) s = j < query ? -HUGE_VAL : s + static_cast<double>(bias[j - query]);
+    p[static_cast<std::size_t>(j)] = s;
     max = std::max(max, s);
   }
   return [&] {
@@ -50,106 +53,127 @@ const Shape shapes[] = {{64, 4, 50}, {6, 2, 9}, {15, 3, 70}, {1, 1, 5}, {48, 2, 
 
 }  // namespace
 
-TEST_CASE("attention: forward and backward over ragged sequences") {
-  for (const Shape& shape : shapes) {
-    const int64_t dim = shape.dim, heads = shape.heads, longest = shape.longest;
-    const auto offsets = ragged(13, longest);
-    const int64_t n = offsets.back(), d = dim / heads, ld = 3 * dim;
-    const double scale = 1 / std::sqrt(static_cast<double>(d));
-    CAPTURE(dim);
-    on_every_body([&](auto zero) {
-      using T = decltype(zero);
-      const auto qkv = uniform<T>(n * ld, 1, -2, 2), dout = uniform<T>(n * dim, 2);
-      Doubles out(static_cast<std::size_t>(n * dim)), dqkv(static_cast<std::size_t>(n * ld));
-      for (std::size_t s = 0; s + 1 < offsets.size(); ++s)
-        for (int64_t h = 0; h < heads; ++h)
-          for (int64_t i = offsets[s]; i < offsets[s + 1]; ++i) {
-            const int64_t first = offsets[s], length = offsets[s + 1] - first, at = h * d;
-            const Doubles p = probabilities(qkv, i * ld + at, first * ld + dim + at, ld, length, d, qkv, scale);
+TEST_CASE("attention: forward and backward over ragged sequences, of all rows and causal") {
+  for (const bool is_causal : {false, true})
+    for (const Shape& shape : shapes) {
+      const int64_t dim = shape.dim, heads = shape.heads, longest = shape.longest;
+      const auto offsets = ragged(13, longest);
+      const int64_t n = offsets.back(), d = dim / heads, ld = 3 * dim;
+      const double scale = 1 / std::sqrt(static_cast<double>(d));
+      const int64_t distances = longest + 3;
+      CAPTURE(dim);
+      CAPTURE(is_causal);
+      on_every_body([&](auto zero) {
+        using T = decltype(zero);
+        const auto qkv = uniform<T>(n * ld, 1, -2, 2), dout = uniform<T>(n * dim, 2);
+        const auto bias = uniform<T>(heads * distances, 3, -2, 2);
+        Doubles dbias(static_cast<std::size_t>(heads * distances));
+        Doubles out(static_cast<std::size_t>(n * dim)), dqkv(static_cast<std::size_t>(n * ld));
+        for (std::size_t s = 0; s + 1 < offsets.size(); ++s)
+          for (int64_t h = 0; h < heads; ++h)
+            for (int64_t i = offsets[s]; i < offsets[s + 1]; ++i) {
+              const int64_t first = offsets[s], length = offsets[s + 1] - first, at = h * d;
+              const Doubles p = probabilities(qkv, i * ld + at, first * ld + dim + at, ld, length, d, qkv, scale,
+                                              is_causal ? bias.data() + h * distances : nullptr, i - first);
+              Doubles dp(p.size());
+              double delta = 0;
+              for (int64_t j = 0; j < length; ++j)
+                for (int64_t c = 0; c < d; ++c) {
+                  const double pj = p[static_cast<std::size_t>(j)], o = static_cast<double>(dout[i * dim + at + c]);
+                  const double v = static_cast<double>(qkv[(first + j) * ld + 2 * dim + at + c]);
+                  out[static_cast<std::size_t>(i * dim + at + c)] += pj * v;
+                  dp[static_cast<std::size_t>(j)] += o * v;
+                  delta += pj * o * v;
+                  dqkv[static_cast<std::size_t>((first + j) * ld + 2 * dim + at + c)] += pj * o;
+                }
+              for (int64_t j = 0; j < length; ++j)
+                for (int64_t c = 0; c < d; ++c) {
+                  const double ds = p[static_cast<std::size_t>(j)] * (dp[static_cast<std::size_t>(j)] - delta) * scale;
+                  dqkv[static_cast<std::size_t>(i * ld + at + c)] +=
+                      ds * static_cast<double>(qkv[(first + j) * ld + dim + at + c]);
+                  dqkv[static_cast<std::size_t>((first + j) * ld + dim + at + c)] +=
+                      ds * static_cast<double>(qkv[i * ld + at + c]);
+                  if (c == 0 && first + j >= i)
+                    dbias[static_cast<std::size_t>(h * distances + first + j - i)] += ds / scale;
+                }
+            }
+        Numbers<T> got(n * dim), grad(n * ld), stats(n * 2 * heads), bias_grad(heads * distances);
+        Numbers<T> tables(CausalBias<T>::numbers(heads, distances));
+        make_causal_tables(bias.data(), heads, distances, tables.data());
+        const CausalBias<T> causal = is_causal ? CausalBias<T>{tables.data(), distances} : CausalBias<T>{};
+        const auto sequences = static_cast<int64_t>(offsets.size()) - 1;
+        std::fill_n(bias_grad.data(), heads * distances, T(0));
+        attention_forward(qkv.data(), offsets.data(), sequences, dim, heads, got.data(), stats.data(), causal);
+        attention_backward(qkv.data(), got.data(), stats.data(), offsets.data(), sequences, dim, heads, dout.data(),
+                           grad.data(), causal, is_causal ? bias_grad.data() : nullptr);
+        CHECK(worst(got, out, n * dim) < within<T>(1e-5));
+        CHECK(worst(grad, dqkv, n * ld) < within<T>(2e-5));
+        if (is_causal) CHECK(worst(bias_grad, dbias, heads * distances) < within<T>(5e-5));
+        return grad;
+      });
+    }
+}
+
+TEST_CASE("attention: the folded last layer, one query a sequence, with and without a bias by distance") {
+  for (const bool biased : {false, true})
+    for (const Shape& shape : shapes) {
+      const int64_t dim = shape.dim, heads = shape.heads, longest = shape.longest;
+      const auto offsets = ragged(13, longest);
+      const auto sequences = static_cast<int64_t>(offsets.size()) - 1;
+      const int64_t n = offsets.back(), size = sequences * heads * dim;
+      const double scale = 1 / std::sqrt(static_cast<double>(dim / heads));
+      CAPTURE(dim);
+      on_every_body([&](auto zero) {
+        using T = decltype(zero);
+        const auto x = uniform<T>(n * dim, 1, -2, 2), qk = uniform<T>(size, 2), dpooled = uniform<T>(size, 3);
+        const auto dx0 = uniform<T>(n * dim, 4), biases = uniform<T>(heads * longest, 5, -2, 2);
+        Doubles dscores(static_cast<std::size_t>(n * heads));
+        Doubles pooled(static_cast<std::size_t>(size)), dqk(pooled.size()), dx(static_cast<std::size_t>(n * dim));
+        for (int64_t s = 0; s < sequences; ++s)
+          for (int64_t h = 0; h < heads; ++h) {
+            const int64_t first = offsets[static_cast<std::size_t>(s)];
+            const int64_t length = offsets[static_cast<std::size_t>(s) + 1] - first, at = (s * heads + h) * dim;
+            const Doubles p = probabilities(qk, at, first * dim, dim, length, dim, x, scale,
+                                            biased ? biases.data() + h * longest : nullptr);
             Doubles dp(p.size());
             double delta = 0;
             for (int64_t j = 0; j < length; ++j)
-              for (int64_t c = 0; c < d; ++c) {
-                const double pj = p[static_cast<std::size_t>(j)], o = static_cast<double>(dout[i * dim + at + c]);
-                const double v = static_cast<double>(qkv[(first + j) * ld + 2 * dim + at + c]);
-                out[static_cast<std::size_t>(i * dim + at + c)] += pj * v;
-                dp[static_cast<std::size_t>(j)] += o * v;
-                delta += pj * o * v;
-                dqkv[static_cast<std::size_t>((first + j) * ld + 2 * dim + at + c)] += pj * o;
+              for (int64_t c = 0; c < dim; ++c) {
+                const double xj = static_cast<double>(x[(first + j) * dim + c]),
+                             o = static_cast<double>(dpooled[at + c]);
+                const double pj = p[static_cast<std::size_t>(j)];
+                pooled[static_cast<std::size_t>(at + c)] += pj * xj;
+                dp[static_cast<std::size_t>(j)] += o * xj;
+                delta += pj * o * xj;
+                dx[static_cast<std::size_t>((first + j) * dim + c)] += pj * o;
               }
             for (int64_t j = 0; j < length; ++j)
-              for (int64_t c = 0; c < d; ++c) {
+              for (int64_t c = 0; c < dim; ++c) {
                 const double ds = p[static_cast<std::size_t>(j)] * (dp[static_cast<std::size_t>(j)] - delta) * scale;
-                dqkv[static_cast<std::size_t>(i * ld + at + c)] +=
-                    ds * static_cast<double>(qkv[(first + j) * ld + dim + at + c]);
-                dqkv[static_cast<std::size_t>((first + j) * ld + dim + at + c)] +=
-                    ds * static_cast<double>(qkv[i * ld + at + c]);
+                dscores[static_cast<std::size_t>((first + j) * heads + h)] = ds / scale;
+                dqk[static_cast<std::size_t>(at + c)] += ds * static_cast<double>(x[(first + j) * dim + c]);
+                dx[static_cast<std::size_t>((first + j) * dim + c)] += ds * static_cast<double>(qk[at + c]);
               }
           }
-      Numbers<T> got(n * dim), grad(n * ld), stats(n * 2 * heads);
-      const auto sequences = static_cast<int64_t>(offsets.size()) - 1;
-      attention_forward(qkv.data(), offsets.data(), sequences, dim, heads, got.data(), stats.data());
-      attention_backward(qkv.data(), got.data(), stats.data(), offsets.data(), sequences, dim, heads, dout.data(),
-                         grad.data());
-      CHECK(worst(got, out, n * dim) < within<T>(1e-5));
-      CHECK(worst(grad, dqkv, n * ld) < within<T>(2e-5));
-      return grad;
-    });
-  }
-}
-
-TEST_CASE("attention: the folded last layer, one query a sequence") {
-  for (const Shape& shape : shapes) {
-    const int64_t dim = shape.dim, heads = shape.heads, longest = shape.longest;
-    const auto offsets = ragged(13, longest);
-    const auto sequences = static_cast<int64_t>(offsets.size()) - 1;
-    const int64_t n = offsets.back(), size = sequences * heads * dim;
-    const double scale = 1 / std::sqrt(static_cast<double>(dim / heads));
-    CAPTURE(dim);
-    on_every_body([&](auto zero) {
-      using T = decltype(zero);
-      const auto x = uniform<T>(n * dim, 1, -2, 2), qk = uniform<T>(size, 2), dpooled = uniform<T>(size, 3);
-      const auto dx0 = uniform<T>(n * dim, 4);
-      Doubles pooled(static_cast<std::size_t>(size)), dqk(pooled.size()), dx(static_cast<std::size_t>(n * dim));
-      for (int64_t s = 0; s < sequences; ++s)
-        for (int64_t h = 0; h < heads; ++h) {
-          const int64_t first = offsets[static_cast<std::size_t>(s)];
-          const int64_t length = offsets[static_cast<std::size_t>(s) + 1] - first, at = (s * heads + h) * dim;
-          const Doubles p = probabilities(qk, at, first * dim, dim, length, dim, x, scale);
-          Doubles dp(p.size());
-          double delta = 0;
-          for (int64_t j = 0; j < length; ++j)
-            for (int64_t c = 0; c < dim; ++c) {
-              const double xj = static_cast<double>(x[(first + j) * dim + c]), o = static_cast<double>(dpooled[at + c]);
-              const double pj = p[static_cast<std::size_t>(j)];
-              pooled[static_cast<std::size_t>(at + c)] += pj * xj;
-              dp[static_cast<std::size_t>(j)] += o * xj;
-              delta += pj * o * xj;
-              dx[static_cast<std::size_t>((first + j) * dim + c)] += pj * o;
-            }
-          for (int64_t j = 0; j < length; ++j)
-            for (int64_t c = 0; c < dim; ++c) {
-              const double ds = p[static_cast<std::size_t>(j)] * (dp[static_cast<std::size_t>(j)] - delta) * scale;
-              dqk[static_cast<std::size_t>(at + c)] += ds * static_cast<double>(x[(first + j) * dim + c]);
-              dx[static_cast<std::size_t>((first + j) * dim + c)] += ds * static_cast<double>(qk[at + c]);
-            }
-        }
-      Numbers<T> got(size, 5), dq(size, 5), grad = dx0;
-      attention_last_forward(qk.data(), x.data(), offsets.data(), sequences, dim, heads, got.data());
-      CHECK(worst(got, pooled, size) < within<T>(1e-5));
-      attention_last_backward(qk.data(), x.data(), offsets.data(), sequences, dim, heads, dpooled.data(), dq.data(),
-                              grad.data());
-      CHECK(worst(dq, dqk, size) < within<T>(2e-5));
-      for (int64_t i = 0; i < n * dim; ++i) dx[static_cast<std::size_t>(i)] += static_cast<double>(dx0[i]);
-      CHECK(worst(grad, dx, n * dim) < within<T>(2e-5));
-      Numbers<T> alone(size, 5);
-      T* none = nullptr;
-      attention_last_backward(qk.data(), x.data(), offsets.data(), sequences, dim, heads, dpooled.data(), alone.data(),
-                              none);
-      CHECK(same_bits(alone, dq));
-      return grad;
-    });
-  }
+        Numbers<T> got(size, 5), dq(size, 5), grad = dx0, score_grad(n * heads);
+        std::fill_n(score_grad.data(), n * heads, T(0));  // rows before the first sequence are nobody's
+        const T* bias = biased ? biases.data() : nullptr;
+        attention_last_forward(qk.data(), x.data(), offsets.data(), sequences, dim, heads, got.data(), bias, longest);
+        CHECK(worst(got, pooled, size) < within<T>(1e-5));
+        attention_last_backward(qk.data(), x.data(), offsets.data(), sequences, dim, heads, dpooled.data(), dq.data(),
+                                grad.data(), bias, longest, score_grad.data());
+        CHECK(worst(dq, dqk, size) < within<T>(2e-5));
+        CHECK(worst(score_grad, dscores, n * heads) < within<T>(2e-5));
+        for (int64_t i = 0; i < n * dim; ++i) dx[static_cast<std::size_t>(i)] += static_cast<double>(dx0[i]);
+        CHECK(worst(grad, dx, n * dim) < within<T>(2e-5));
+        Numbers<T> alone(size, 5);
+        T* none = nullptr;
+        attention_last_backward(qk.data(), x.data(), offsets.data(), sequences, dim, heads, dpooled.data(),
+                                alone.data(), none, bias, longest);
+        CHECK(same_bits(alone, dq));
+        return grad;
+      });
+    }
 }
 
 TEST_CASE("attention: shapes reach several panels of queries, and every remainder of one") {

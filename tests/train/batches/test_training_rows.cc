@@ -65,4 +65,8 @@ TEST_CASE("training rows: what is served with its id is what training looked up,
   CHECK(same(model, train) == 40);
   train.rows = "users";
   CHECK(same(model, train) == 40);
+  model = base, model.history = model.causal = true, model.user_history_seqlen = 3, train.rows = "sequences";
+  const auto of_sequences = same(model, train);
+  train.rows = "auto";
+  CHECK(same(model, train) == of_sequences);
 }
