@@ -135,7 +135,9 @@ Variable<T> attention_reference(Variable<T> qkv, Tensor<const int64_t> offsets, 
     at += len * len;
   }
   return tape.record(kAttentionReference, y, {qkv, distance_bias}, [=](const Tensor<T>& dout) {
-    const Tensor<T> dqkv(qkv.accumulator().all(), qkv.shape());
+    const Accumulator<T> of_qkv = qkv.accumulator();
+    const Tensor<T> dqkv = of_qkv ? Tensor<T>(of_qkv.all(), qkv.shape()) : qkv.tape().make(qkv.shape());
+    if (!of_qkv) dqkv.fill(T(0));
     const Accumulator<T> dbias = distance_bias ? distance_bias.accumulator() : Accumulator<T>();
     int64_t start = 0;
     for (int64_t s = 0; s < sequences; ++s) {
