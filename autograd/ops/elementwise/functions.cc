@@ -3,13 +3,12 @@
 #include <twotower/tensor/kernels/vmath/vmath.h>
 
 #include <cmath>
-#include <numbers>
 #include <type_traits>
 
 namespace tt {
 namespace {
 
-// y = f(x); dx += dout * df(x, y).
+// y = f(x); dx += dout * df(x, y), where df may be a kernel over arrays: x -> slopes.
 template <class T, class F, class DF>
 Variable<T> unary(const Op& op, Variable<T> x, F f, DF df) {
   Tape<T>& tape = x.tape();
@@ -21,7 +20,13 @@ Variable<T> unary(const Op& op, Variable<T> x, F f, DF df) {
       for (int64_t i = lo; i < hi; ++i) y[i] = f(xv[i]);
     });
   return tape.record(op, y, {x}, [=](const Tensor<T>& dout) {
-    add_elements(x.accumulator(), [&](int64_t i) { return dout[i] * df(xv[i], y[i]); });
+    if constexpr (std::is_invocable_v<DF, const T*, T*, int64_t>) {
+      const Tensor<T> slope = x.tape().make(x.shape());
+      df(xv.data(), slope.data(), slope.numel());
+      add_elements(x.accumulator(), [&](int64_t i) { return dout[i] * slope[i]; });
+    } else {
+      add_elements(x.accumulator(), [&](int64_t i) { return dout[i] * df(xv[i], y[i]); });
+    }
   });
 }
 
@@ -76,13 +81,7 @@ Variable<T> relu(Variable<T> x) {
 
 template <class T>
 Variable<T> gelu(Variable<T> x) {
-  const auto cdf = [](T v) { return T(0.5) * std::erfc(-v * std::numbers::sqrt2_v<T> / 2); };
-  return unary(
-      kGelu, x, [=](T v) { return v * cdf(v); },
-      [=](T v, T) {
-        const T density = std::exp(-v * v / 2) * std::numbers::inv_sqrtpi_v<T> / std::numbers::sqrt2_v<T>;
-        return cdf(v) + v * density;
-      });
+  return unary(kGelu, x, kernels::vgelu<T>, kernels::vgelu_slope<T>);
 }
 
 template <class T>

@@ -26,6 +26,8 @@ TT_MAP(vlog, log)
 TT_MAP(vtanh, tanh)
 TT_MAP(vsigmoid, sigmoid)
 TT_MAP(vsoftplus, softplus)
+TT_MAP(vgelu, gelu)
+TT_MAP(vgelu_slope, gelu_slope)
 #undef TT_MAP
 
 }  // namespace tt::kernels

@@ -14,9 +14,11 @@ TT_MAP(map_log, log)
 TT_MAP(map_tanh, tanh)
 TT_MAP(map_sigmoid, sigmoid)
 TT_MAP(map_softplus, softplus)
+TT_MAP(map_gelu, gelu)
+TT_MAP(map_gelu_slope, gelu_slope)
 
 }  // namespace
 
-TT_DEFINE_TABLES(VmathTable, vmath, map_exp, map_log, map_tanh, map_sigmoid, map_softplus)
+TT_DEFINE_TABLES(VmathTable, vmath, map_exp, map_log, map_tanh, map_sigmoid, map_softplus, map_gelu, map_gelu_slope)
 
 }  // namespace tt::kernels::TT_ISA

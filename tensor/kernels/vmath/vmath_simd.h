@@ -5,6 +5,8 @@
 
 #include <twotower/tensor/kernels/simd.h>
 
+#include <type_traits>
+
 namespace tt::kernels::TT_ISA {
 
 // e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2; e^r = 1 + r + r^2 p(r). What would be below the normal
@@ -103,6 +105,24 @@ TT_INLINE vf tanh(vf x) {
   return select(a < 0.625f, near, floats(bits(far) | sign));
 }
 
+// The normal distribution function, erfc(-x / sqrt(2)) / 2. With t = 2 / (2 + z), erfc(z) = t e^(p(t) - z^2) for z >= 0
+// (Press et al. 2007, "Numerical recipes", section 6.2; the fit is our own).
+TT_INLINE vf normal_cdf(vf x) {
+  const vf z = abs(x) * 0.707106781f, t = 2.0f / (2.0f + z);
+  vf p = broadcast(1.377169808e-01f);
+  p = fma(p, t, broadcast(-6.411483793e-01f));
+  p = fma(p, t, broadcast(1.062266334e+00f));
+  p = fma(p, t, broadcast(-5.688063656e-01f));
+  p = fma(p, t, broadcast(-1.873602909e-01f));
+  p = fma(p, t, broadcast(5.920482274e-02f));
+  p = fma(p, t, broadcast(1.447770911e-02f));
+  p = fma(p, t, broadcast(3.909545577e-01f));
+  p = fma(p, t, broadcast(9.981164509e-01f));
+  p = fma(p, t, broadcast(-1.265421778e+00f));
+  const vf tail = 0.5f * t * exp(fma(-z, z, p));
+  return select(x < 0.0f, tail, 1.0f - tail);
+}
+
 #if TT_ISA_LEVEL == 0
 #define TT_EACH_LANE(NAME, F) \
   TT_INLINE vd NAME(vd x) { return vd{F(x[0]), F(x[1]), F(x[2]), F(x[3])}; }
@@ -111,13 +131,26 @@ TT_EACH_LANE(log, __builtin_log)
 TT_EACH_LANE(log1p, __builtin_log1p)
 TT_EACH_LANE(tanh, __builtin_tanh)
 TT_EACH_LANE(any_exp2, __builtin_exp2)
+TT_EACH_LANE(erfc, __builtin_erfc)
 #undef TT_EACH_LANE
 TT_INLINE vd exp2(vd x) { return select(x < kLeastPower, vd{}, any_exp2(x)); }
+TT_INLINE vd normal_cdf(vd x) { return 0.5 * erfc(x * -0.70710678118654752); }
 #endif
 
 template <class V>
 TT_INLINE V sigmoid(V x) {
   return 1.0f / (1.0f + exp(-x));
+}
+
+template <class V>
+TT_INLINE V gelu(V x) {
+  return x * normal_cdf(x);
+}
+
+template <class V>
+TT_INLINE V gelu_slope(V x) {
+  using T = std::decay_t<decltype(x[0])>;
+  return normal_cdf(x) + x * exp(x * x * T(-0.5)) * static_cast<T>(0.39894228040143268);
 }
 
 template <class V>

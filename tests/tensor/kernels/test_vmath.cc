@@ -60,6 +60,10 @@ void sweep_double(void (*f)(const double*, double*, int64_t), double (*exact)(do
 }
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+double gelu(double x) { return 0.5 * x * std::erfc(x * -0.70710678118654752); }
+double gelu_slope(double x) {
+  return 0.5 * std::erfc(x * -0.70710678118654752) + x * std::exp(-0.5 * x * x) * 0.39894228040143268;
+}
 double softplus(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
 
 float at(void (*f)(const float*, float*, int64_t), float x) {
@@ -87,12 +91,33 @@ TEST_CASE("vmath: tanh, sigmoid, softplus within 4 ulp") {
   sweep(vsoftplus, softplus, -86, 100, 4);
 }
 
+// Of values that vanish: an error as it adds up in sums, not in units of their own last place.
+TEST_CASE("vmath: gelu and its slope within 5e-7 + 2e-7 |x|") {
+  for (const bool slope : {false, true})
+    on_every_isa([&] {
+      const int64_t n = 200003;
+      Floats x(n), y(n);
+      for (int64_t i = 0; i < n; ++i) x[i] = -14 + 28 * (static_cast<float>(i) / static_cast<float>(n));
+      (slope ? vgelu_slope<float> : vgelu<float>)(x.data(), y.data(), n);
+      double most = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        const auto at = static_cast<double>(x[i]);
+        most = std::max(most, std::abs(static_cast<double>(y[i]) - (slope ? gelu_slope(at) : gelu(at))) /
+                                  (5e-7 + 2e-7 * std::abs(at)));
+      }
+      CHECK(most <= 1);
+      return y;
+    });
+}
+
 TEST_CASE("vmath: doubles are the C library's") {
   sweep_double(vexp, std::exp, -700, 700, 1);
   sweep_double(vlog, std::log, 1e-300, 4, 1);
   sweep_double(vtanh, std::tanh, -12, 12, 1);
   sweep_double(vsigmoid, sigmoid, -700, 40, 2);
   sweep_double(vsoftplus, softplus, -700, 700, 2);
+  sweep_double(vgelu, gelu, -12, 12, 4);
+  sweep_double(vgelu_slope, gelu_slope, -0.7, 12, 4);
 }
 
 TEST_CASE("vmath: e^x is never subnormal") {
