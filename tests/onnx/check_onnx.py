@@ -32,6 +32,9 @@ KINDS = {
     "one layer": ["--model", "history", "--set", "attention_layers=1", "--set", "attention_heads=1"],
     "transformer": ["--model", "history", "--set", "transformer_blocks=true", "--set", "normalize=true"],
     "one transformer block": ["--model", "history", "--set", "transformer_blocks=true", "--set", "attention_layers=1"],
+    "causal": ["--model", "history", "--set", "causal=true", "--set", "rows=sequences", "--set", "attention_layers=2"],
+    "causal, one transformer block": ["--model", "history", "--set", "causal=true", "--set", "rows=sequences",
+                                      "--set", "transformer_blocks=true", "--set", "attention_layers=1"],
     "actions": ["--model", "history", "--set", "history_actions=2"],
     "aligned": ["--model", "aligned"],
 }

@@ -95,6 +95,8 @@ Loader::Loader(const Dataset& data, const ModelConfig& model, const BatchOptions
   const bool ids_alone = !model.history && model.user_features_size == 0;
   check(train.user_id_dropout < 1 || !ids_alone, "config",
         "train.user_id_dropout = 1 hides all that is known of users; give the model features or a history of them");
+  check(train.user_id_dropout < 1 || !model.needs_lists(), "config",
+        "train.user_id_dropout = 1 hides users' ids, by which lists know them; set it below 1");
   if (ids_alone) train_.user_id_dropout = 0;
   if (model.item_features_size == 0) train_.item_id_dropout = 0;
   const Impressions& log = data.split(Split::train);

@@ -126,15 +126,25 @@ class TowerGraph {
     const Name items = history_items(row);
     const Name mean = node("Div", {pick(mask, items), node("Max", {length, graph_.number(1.0f)})});  // [batch, DI]
 
-    Pool pool;
-    const Tensor<float> pe = positional_encoding<float>(
-        pool, capacity, d,
-        config_.positional_encoding == "doubled" ? PositionalFormula::doubled : PositionalFormula::standard);
-    const Name table = graph_.constant("positional_encoding", {capacity, d}, {pe.begin(), pe.end()});
-    const Name from_end = node("Sub", {graph_.number(capacity - 1), place});
-    Name x = node("Add", {items, node("Gather", {table, node("Where", {read, from_end, none})})});
-
-    keys_ = unsqueeze(unsqueeze(node("Where", {read, zero(), graph_.number(-1e30f)}), 1), 1);  // [batch, 1, 1, history]
+    Name x = items;
+    const Name keys = node("Where", {read, zero(), graph_.number(-1e30f)});
+    newest_.mask = all_.mask = unsqueeze(unsqueeze(keys, 1), 1);  // [batch, 1, 1, history]
+    if (config_.causal) {
+      const Name at = node("Where", {read, place, none});
+      newest_.distances = unsqueeze(at, 1);                                   // [batch, 1, history]
+      const Name older = node("Sub", {newest_.distances, unsqueeze(at, 2)});  // [batch, history, history]
+      const Name newer = node("Less", {older, none});
+      all_.distances = node("Where", {newer, none, older});
+      all_.mask = node("Add", {all_.mask, unsqueeze(node("Where", {newer, graph_.number(-1e30f), zero()}), 1)});
+    } else {
+      Pool pool;
+      const Tensor<float> pe = positional_encoding<float>(
+          pool, capacity, d,
+          config_.positional_encoding == "doubled" ? PositionalFormula::doubled : PositionalFormula::standard);
+      const Name table = graph_.constant("positional_encoding", {capacity, d}, {pe.begin(), pe.end()});
+      const Name from_end = node("Sub", {graph_.number(capacity - 1), place});
+      x = node("Add", {items, node("Gather", {table, node("Where", {read, from_end, none})})});
+    }
     const int64_t layers = config_.attention_layers;
     for (int64_t l = 0; l + 1 < layers; ++l) x = layer(l, x, x, "");
     // Nothing but the newest row of the last layer is read, so nothing else of it is computed.
@@ -153,17 +163,24 @@ class TowerGraph {
   // One layer: what `queries` [batch, Q, DI], which are x or its newest row, make of x [batch, history, DI].
   Name layer(int64_t number, const Name& queries, const Name& x, const Name& newest) {
     const std::string at = "user_history_encoder.";
+    const Reach& reach = newest.empty() ? all_ : newest_;
     if (!config_.transformer_blocks)
-      return attention(at + "multihead_attn_layers." + std::to_string(number), queries, x);
+      return attention(at + "multihead_attn_layers." + std::to_string(number), queries, x, reach);
     const std::string name = at + "blocks." + std::to_string(number);
     const Name normed = layer_norm(x, name + ".norm1");
     const Name asking = newest.empty() ? normed : unsqueeze(pick(newest, normed), 1);
-    const Name sum = node("Add", {queries, attention(name + ".attention", asking, normed)});
+    const Name sum = node("Add", {queries, attention(name + ".attention", asking, normed, reach)});
     const Name wide = linear(layer_norm(sum, name + ".norm2"), name + ".ffn.0");
     return node("Add", {sum, linear(gelu(wide), name + ".ffn.2")});
   }
 
-  Name attention(const std::string& name, const Name& queries, const Name& x) {
+  // What queries may see of a history, and how far away it is.
+  struct Reach {
+    Name mask;       // added to the scores: [batch, 1, 1 or Q, history]
+    Name distances;  // of a causal encoder, [batch, Q, history]
+  };
+
+  Name attention(const std::string& name, const Name& queries, const Name& x, const Reach& reach) {
     const int64_t d = config_.item_id_embedding_dim, heads = config_.attention_heads, width = d / heads;
     const Name split = graph_.numbers({0, 0, heads, width}), joined = graph_.numbers({0, 0, d});
     const auto part = [&](const Name& of, int64_t which, const OnnxGraph::Sizes& order) {
@@ -172,8 +189,14 @@ class TowerGraph {
     };
     const Name q = part(queries, 0, {0, 2, 1, 3}), k = part(x, 1, {0, 2, 3, 1}), v = part(x, 2, {0, 2, 1, 3});
     const Name scale = graph_.number(1 / std::sqrt(static_cast<float>(width)));
-    const Name scores =
-        node("Add", {node("Mul", {node("MatMul", {q, k}), scale}), keys_});  // [batch, heads, Q, history]
+    Name scores =
+        node("Add", {node("Mul", {node("MatMul", {q, k}), scale}), reach.mask});  // [batch, heads, Q, history]
+    if (config_.causal) {
+      const std::string bias = name + ".distance_bias";  // [heads, capacity]
+      const Name by_distance = node("Transpose", {graph_.view(bias, parameter(bias))}, {{"perm", {1, 0}, true}});
+      scores = node("Add", {scores, node("Transpose", {node("Gather", {by_distance, reach.distances})},
+                                         {{"perm", {0, 3, 1, 2}, true}})});
+    }
     const Name mixed = node("MatMul", {node("Softmax", {scores}, {{"axis", {-1}}}), v});
     const Name rows = node("Transpose", {mixed}, {{"perm", {0, 2, 1, 3}, true}});
     return linear(node("Reshape", {rows, joined}), name + ".out_proj");
@@ -201,7 +224,7 @@ class TowerGraph {
   const ModelConfig& config_;
   const ParameterSet<float>& parameters_;
   const Bundle& bundle_;
-  Name keys_;  // added to the scores: keeps attention off what is not read
+  Reach all_, newest_;  // of every item of the history, and of the newest alone
 };
 
 }  // namespace

@@ -130,6 +130,21 @@ TEST_CASE("loader: ids are hidden in training where something else is known of t
     else
       CHECK(hidden == 0);
   }
+  Fixture f;
+  f.train.user_id_dropout = 1;
+  Loader loader(f.data, f.model, f.train);
+  loader.start_epoch(0);
+  for (const int64_t id : loader.next()->user.id) CHECK(id == -1);
+  const LearntRows learnt = learnt_rows(f.data, f.model, f.train);
+  CHECK(std::count(learnt.users.begin(), learnt.users.end(), 1) == 0);
+  ModelConfig model = f.model;
+  model.distill_towers = "points";
+  CHECK(error_of([&] { Loader(f.data, model, f.train); }) ==
+        "[config] train.user_id_dropout = 1 hides users' ids, by which lists know them; set it below 1");
+  model = f.model, model.user_features_size = 0;
+  CHECK(error_of([&] { Loader(f.data, model, f.train); }) ==
+        "[config] train.user_id_dropout = 1 hides all that is known of users; give the model features or a history of "
+        "them");
 }
 
 TEST_CASE("loader: the same batches with and without a prefetching thread, for a seed") {

@@ -172,18 +172,20 @@ TEST_CASE("onnx: items are numbered as they are listed, also where some came aft
 }
 
 TEST_CASE("onnx: every kind of tower fits together") {
-  for (const bool blocks : {false, true})
-    for (const int64_t layers : {0, 1, 3})
-      for (const char* head : {"linear", "sum"}) {
-        ModelConfig config = rung_config("history");
-        config.transformer_blocks = blocks, config.attention_layers = layers, config.tower_head = head;
-        config.user_id_embedding_dim = config.item_id_embedding_dim, config.normalize = blocks;
-        CAPTURE(blocks);
-        CAPTURE(layers);
-        CAPTURE(head);
-        const Tower tower = exported(config);
-        CHECK(static_cast<int64_t>(tower.ops.count("Softmax")) == layers);
-        CHECK(static_cast<int64_t>(tower.ops.count("Erf")) == (blocks ? layers : 0));
-        CHECK(tower.ops.count("ReduceL2") == (blocks ? 1 : 0));
-      }
+  for (const bool causal : {false, true})
+    for (const bool blocks : {false, true})
+      for (const int64_t layers : {0, 1, 3})
+        for (const char* head : {"linear", "sum"}) {
+          ModelConfig config = rung_config("history");
+          config.transformer_blocks = blocks, config.attention_layers = layers, config.tower_head = head;
+          config.user_id_embedding_dim = config.item_id_embedding_dim, config.normalize = blocks,
+          config.causal = causal;
+          CAPTURE(blocks);
+          CAPTURE(layers);
+          CAPTURE(head);
+          const Tower tower = exported(config);
+          CHECK(static_cast<int64_t>(tower.ops.count("Softmax")) == layers);
+          CHECK(static_cast<int64_t>(tower.ops.count("Erf")) == (blocks ? layers : 0));
+          CHECK(tower.ops.count("ReduceL2") == (blocks ? 1 : 0));
+        }
 }
