@@ -1,14 +1,18 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/tensor/text.h>
+#include <twotower/train/baselines/baseline.h>
 #include <twotower/train/data/positives.h>
+#include <twotower/train/evaluate/baseline_ranking.h>
 #include <twotower/train/evaluate/examination.h>
 #include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/evaluate/rankings.h>
 #include <twotower/train/evaluate/shown_order.h>
+#include <twotower/train/evaluate/text_table.h>
 #include <twotower/train/evaluate/user_measures.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -68,6 +72,39 @@ UserItems expected_items(const Dataset& data, Split split, const UserItems* seen
     fresh.offsets.push_back(static_cast<int64_t>(fresh.items.size()));
   }
   return fresh;
+}
+
+// Their names in the order in which they are measured. Error for what the data cannot have, unless all are asked for.
+std::vector<std::string> chosen_baselines(const Dataset& data, const EvaluateOptions& options) {
+  std::vector<std::string> out;
+  if (!options.baselines) return out;
+  if (options.baseline_names.empty()) {
+    out.push_back("popularity");
+    if (data.later_than_train(options.split))
+      out.push_back("recent");  // what was liked lately may be what is liked next
+    out.push_back("random");
+    return out;
+  }
+  for (const std::string& name : options.baseline_names) {
+    if (name == "all") {
+      for (const std::string& one : baseline_names()) {
+        const std::string refusal = baseline_refusal(one, data);
+        if (refusal.empty())
+          out.push_back(one);
+        else if (options.note)
+          options.note(one + " left out: " + refusal);
+      }
+    } else {
+      check_baseline_name(name);
+      const std::string refusal = baseline_refusal(name, data);
+      check(refusal.empty(), "evaluate", refusal);
+      out.push_back(name);
+    }
+  }
+  std::vector<std::string> once;
+  for (const std::string& name : out)
+    if (std::find(once.begin(), once.end(), name) == once.end()) once.push_back(name);
+  return once;
 }
 
 }  // namespace
@@ -132,7 +169,8 @@ struct Evaluator::State {
   void choose_users();
   void weigh_expected(const ExaminationCurve& examination);
   std::string protocol() const;
-  Measures measure(Ranking& ranking, EvaluationResult* keep) const;
+  Measures measure(Ranking& ranking, std::vector<float>& per_user) const;
+  void add_baselines(EvaluationResult& result) const;
   void measure_tile(Ranking& ranking, int64_t lo, int64_t n, float* values, Pool& pool) const;
 
   const Dataset& data;
@@ -142,6 +180,7 @@ struct Evaluator::State {
   std::vector<double> expected_weight;  // of each of expected.items, for ips_recall@
   std::vector<UserMoment> users;        // who is evaluated, as of when
   std::optional<ShownItems> shown;
+  std::vector<std::string> baselines;
   std::optional<UserMeasures> measures;
   int64_t deepest = 0;
 };
@@ -262,7 +301,8 @@ void Evaluator::State::measure_tile(Ranking& ranking, int64_t lo, int64_t n, flo
   });
 }
 
-Measures Evaluator::State::measure(Ranking& ranking, EvaluationResult* keep) const {
+// per_user: receives [users, measures].
+Measures Evaluator::State::measure(Ranking& ranking, std::vector<float>& per_user) const {
   const std::vector<std::string>& names = measures->names();
   const size_t width = names.size();
   Pool pool;
@@ -272,14 +312,14 @@ Measures Evaluator::State::measure(Ranking& ranking, EvaluationResult* keep) con
   std::vector<int64_t> count(width, 0);
   std::vector<float> values;
   const auto n = static_cast<int64_t>(users.size());
-  if (keep) keep->per_user.reserve(users.size() * width);
+  per_user.reserve(users.size() * width);
   for (int64_t lo = 0; lo < n; lo += kTile) {
     const int64_t size = std::min(kTile, n - lo);
     values.resize(static_cast<size_t>(size) * width);
     measure_tile(ranking, lo, size, values.data(), pool);
     for (size_t i = 0; i < values.size(); ++i)
       if (!std::isnan(values[i])) sum[i % width] += static_cast<double>(values[i]), ++count[i % width];
-    if (keep) keep->per_user.insert(keep->per_user.end(), values.begin(), values.end());
+    per_user.insert(per_user.end(), values.begin(), values.end());
   }
   for (size_t j = 0; j < pool.at.size(); ++j) {
     const auto row = pool.returned.begin() + static_cast<int64_t>(j) * facts.items;
@@ -303,6 +343,7 @@ Evaluator::Evaluator(const Dataset& data, const EvaluateOptions& options) {
           " items; ask for at most so many");
   }
   state_ = std::make_unique<State>(data, options);
+  state_->baselines = chosen_baselines(data, options);
   std::vector<int64_t>& ks = state_->options.ks;
   std::sort(ks.begin(), ks.end());
   ks.erase(std::unique(ks.begin(), ks.end()), ks.end());
@@ -328,6 +369,35 @@ bool Evaluator::has_label_pairs() const {
                      [&](const UserMoment& user) { return state_->shown->labels_differ(user.user); });
 }
 
+void Evaluator::State::add_baselines(EvaluationResult& result) const {
+  for (const std::string& name : baselines) {
+    const auto begin = std::chrono::steady_clock::now();
+    std::unique_ptr<Baseline> learns = make_baseline(name, options.baseline_options);
+    std::unique_ptr<Ranking> ranking;
+    if (learns) {
+      if (const std::string note = baseline_note(name, data); options.note && !note.empty()) options.note(note);
+      learns->fit(data);
+      ranking = std::make_unique<BaselineRanking>(*learns, data);
+    } else if (name == "random") {
+      ranking = std::make_unique<RandomRanking>(data, options.seed);
+    } else {
+      ranking = std::make_unique<PopularityRanking>(data, name == "recent" ? kRecent : 1.0);
+    }
+    const auto fitted = std::chrono::steady_clock::now();
+    std::vector<float> per_user;
+    result.baselines.emplace_back(name, measure(*ranking, per_user));
+    if (options.intervals)
+      result.differences.push_back(
+          paired_differences(result.per_user, per_user, measures->names(), options.resamples, options.seed));
+    const auto seconds = [](auto a, auto b) {
+      return decimals(std::chrono::duration<double>(b - a).count(), 1) + " s";
+    };
+    if (options.note)
+      options.note(name + ": fitted in " + seconds(begin, fitted) + ", measured in " +
+                   seconds(fitted, std::chrono::steady_clock::now()));
+  }
+}
+
 EvaluationResult Evaluator::run(const ServedDataset& served) const {
   const State& s = *state_;
   EvaluationResult result;
@@ -342,17 +412,8 @@ EvaluationResult Evaluator::run(const ServedDataset& served) const {
   result.per_user_names = s.measures->names();
   for (const UserMoment& user : s.users) result.user_rows.push_back(user.user);
   ModelRanking model(served, ask);
-  result.measures = s.measure(model, &result);
-  if (s.options.baselines) {
-    PopularityRanking popularity(s.data);
-    result.baselines.emplace_back("popularity", s.measure(popularity, nullptr));
-    if (s.data.later_than_train(s.options.split)) {  // what was liked lately may be what is liked next
-      PopularityRanking recent(s.data, kRecent);
-      result.baselines.emplace_back("popularity_recent", s.measure(recent, nullptr));
-    }
-    RandomRanking random(s.data, s.options.seed);
-    result.baselines.emplace_back("random", s.measure(random, nullptr));
-  }
+  result.measures = s.measure(model, result.per_user);
+  s.add_baselines(result);
   if (s.options.intervals)
     result.intervals = bootstrap_means(result.per_user, s.measures->names(), s.options.resamples, s.options.seed);
   return result;
