@@ -10,6 +10,19 @@
 #include <algorithm>
 
 namespace tt {
+namespace {
+
+// Why the data, or this machine, cannot have it, with the mend; "" if they can.
+std::string refusal(const std::string& name, const Dataset& data) {
+  if (name == "recent" && !data.has_times())
+    return "the baseline \"recent\" needs times, which the data's source does not have; leave it out";
+  if (name == "als_ranker" && !data.has_ranker_scores())
+    return "the baseline \"als_ranker\" needs the main ranker's scores in the training log, which the data does not "
+           "have; leave it out";
+  return name == "ease" ? Ease::refusal(data.num_items(), Ease::available_bytes()) : "";
+}
+
+}  // namespace
 
 const std::vector<std::string>& baseline_names() {
   static const std::vector<std::string> names = {"popularity", "recent", "itemknn",    "markov",
@@ -36,13 +49,27 @@ std::unique_ptr<Baseline> make_baseline(const std::string& name, const BaselineO
   return nullptr;
 }
 
-std::string baseline_refusal(const std::string& name, const Dataset& data) {
-  if (name == "recent" && !data.has_times())
-    return "the baseline \"recent\" needs times, which the data's source does not have; leave it out";
-  if (name == "als_ranker" && !data.has_ranker_scores())
-    return "the baseline \"als_ranker\" needs the main ranker's scores in the training log, which the data does not "
-           "have; leave it out";
-  return name == "ease" ? Ease::refusal(data.num_items(), Ease::available_bytes()) : "";
+std::vector<std::string> choose_baselines(const std::vector<std::string>& names, const Dataset& data,
+                                          const std::function<void(const std::string&)>& note) {
+  std::vector<std::string> out;
+  const auto add = [&](const std::string& name) {
+    if (std::find(out.begin(), out.end(), name) == out.end()) out.push_back(name);
+  };
+  for (const std::string& name : names) {
+    if (name != "all") {
+      check_baseline_name(name);
+      const std::string why = refusal(name, data);
+      check(why.empty(), "evaluate", why);
+      add(name);
+      continue;
+    }
+    for (const std::string& one : baseline_names())
+      if (const std::string why = refusal(one, data); why.empty())
+        add(one);
+      else if (note)
+        note("left out: " + why);
+  }
+  return out;
 }
 
 std::string baseline_note(const std::string& name, const Dataset& data) {

@@ -6,6 +6,7 @@
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/data/user_moment.h>
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,8 +33,11 @@ void check_baseline_name(const std::string& name);
 // One that learns; null for the others.
 std::unique_ptr<Baseline> make_baseline(const std::string& name, const BaselineOptions& options);
 
-// Why the data, or this machine, cannot have it, with the mend; "" if they can.
-std::string baseline_refusal(const std::string& name, const Dataset& data);
+// The names, each once; for "all" those that the data and this machine can have, and note (may be null) hears why
+// others are left out. Error "[evaluate] ..." for a name that is none, and for one asked for by name that they cannot
+// have.
+std::vector<std::string> choose_baselines(const std::vector<std::string>& names, const Dataset& data,
+                                          const std::function<void(const std::string&)>& note);
 
 // What should be said before it is fitted: the memory that it takes, where that is much; or "".
 std::string baseline_note(const std::string& name, const Dataset& data);

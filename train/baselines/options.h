@@ -12,17 +12,17 @@ struct BaselineOptions {
     double shrinkage = 10;     // added to the denominator of the cosine: what few users share counts less
   } itemknn;
   struct {
-    int64_t steps = 5;         // transitions span at most so many, and as many last items speak
-    double decay = 0.7;        // of their word from the last item back
-    double normalisation = 0;  // divides an item's transitions by their sum to this power: 0 counts, 1 probabilities
+    int64_t steps = 5;           // transitions span at most so many, and as many last items speak
+    double decay = 0.7;          // of their word from the last item back
+    double normalisation = 0.5;  // divides an item's transitions by their sum to this power: 0 counts, 1 probabilities
   } markov;
   struct {
-    double l2 = 500;
+    double l2 = 200;
   } ease;
   struct {
-    int64_t width = 64, sweeps = 10;
+    int64_t width = 64, sweeps = 15;
     double alpha = 1;  // the confidence of what a user acted on is 1 + alpha x its value, of all else 1
-    double l2 = 10;
+    double l2 = 20;
   } als;
   struct {
     int64_t width = 8, sweeps = 40;

@@ -74,7 +74,7 @@ UserItems expected_items(const Dataset& data, Split split, const UserItems* seen
   return fresh;
 }
 
-// Their names in the order in which they are measured. Error for what the data cannot have, unless all are asked for.
+// Their names in the order in which they are measured.
 std::vector<std::string> chosen_baselines(const Dataset& data, const EvaluateOptions& options) {
   std::vector<std::string> out;
   if (!options.baselines) return out;
@@ -85,26 +85,7 @@ std::vector<std::string> chosen_baselines(const Dataset& data, const EvaluateOpt
     out.push_back("random");
     return out;
   }
-  for (const std::string& name : options.baseline_names) {
-    if (name == "all") {
-      for (const std::string& one : baseline_names()) {
-        const std::string refusal = baseline_refusal(one, data);
-        if (refusal.empty())
-          out.push_back(one);
-        else if (options.note)
-          options.note(one + " left out: " + refusal);
-      }
-    } else {
-      check_baseline_name(name);
-      const std::string refusal = baseline_refusal(name, data);
-      check(refusal.empty(), "evaluate", refusal);
-      out.push_back(name);
-    }
-  }
-  std::vector<std::string> once;
-  for (const std::string& name : out)
-    if (std::find(once.begin(), once.end(), name) == once.end()) once.push_back(name);
-  return once;
+  return choose_baselines(options.baseline_names, data, options.note);
 }
 
 }  // namespace
