@@ -9,7 +9,7 @@ namespace tt {
 struct BaselineOptions {
   struct {
     int64_t neighbours = 200;  // the most similar items of each item
-    double shrinkage = 10;     // added to the denominator of the cosine: what few users share counts less
+    double shrinkage = 50;     // added to the denominator of the cosine: what few users share counts less
   } itemknn;
   struct {
     int64_t steps = 5;           // transitions span at most so many, and as many last items speak
@@ -21,7 +21,7 @@ struct BaselineOptions {
   } ease;
   struct {
     int64_t width = 64, sweeps = 15;
-    double alpha = 1;  // the confidence of what a user acted on is 1 + alpha x its value, of all else 1
+    double alpha = 5;  // the confidence of what a user acted on is 1 + alpha x its value, of all else 1
     double l2 = 20;
   } als;
   struct {
