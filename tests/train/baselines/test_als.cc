@@ -2,6 +2,7 @@
 #include <twotower/train/baselines/als.h>
 #include <twotower/train/baselines/als_ranker.h>
 
+#define EIGEN_DONT_PARALLELIZE  // as in the sources, whose inline functions the linker shares
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>

@@ -2,6 +2,7 @@
 #include <twotower/train/baselines/ease.h>
 #include <twotower/train/baselines/symmetric_inverse.h>
 
+#define EIGEN_DONT_PARALLELIZE  // as in the sources, whose inline functions the linker shares
 #include <Eigen/Dense>
 #include <algorithm>
 
