@@ -39,6 +39,7 @@ const char* advice(int error) {
 // The file that `path` names, through symbolic links; it need not be there yet.
 std::string behind_links(const std::string& path) {
   namespace fs = std::filesystem;
+  check(!path.empty(), "file", "the name of the file to write is empty; give one");
   struct stat found {};
   const bool exists = ::stat(path.c_str(), &found) == 0;
   if (!exists && errno == ELOOP) fail(path, "cannot be created: ", std::strerror(ELOOP), "; ", advice(ELOOP));
@@ -92,12 +93,17 @@ void AtomicFile::write(const void* data, std::size_t bytes) {
   }
 }
 
-void AtomicFile::commit() {
+void AtomicFile::commit() { save(), rename(); }
+
+void AtomicFile::save() {
   // A full disk may show only here, so each of the three is checked before the name changes hands.
   if (::fsync(fd_) != 0 && errno != EINVAL) give_up("saving");  // EINVAL: a file system that cannot sync
   const int fd = fd_;
   fd_ = -1;
   if (::close(fd) != 0) give_up("closing");
+}
+
+void AtomicFile::rename() {
   if (::rename(temporary_.c_str(), target_.c_str()) != 0) give_up("renaming");
   temporary_.clear();
   // Make the new name last, too; where the folder cannot be synced the file itself is safe.
@@ -105,6 +111,12 @@ void AtomicFile::commit() {
   if (folder.empty()) folder = ".";
   const int dir = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (dir >= 0) ::fsync(dir), ::close(dir);
+}
+
+void commit_together(AtomicFile& file, AtomicFile& beside) {
+  file.save(), beside.save();
+  if (::unlink(beside.target_.c_str()) != 0 && errno != ENOENT) beside.give_up("replacing");
+  file.rename(), beside.rename();
 }
 
 void write_file_atomically(const std::string& path, std::string_view text) {

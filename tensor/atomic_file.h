@@ -20,10 +20,17 @@ class AtomicFile {
   void commit();
 
  private:
+  friend void commit_together(AtomicFile& file, AtomicFile& beside);
+  void save();    // all but the name
+  void rename();  // and the name
   [[noreturn]] void give_up(const char* doing);
   std::string path_, target_, temporary_;  // as given, and behind symbolic links
   int fd_ = -1;
 };
+
+// Two files that are of no use without each other: both are whole on the disk before either has its name, and an older
+// `beside` is gone before `file` is replaced. Whatever happens, one never stands beside an older other.
+void commit_together(AtomicFile& file, AtomicFile& beside);
 
 void write_file_atomically(const std::string& path, std::string_view text);
 std::string read_whole_file(const std::string& path);  // Error when it cannot be read

@@ -21,11 +21,12 @@ AlignedBlock::AlignedBlock(std::size_t bytes, bool zeroed) {
   if (bytes == 0) return;
   const bool large = bytes >= 2 * kHugePage;
   const std::size_t unit = large ? kHugePage : kAlignment;
-  if (bytes > SIZE_MAX / 2)
-    fail("memory", "a block of ", bytes, " bytes cannot be had; the sizes asked for are too large");
+  check<OutOfMemory>(bytes <= SIZE_MAX / 2, "memory", "a block of ", bytes,
+                     " bytes cannot be had; the sizes asked for are too large");
   size_ = round_up(bytes, unit);
   data_ = static_cast<std::byte*>(std::aligned_alloc(unit, size_));
-  if (data_ == nullptr) fail("memory", "no memory for a block of ", bytes, " bytes; use smaller tables or batches");
+  check<OutOfMemory>(data_ != nullptr, "memory", "no memory for a block of ", bytes,
+                     " bytes; use smaller tables or batches");
   if (large) (void)madvise(data_, size_, MADV_HUGEPAGE);
   if (zeroed) std::memset(data_, 0, size_);
 }
@@ -42,8 +43,8 @@ AlignedBlock& AlignedBlock::operator=(AlignedBlock&& other) noexcept {
 }
 
 std::size_t bytes_of(int64_t n, std::size_t element) {
-  check(n >= 0 && static_cast<std::size_t>(n) <= SIZE_MAX / 2 / element, "memory", n, " elements of ", element,
-        " bytes cannot be had; the sizes asked for are too large");
+  check<OutOfMemory>(n >= 0 && static_cast<std::size_t>(n) <= SIZE_MAX / 2 / element, "memory", n, " elements of ",
+                     element, " bytes cannot be had; the sizes asked for are too large");
   return static_cast<std::size_t>(n) * element;
 }
 

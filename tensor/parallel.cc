@@ -1,8 +1,8 @@
-#include <omp.h>
 #include <pthread.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/memory.h>
 #include <twotower/tensor/parallel.h>
+#include <twotower/tensor/team.h>
 
 #include <atomic>
 #include <exception>
@@ -14,7 +14,7 @@ namespace {
 std::atomic<int> process_threads{0};  // 0: not set
 thread_local int scope_threads = 0;   // 0: no scope
 
-// OpenMP's workers do not survive fork(), but GCC's runtime in the child still waits for them, for ever. A child
+// A team's threads do not survive fork(), but GCC's OpenMP in the child still waits for them, for ever. A child
 // therefore opens no team. The handler is in place before main, since the dead workers may be those of the host.
 std::atomic<bool> forked{false};
 [[maybe_unused]] const int fork_handler =
@@ -40,10 +40,10 @@ void check_count(int n) { check(n >= 1, "parallel", "thread count is ", n, "; gi
 }  // namespace
 
 int num_threads() {
-  if (forked.load(std::memory_order_relaxed) || omp_in_parallel()) return 1;
+  if (detail::after_fork() || detail::inside_team()) return 1;
   if (scope_threads > 0) return scope_threads;
   const int n = process_threads.load(std::memory_order_relaxed);
-  return n > 0 ? n : omp_get_max_threads();
+  return n > 0 ? n : detail::default_threads();
 }
 
 void set_num_threads(int n) {
@@ -57,11 +57,11 @@ ThreadScope::ThreadScope(int n) : before_(scope_threads) {
 }
 ThreadScope::~ThreadScope() { scope_threads = before_; }
 
-OpenMpThreads::OpenMpThreads() : before_(omp_get_max_threads()) {
-  if (const int n = num_threads(); n != before_) omp_set_num_threads(n);  // this thread's setting alone
+OpenMpThreads::OpenMpThreads() : before_(detail::openmp_threads()) {
+  if (const int n = num_threads(); n != before_) detail::set_openmp_threads(n);  // this thread's setting alone
 }
 OpenMpThreads::~OpenMpThreads() {
-  if (omp_get_max_threads() != before_) omp_set_num_threads(before_);
+  if (detail::openmp_threads() != before_) detail::set_openmp_threads(before_);
 }
 
 void* thread_scratch(int slot, std::size_t bytes) {
@@ -78,21 +78,21 @@ void* thread_scratch(int slot, std::size_t bytes) {
 
 namespace detail {
 
-void run_chunks(int64_t chunks, ChunkFunction run, void* context) {
-  // Always the whole team, though chunks may be fewer: GCC's runtime ends the threads that a smaller team does not
-  // need, and with them their scratch, and the next region starts them anew.
-  const int threads = chunks > 1 ? num_threads() : 1;
-  if (threads == 1) {
-    for (int64_t c = 0; c < chunks; ++c) run(context, c, 0);
-    return;
-  }
-  std::exception_ptr error;
-  int64_t error_chunk = chunks;
+bool after_fork() { return forked.load(std::memory_order_relaxed); }
+
+namespace {
+
+// One parallel_for: the threads of a team take its chunks one after the other.
+struct Region {
+  int64_t chunks;
+  ChunkFunction run;
+  void* context;
   std::atomic<int64_t> next{0};  // a counter of our own: libomp allocates for a dynamic schedule
   std::mutex error_lock;
-#pragma omp parallel num_threads(threads)
-  {
-    const int worker = omp_get_thread_num();
+  std::exception_ptr error;
+  int64_t error_chunk;
+
+  void work(int worker) {
     try {
       match_scratch(worker == 0);
     } catch (...) {  // no memory: whoever needs it will say so
@@ -106,7 +106,22 @@ void run_chunks(int64_t chunks, ChunkFunction run, void* context) {
       }
     }
   }
-  if (error) std::rethrow_exception(error);
+};
+
+}  // namespace
+
+void run_chunks(int64_t chunks, ChunkFunction run, void* context) {
+  // Always the whole team, though chunks may be fewer: GCC's runtime ends the threads that a smaller team does not
+  // need, and with them their scratch, and the next region starts them anew.
+  const int threads = chunks > 1 ? num_threads() : 1;
+  if (threads == 1) {
+    for (int64_t c = 0; c < chunks; ++c) run(context, c, 0);
+    return;
+  }
+  Region region{.chunks = chunks, .run = run, .context = context, .error_lock = {}, .error = {}, .error_chunk = chunks};
+  run_team(
+      threads, [](void* r, int worker) { static_cast<Region*>(r)->work(worker); }, &region);
+  if (region.error) std::rethrow_exception(region.error);
 }
 
 }  // namespace detail

@@ -1,6 +1,6 @@
 #pragma once
-// The one place with OpenMP. Work is cut into chunks by its size, never by the number of threads, so a computation
-// that combines per-chunk results in chunk order gives the same bits on 1, 2 or 64 threads.
+// Threads, OpenMP's or the standard library's (team.h). Work is cut into chunks by its size, never by the number of
+// threads, so a computation that combines per-chunk results in chunk order gives the same bits on 1, 2 or 64 threads.
 //
 // The host program's OpenMP settings are read and never changed. Everything here may be called from any thread:
 // from a thread of the host's own (std::thread), which then has a team of its own, so give it a ThreadScope; from
@@ -15,7 +15,7 @@
 namespace tt {
 
 // Threads that a parallel_for called here and now may use: the innermost ThreadScope of this thread, else
-// set_num_threads, else OpenMP's own default (OMP_NUM_THREADS, or the machine's cores). 1 inside a parallel region,
+// set_num_threads, else the host's OpenMP setting (OMP_NUM_THREADS, or the machine's cores). 1 inside a parallel region,
 // ours or the host's, and after a fork.
 int num_threads();
 

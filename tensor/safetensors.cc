@@ -79,15 +79,16 @@ int64_t TensorEntry::elements() const { return static_cast<int64_t>(bytes / dtyp
 
 struct SafetensorsFile::State {
   std::string path, where;
-  void* map = nullptr;
+  const void* map = nullptr;
   std::size_t map_size = 0;
+  bool mapped = false;  // by us, not memory of the caller's
   std::vector<std::string> names;
   std::map<std::string, TensorEntry> entries;
   std::map<std::string, std::string> metadata;
   std::vector<AlignedBlock> copies;  // of tensors that a foreign writer left unaligned
 
   ~State() {
-    if (map) ::munmap(map, map_size);
+    if (mapped) ::munmap(const_cast<void*>(map), map_size);
   }
 
   void map_file() {
@@ -96,19 +97,17 @@ struct SafetensorsFile::State {
     struct stat status {};
     const bool regular = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
     map_size = regular ? static_cast<std::size_t>(status.st_size) : 0;
-    if (map_size >= 8) map = ::mmap(nullptr, map_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    void* at = map_size >= 8 ? ::mmap(nullptr, map_size, PROT_READ, MAP_PRIVATE, fd, 0) : nullptr;
     const int error = errno;
     ::close(fd);
     check(regular, where, "is not a regular file; give the path of a .safetensors file");
-    check(map_size >= 8, where, "is truncated: ", map_size,
-          " bytes, but the header length alone takes 8; copy or write the file again");
-    if (map == MAP_FAILED) {
-      map = nullptr;
-      fail(where, "cannot be mapped: ", std::strerror(error), "; is there enough address space?");
-    }
+    if (at == MAP_FAILED) fail(where, "cannot be mapped: ", std::strerror(error), "; is there enough address space?");
+    map = at, mapped = at != nullptr;
   }
 
   json read_header(std::size_t& data_start) {
+    check(map_size >= 8, where, "is truncated: ", map_size,
+          " bytes, but the header length alone takes 8; copy or write the file again");
     const char* bytes = static_cast<const char*>(map);
     uint64_t length = 0;
     for (int i = 7; i >= 0; --i) length = length << 8 | static_cast<unsigned char>(bytes[i]);
@@ -189,6 +188,26 @@ struct SafetensorsFile::State {
       entry.data = copies.back().data();
     }
   }
+
+  void read() {
+    std::size_t data_start = 0;
+    const json header = read_header(data_start);
+    const std::byte* data = static_cast<const std::byte*>(map) + data_start;
+    const std::size_t data_size = map_size - data_start;
+    for (const auto& [name, value] : header.items()) {
+      if (name != "__metadata__") {
+        read_entry(name, value, data, data_size);
+        continue;
+      }
+      check(value.is_object(), where, "__metadata__ is not a map of texts; the header is damaged");
+      for (const auto& [key, text] : value.items()) {
+        check(text.is_string(), where, "__metadata__ \"", key, "\" is not a text; the header is damaged");
+        metadata[key] = text.get<std::string>();
+      }
+    }
+    check_layout(data, data_size);
+    align();
+  }
 };
 
 SafetensorsFile::SafetensorsFile() = default;
@@ -199,27 +218,20 @@ SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&&) noexcept = defaul
 SafetensorsFile SafetensorsFile::open(const std::string& path) {
   SafetensorsFile file;
   file.state_ = std::make_unique<State>();
-  State& s = *file.state_;
-  s.path = path;
-  s.where = "safetensors " + path;
-  s.map_file();
-  std::size_t data_start = 0;
-  const json header = s.read_header(data_start);
-  const std::byte* data = static_cast<const std::byte*>(s.map) + data_start;
-  const std::size_t data_size = s.map_size - data_start;
-  for (const auto& [name, value] : header.items()) {
-    if (name != "__metadata__") {
-      s.read_entry(name, value, data, data_size);
-      continue;
-    }
-    check(value.is_object(), s.where, "__metadata__ is not a map of texts; the header is damaged");
-    for (const auto& [key, text] : value.items()) {
-      check(text.is_string(), s.where, "__metadata__ \"", key, "\" is not a text; the header is damaged");
-      s.metadata[key] = text.get<std::string>();
-    }
-  }
-  s.check_layout(data, data_size);
-  s.align();
+  file.state_->path = path;
+  file.state_->where = "safetensors " + path;
+  file.state_->map_file();
+  file.state_->read();
+  return file;
+}
+
+SafetensorsFile SafetensorsFile::view(const void* data, std::size_t bytes, const std::string& name) {
+  SafetensorsFile file;
+  file.state_ = std::make_unique<State>();
+  file.state_->path = name;
+  file.state_->where = "safetensors " + name;
+  file.state_->map = data, file.state_->map_size = bytes;
+  file.state_->read();
   return file;
 }
 

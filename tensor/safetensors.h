@@ -46,10 +46,13 @@ struct TensorEntry {
   int64_t elements() const;
 };
 
-// A mapped file. Moves are cheap and keep every pointer valid.
+// A mapped file, or one that lies in memory. Moves are cheap and keep every pointer valid.
 class SafetensorsFile {
  public:
   static SafetensorsFile open(const std::string& path);
+  // The bytes of a file, which must neither change nor go away as long as this lives. Tensors at addresses that do not
+  // fit their types are copied. name: what stands for the path, also in errors.
+  static SafetensorsFile view(const void* data, std::size_t bytes, const std::string& name);
   SafetensorsFile();
   ~SafetensorsFile();
   SafetensorsFile(SafetensorsFile&&) noexcept;

@@ -52,8 +52,7 @@ void serve(const std::vector<std::string_view>& arguments) {
                    static_cast<long>(unknown.values), static_cast<long>(unknown.items));
   }
   for (size_t r = 0; r < top.items(0).size(); ++r) {
-    const std::string id(recommender.catalog().id(top.items(0)[r])),
-        title(recommender.catalog().title(top.items(0)[r]));
+    const std::string id(session.catalog().id(top.items(0)[r])), title(session.catalog().title(top.items(0)[r]));
     std::printf("%s\t%.4f\t%s\n", id.c_str(), static_cast<double>(top.scores(0)[r]), title.c_str());
   }
 }

@@ -1,6 +1,7 @@
 #include <twotower/models/bundle/bundle.h>
 #include <twotower/models/bundle/fingerprint.h>
 #include <twotower/models/bundle/format.h>
+#include <twotower/models/bundle/packed_table.h>
 #include <twotower/models/bundle/weights.h>
 #include <twotower/tensor/error.h>
 
@@ -14,6 +15,14 @@ using namespace bundle_format;
 constexpr const char* kMend = "; make it anew with `twotower pack`";
 
 bool is_serving(const std::string& name) { return name.starts_with(kItems) || name.starts_with(kUsers); }
+bool is_index(const std::string& name) { return name.starts_with(kIndex); }
+
+// A text of a JSON object, or "".
+std::string json_text(const std::string& object, const char* key) {
+  const auto json = nlohmann::json::parse(object, nullptr, false);
+  if (!json.is_object() || !json.contains(key) || !json[key].is_string()) return "";
+  return json[key].get<std::string>();
+}
 
 }  // namespace
 
@@ -25,13 +34,25 @@ bool Bundle::is_bundle(const SafetensorsFile& file) {
 Bundle Bundle::open(const std::string& path) {
   Bundle bundle;
   bundle.file_ = SafetensorsFile::open(path);
-  check(is_bundle(bundle.file_), bundle.where(),
-        "is no bundle: its metadata does not say so; give a bundle.safetensors, or make one with `twotower pack`");
-  bundle.read_metadata();
-  bundle.read_model();
-  bundle.read_items();
-  bundle.read_users();
+  bundle.read();
   return bundle;
+}
+
+Bundle Bundle::view(const void* data, std::size_t bytes, const std::string& name) {
+  Bundle bundle;
+  bundle.file_ = SafetensorsFile::view(data, bytes, name);
+  bundle.read();
+  return bundle;
+}
+
+void Bundle::read() {
+  check(is_bundle(file_), where(),
+        "is no bundle: its metadata does not say so; give a bundle.safetensors, or make one with `twotower pack`");
+  read_metadata();
+  read_model();
+  read_items();
+  read_index();
+  read_users();
 }
 
 template <class T>
@@ -45,6 +66,22 @@ const T* Bundle::tensor(const std::string& name, const std::vector<int64_t>& sha
   return file_.data<T>(name);
 }
 
+// A matrix where it lies, or unpacked.
+const float* Bundle::floats(const std::string& name, const std::vector<int64_t>& shape) {
+  const DType dtype = file_.has(name) ? file_.entry(name).dtype : DType::F32;
+  if ((dtype != DType::I8 && dtype != DType::F16) || shape.size() != 2) return tensor<float>(name, shape);
+  const TensorEntry& entry = file_.entry(name);
+  check(entry.shape == shape, where(), "\"", name, "\" has shape ", shape_text(entry.shape), ", expected ",
+        shape_text(shape), kMend);
+  float* out = unpacked_.emplace_back(new float[static_cast<size_t>(entry.elements())]).get();
+  if (dtype == DType::F16)
+    unpack_fp16(reinterpret_cast<const uint16_t*>(entry.data), shape[0], shape[1], out);
+  else
+    unpack_int8(reinterpret_cast<const int8_t*>(entry.data), tensor<float>(name + kScale, {shape[0]}), shape[0],
+                shape[1], out);
+  return out;
+}
+
 void Bundle::read_metadata() {
   const auto& metadata = file_.metadata();
   const auto text = [&](const char* key) -> const std::string& {
@@ -52,8 +89,9 @@ void Bundle::read_metadata() {
     check(found != metadata.end(), where(), "its metadata lacks \"", key, "\"", kMend);
     return found->second;
   };
-  check(text(kVersionKey) == kVersion, where(), "has format version ", text(kVersionKey), ", this program reads ",
-        kVersion, kMend);
+  const std::string& version = text(kVersionKey);
+  check(version == kVersion || version == kPackedVersion, where(), "has format version ", version,
+        ", this program reads ", kVersion, " and ", kPackedVersion, kMend);
   Fingerprint header;
   for (const auto& [key, value] : metadata)
     if (key != kHeaderKey) header.add_text(key), header.add_text(value);
@@ -82,18 +120,19 @@ void Bundle::read_metadata() {
   }
 }
 
-// The weights are used where they lie.
+// The weights are used where they lie, unless they are packed.
 void Bundle::read_model() {
   std::vector<std::string> used;
   model_ = std::make_unique<TwoTower<float>>(config_, [&](const std::string& name, const Shape& shape) {
     std::vector<int64_t> dims;
     for (int axis = 0; axis < shape.rank(); ++axis) dims.push_back(shape[axis]);
     used.push_back(name);
-    return Tensor<const float>(tensor<float>(name, dims), shape);
+    if (file_.has(name) && file_.entry(name).dtype == DType::I8) used.push_back(name + kScale);
+    return Tensor<const float>(floats(name, dims), shape);
   });
   for (const std::string& name : file_.names())
-    check(is_serving(name) || std::find(used.begin(), used.end(), name) != used.end(), where(), "\"", name,
-          "\" is none of the model's weights", kMend);
+    check(is_serving(name) || is_index(name) || std::find(used.begin(), used.end(), name) != used.end(), where(), "\"",
+          name, "\" is none of the model's weights", kMend);
   check(sample_of(weights_of(model_->parameters())) == file_.metadata().at(kSampleKey), where(),
         "its weights are not those that its item vectors were made with", kMend);
 }
@@ -109,13 +148,16 @@ IdTable Bundle::texts(const std::string& prefix, int64_t rows) const {
 void Bundle::read_items() {
   items_.ids = texts("items.id", -1);
   const int64_t c = items_.ids.size(), d = config_.item_id_embedding_dim;
-  check(c > 0 && c <= config_.item_id_hash_size, where(), "has ", c, " items, its model knows ",
-        config_.item_id_hash_size, kMend);
-  items_.vectors = {tensor<float>("items.vectors", {c, d}), {c, d}};
+  check(c > 0, where(), "has no items", kMend);
+  items_.vectors = {floats("items.vectors", {c, d}), {c, d}};
   check(sample_of({Weight{"items.vectors", {c, d}, items_.vectors.data()}}) == file_.metadata().at(kVectorsKey),
         where(), "its item vectors are not those that were made with its weights", kMend);
   items_.learnt = tensor<uint8_t>("items.learnt", {c});
+  for (int64_t r = config_.item_id_hash_size; r < c; ++r)  // items that came after training
+    check(items_.learnt[r] == 0, where(), "says that training has met item row ", r, ", its model knows ",
+          config_.item_id_hash_size, kMend);
   if (file_.has("items.available")) items_.available = tensor<uint8_t>("items.available", {c});
+  if (file_.has("items.removed")) items_.removed = tensor<uint8_t>("items.removed", {c});
   const std::string end = ".offsets";
   for (const std::string& name : file_.names()) {
     if (!name.starts_with(kCategory) || !name.ends_with(end)) continue;
@@ -127,6 +169,19 @@ void Bundle::read_items() {
     category.rows = c, category.count = file_.entry(base + ".codes").elements();
     category.values = texts(base + ".text", -1);
   }
+}
+
+// Its kind's own parts are read by who searches with it.
+void Bundle::read_index() {
+  const auto& metadata = file_.metadata();
+  const auto facts = metadata.find(kIndexKey);
+  const bool held = std::any_of(file_.names().begin(), file_.names().end(), is_index);
+  check(held == (facts != metadata.end()) && held == (metadata.count(kIndexTensorsKey) > 0), where(),
+        held ? "has an index but does not say what it is" : "says that it has an index, which is missing", kMend);
+  if (!held) return;
+  index_facts_ = facts->second;
+  check(json_text(index_facts_, "vectors_sample") == metadata.at(kVectorsKey), where(),
+        "its index was not built from its item vectors", kMend);
 }
 
 Bundle::Lists Bundle::lists(const std::string& name, int64_t rows) const {
@@ -165,13 +220,17 @@ std::span<const uint8_t> Bundle::learnt_items() const { return {items_.learnt, s
 std::span<const uint8_t> Bundle::available_items() const {
   return {items_.available, items_.available ? static_cast<size_t>(num_items()) : 0};
 }
+std::span<const uint8_t> Bundle::removed_items() const {
+  return {items_.removed, items_.removed ? static_cast<size_t>(num_items()) : 0};
+}
 std::span<const uint8_t> Bundle::learnt_users() const { return {users_.learnt, static_cast<size_t>(num_users())}; }
 
-const Category* Bundle::title() const {
+const Category* Bundle::category(std::string_view name) const {
   for (const Category& category : items_.categories)
-    if (category.name == title_) return &category;
+    if (category.name == name) return &category;
   return nullptr;
 }
+const Category* Bundle::title() const { return category(title_); }
 
 // Messages are put together only where they are thrown: what serves a query allocates nothing.
 void Bundle::check_user(int64_t user) const {
@@ -183,7 +242,7 @@ std::span<const int32_t> Bundle::list(const Lists& lists, int64_t user, const ch
   if (!lists.offsets) return {};
   const int64_t from = lists.offsets[user], to = lists.offsets[user + 1];
   if (from < 0 || from > to || to > lists.count)
-    fail(where(), "the offsets of \"users.", name, "\" are damaged", kMend);
+    fail<Damaged>(where(), "the offsets of \"users.", name, "\" are damaged", kMend);
   return {lists.items + from, static_cast<size_t>(to - from)};
 }
 
@@ -221,6 +280,16 @@ void Bundle::verify() const {
     if (is_serving(name)) serving[name] = file_.entry(name);
   check(fingerprint_of(serving) == file_.metadata().at(kServingKey), where(),
         "its ids, vectors or histories are not those that were written", kMend);
+  if (!index_facts_.empty()) {
+    std::map<std::string, TensorEntry> index;
+    for (const std::string& name : file_.names())
+      if (is_index(name)) index[name] = file_.entry(name);
+    check(fingerprint_of(index) == file_.metadata().at(kIndexTensorsKey), where(),
+          "its index is not the one that was written", kMend);
+    check(fingerprint_of({Weight{kVectors, {num_items(), items_.vectors.cols()}, items_.vectors.data()}}) ==
+              json_text(index_facts_, "vectors"),
+          where(), "its index was not built from its item vectors", kMend);
+  }
   const auto verify_texts = [&](const IdTable& table, const char* what) {
     for (int64_t r = 0; r < table.size(); ++r) {
       const int32_t row = table.order()[r];

@@ -20,8 +20,8 @@ struct Category {
   std::span<const int32_t> of(int64_t row) const {
     if (row < 0 || row >= rows) return {};
     const int64_t from = offsets[row], to = offsets[row + 1];
-    check(0 <= from && from <= to && to <= count, "bundle", "the offsets of column \"", name,
-          "\" are damaged; make the bundle anew with `twotower pack`");
+    check<Damaged>(0 <= from && from <= to && to <= count, "bundle", "the offsets of column \"", name,
+                   "\" are damaged; make the bundle anew with `twotower pack`");
     return {codes + from, static_cast<size_t>(to - from)};
   }
   bool has(int64_t row, int32_t code) const {

@@ -31,6 +31,13 @@ FeatureEncoder::Source read_source(const nlohmann::json& entry, int64_t width, c
 
 }  // namespace
 
+const NamedValue* given_twice(std::span<const NamedValue> values) {
+  for (size_t i = 1; i < values.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      if (values[j].column == values[i].column) return &values[i];
+  return nullptr;
+}
+
 FeatureEncoder::FeatureEncoder(const std::string& json, const std::string& where) {
   try {
     nlohmann::json side = nlohmann::json::parse(json);
@@ -91,6 +98,23 @@ std::string FeatureEncoder::encode(const Source& source, std::string_view text, 
       out[found->second] = 1;
     else
       unknown.append(unknown.empty() ? "" : " ").append(piece);
+  }
+  return unknown;
+}
+
+int64_t FeatureEncoder::encode(std::span<const NamedValue> values, const char* side, float* row) const {
+  blank(row);
+  int64_t unknown = 0;
+  for (const auto& [column, value] : values) {
+    const Source* source = find(column);
+    if (!source) {
+      std::vector<std::string> names;
+      for (const Source& known : sources_) names.push_back(known.name);
+      const std::string nearest = nearest_name(column, names);
+      fail<NotFound>("recommend", "\"", column, "\" is no ", side, " feature of the model",
+                     nearest.empty() ? "; leave it out" : "; did you mean \"" + nearest + "\"?");
+    }
+    unknown += !encode(*source, value, row).empty();
   }
   return unknown;
 }

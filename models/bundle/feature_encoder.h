@@ -4,11 +4,19 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace tt {
+
+// A feature in words: the name of its column in the raw data, and the value as it stands there.
+struct NamedValue {
+  std::string_view column, value;
+};
+// One whose column came before, or null. Takes no longer than the square of how many different columns there are.
+const NamedValue* given_twice(std::span<const NamedValue> values);
 
 class FeatureEncoder {
  public:
@@ -37,6 +45,9 @@ class FeatureEncoder {
   // source cannot take (no number, a category that it does not know), which then counts as missing; "" if
   // there is none.
   std::string encode(const Source& source, std::string_view text, float* row) const;
+  // A whole row; what is not named is missing. Returns how many values were not understood and count as missing. Error
+  // with the nearest name for a column that is none of the sources; `side`: "user" or "item", for its text.
+  int64_t encode(std::span<const NamedValue> values, const char* side, float* row) const;
 
   // The JSON object again, without the vocabularies of sources that were left out.
   const std::string& json() const { return json_; }

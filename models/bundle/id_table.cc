@@ -22,8 +22,8 @@ IdTable::IdTable(const int64_t* offsets, const uint8_t* bytes, int64_t rows, int
 std::string_view IdTable::text(int64_t row) const {
   check(row >= 0 && row < rows_, "ids", "row ", row, " is out of range, there are ", rows_);
   const int64_t from = offsets_[row], to = offsets_[row + 1];
-  check(0 <= from && from <= to && to <= byte_count_, "ids", "the offsets of row ", row, " are ", from, " and ", to,
-        ", there are ", byte_count_, " bytes; the file is damaged, make it again");
+  check<Damaged>(0 <= from && from <= to && to <= byte_count_, "ids", "the offsets of row ", row, " are ", from,
+                 " and ", to, ", there are ", byte_count_, " bytes; the file is damaged, make it again");
   return {reinterpret_cast<const char*>(bytes_) + from, static_cast<size_t>(to - from)};
 }
 
@@ -39,9 +39,14 @@ const int32_t* IdTable::order() const {
 
 std::optional<int64_t> IdTable::find(std::string_view wanted) const {
   const int32_t *begin = order(), *end = begin + rows_;
+  const auto text_at = [&](int32_t row) {
+    check<Damaged>(row >= 0 && row < rows_, "ids", "the order holds row ", row, ", there are ", rows_,
+                   "; the file is damaged, make it again");
+    return text(row);
+  };
   const int32_t* at =
-      std::lower_bound(begin, end, wanted, [&](int32_t row, std::string_view t) { return text(row) < t; });
-  if (at == end || text(*at) != wanted) return std::nullopt;
+      std::lower_bound(begin, end, wanted, [&](int32_t row, std::string_view t) { return text_at(row) < t; });
+  if (at == end || text_at(*at) != wanted) return std::nullopt;
   return *at;
 }
 

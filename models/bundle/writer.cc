@@ -6,6 +6,7 @@
 #include <twotower/tensor/safetensors.h>
 
 #include <algorithm>
+#include <deque>
 #include <nlohmann/json.hpp>
 
 namespace tt {
@@ -18,10 +19,13 @@ class ServingTensors {
  public:
   template <class T>
   void add(const std::string& name, const T* data, std::vector<int64_t> shape) {
-    std::size_t bytes = sizeof(T);
+    add(name, dtype_of<T>(), data, std::move(shape));
+  }
+  void add(const std::string& name, DType dtype, const void* data, std::vector<int64_t> shape) {
+    std::size_t bytes = dtype_size(dtype);
     for (const int64_t size : shape) bytes *= static_cast<std::size_t>(size);
     check(data || bytes == 0, "bundle", "\"", name, "\" is not given");
-    tensors_[name] = {dtype_of<T>(), std::move(shape), reinterpret_cast<const std::byte*>(data), bytes};
+    tensors_[name] = {dtype, std::move(shape), static_cast<const std::byte*>(data), bytes};
   }
   void add_texts(const std::string& prefix, const IdTable& table) {
     add(prefix + "_offsets", table.offsets(), {table.size() + 1});
@@ -34,17 +38,31 @@ class ServingTensors {
   std::map<std::string, TensorEntry> tensors_;
 };
 
-void add_items(const BundleContent& content, ServingTensors& to) {
+// To a SafetensorsWriter or ServingTensors.
+template <class Tensors>
+void add_packed(Tensors& to, const std::string& name, const PackedTable& table, const std::vector<int64_t>& shape) {
+  to.add(name, table.dtype, table.bytes.data(), shape);
+  if (!table.scales.empty()) to.add(name + kScale, table.scales.data(), {shape[0]});
+}
+
+// packed: the vectors in fewer bits; null: as they are.
+void add_items(const BundleContent& content, const PackedTable* packed, ServingTensors& to) {
   const BundleItems& items = content.items;
   const ModelConfig& config = content.model->config();
   const int64_t c = items.ids.size(), d = config.item_id_embedding_dim;
   check(items.vectors.shape() == Shape{c, d}, "bundle", "there are ", c, " items of width ", d, ", but vectors ",
         items.vectors.shape());
-  check(c <= config.item_id_hash_size, "bundle", "there are ", c, " items, the model knows ", config.item_id_hash_size);
+  for (int64_t r = config.item_id_hash_size; r < c; ++r)
+    check(items.learnt[r] == 0, "bundle", "training has met item row ", r, ", the model knows ",
+          config.item_id_hash_size);
   to.add_texts("items.id", items.ids);
-  to.add("items.vectors", items.vectors.data(), {c, d});
+  if (packed)
+    add_packed(to, kVectors, *packed, {c, d});
+  else
+    to.add(kVectors, items.vectors.data(), {c, d});
   to.add("items.learnt", items.learnt, {c});
   if (items.available) to.add("items.available", items.available, {c});
+  if (items.removed) to.add("items.removed", items.removed, {c});
   for (const Category& category : items.categories) {
     const std::string name = kCategory + category.name;
     to.add(name + ".offsets", category.offsets, {c + 1});
@@ -73,9 +91,19 @@ void add_users(const BundleContent& content, ServingTensors& to) {
   to.add("users.seen_items", users.seen_items.data(), {static_cast<int64_t>(users.seen_items.size())});
 }
 
+void write(SafetensorsWriter& writer, const std::string& path, const std::map<std::string, std::string>& metadata) {
+  Fingerprint header;
+  for (const auto& [key, value] : metadata) {
+    writer.metadata(key, value);
+    header.add_text(key), header.add_text(value);
+  }
+  writer.metadata(kHeaderKey, header.text());
+  writer.write(path);
+}
+
 }  // namespace
 
-void write_bundle(const std::string& path, const BundleContent& content) {
+void write_bundle(const std::string& path, const BundleContent& content, TableType tables) {
   ModelConfig config = content.model->config();
   std::vector<Weight> weights = weights_of(content.model->parameters());
   const std::vector<float> nobody(static_cast<size_t>(config.user_id_embedding_dim), 0.0f);
@@ -84,20 +112,35 @@ void write_bundle(const std::string& path, const BundleContent& content) {
     for (Weight& weight : weights)
       if (weight.name == kUserTable) weight.shape[0] = 1, weight.data = nobody.data();
   }
+  const bool pack = tables != TableType::f32;
   SafetensorsWriter writer;
-  for (const Weight& weight : weights) writer.add(weight.name, weight.data, weight.shape);
+  std::deque<PackedTable> packed;
+  for (Weight& weight : weights) {
+    if (!pack || (weight.name != kUserTable && weight.name != kItemTable)) {
+      writer.add(weight.name, weight.data, weight.shape);
+      continue;
+    }
+    const Tensor<const float> table(weight.data, {weight.shape[0], weight.shape[1]});
+    add_packed(writer, weight.name, packed.emplace_back(pack_table(weight.name, table, tables)), weight.shape);
+    weight.data = packed.back().read.get();
+  }
+  Tensor<const float> made = content.items.vectors;
+  const PackedTable* vectors_packed = nullptr;
+  if (pack && made) {
+    vectors_packed = &packed.emplace_back(pack_table(kVectors, made, tables));
+    made = {vectors_packed->read.get(), made.shape()};
+  }
   ServingTensors tensors;
-  add_items(content, tensors);
+  add_items(content, vectors_packed, tensors);
   add_users(content, tensors);
   for (const auto& [name, entry] : tensors.all()) writer.add(name, entry.dtype, entry.data, entry.shape);
 
   const nlohmann::ordered_json data = {{"protocol", content.data.protocol}, {"tasks", content.data.tasks},
                                        {"actions", content.data.actions},   {"title", content.items.title},
                                        {"rows", content.data.rows},         {"log", content.data.log}};
-  const Tensor<const float> made = content.items.vectors;
-  const Weight vectors{"items.vectors", {made.rows(), made.cols()}, made.data()};
+  const Weight vectors{kVectors, {made.rows(), made.cols()}, made.data()};
   const std::pair<const char*, std::string> metadata[] = {{kFormatKey, kFormat},
-                                                          {kVersionKey, kVersion},
+                                                          {kVersionKey, pack ? kPackedVersion : kVersion},
                                                           {kModelKey, to_json(config)},
                                                           {kDataKey, data.dump()},
                                                           {kUserFeaturesKey, content.user_encoder.json()},
@@ -106,14 +149,29 @@ void write_bundle(const std::string& path, const BundleContent& content) {
                                                           {kSampleKey, sample_of(weights)},
                                                           {kVectorsKey, sample_of({vectors})},
                                                           {kServingKey, fingerprint_of(tensors.all())}};
-  std::map<std::string, std::string> sorted(std::begin(metadata), std::end(metadata));
-  Fingerprint header;
-  for (const auto& [key, value] : sorted) {
-    writer.metadata(key, value);
-    header.add_text(key), header.add_text(value);
+  write(writer, path, {std::begin(metadata), std::end(metadata)});
+}
+
+void write_with_index(const std::string& path, const SafetensorsFile& bundle, const BundleIndex& index) {
+  SafetensorsWriter writer;
+  const auto add = [&](const std::string& name, const TensorEntry& entry) {
+    writer.add(name, entry.dtype, entry.data, entry.shape);
+  };
+  for (const std::string& name : bundle.names())
+    if (!name.starts_with(kIndex)) add(name, bundle.entry(name));
+  for (const auto& [name, entry] : index.tensors) {
+    check(name.starts_with(kIndex), "bundle", "\"", name, "\" is no part of an index");
+    add(name, entry);
   }
-  writer.metadata(kHeaderKey, header.text());
-  writer.write(path);
+  std::map<std::string, std::string> metadata = bundle.metadata();
+  metadata.erase(kHeaderKey);
+  metadata.erase(kIndexKey), metadata.erase(kIndexTensorsKey);
+  if (!index.tensors.empty()) {
+    metadata[kVersionKey] = kPackedVersion;
+    metadata[kIndexKey] = index.facts;
+    metadata[kIndexTensorsKey] = fingerprint_of(index.tensors);
+  }
+  write(writer, path, metadata);
 }
 
 }  // namespace tt

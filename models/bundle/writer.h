@@ -4,9 +4,12 @@
 #include <twotower/models/bundle/category.h>
 #include <twotower/models/bundle/feature_encoder.h>
 #include <twotower/models/bundle/id_table.h>
+#include <twotower/models/bundle/packed_table.h>
 #include <twotower/models/two_tower.h>
+#include <twotower/tensor/safetensors.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +30,7 @@ struct BundleItems {
   Tensor<const float> vectors;         // [C, DI] by the item tower of the very weights
   const uint8_t* learnt = nullptr;     // [C] 1 where training has met the item: its id row tells something
   const uint8_t* available = nullptr;  // [C] 0 where the item is not on offer; null: all are
+  const uint8_t* removed = nullptr;    // [C] 1 where only the row is left, for histories to read; null: nowhere
   std::vector<Category> categories;
   std::string title;  // the category that is an item's name for people; "": there is none
 };
@@ -51,7 +55,18 @@ struct BundleContent {
   DataFacts data;
 };
 
-// Atomic: the file is the old one or the whole new one. Throws Error if parts do not fit each other.
-void write_bundle(const std::string& path, const BundleContent& content);
+// Atomic: the file is the old one or the whole new one. Throws Error if parts do not fit each other. tables: how the
+// tables of users and items and the item vectors are held; its fingerprints are of what a reader makes of them.
+void write_bundle(const std::string& path, const BundleContent& content, TableType tables = TableType::f32);
+
+// An index over a bundle's item vectors, as models/retrieval/stored_index.h makes and reads it.
+struct BundleIndex {
+  std::string facts;                           // a JSON object
+  std::map<std::string, TensorEntry> tensors;  // by names that begin with "index."
+};
+
+// A bundle's file anew with this index in it, in the place of one that it may have; without parts: with none. Atomic;
+// `path` may be the bundle's.
+void write_with_index(const std::string& path, const SafetensorsFile& bundle, const BundleIndex& index);
 
 }  // namespace tt

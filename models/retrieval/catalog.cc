@@ -1,142 +1,165 @@
 #include <twotower/models/retrieval/catalog.h>
+#include <twotower/models/retrieval/filter.h>
+#include <twotower/models/retrieval/stored_index.h>
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/text.h>
 
 #include <algorithm>
 
 namespace tt {
+namespace {
 
-void encode_items(const TwoTower<float>& model, const ItemRows& items, float* out) {
-  constexpr int64_t kTile = 4096;
-  const int64_t width = model.config().item_features_size, d = model.config().item_id_embedding_dim;
-  Arena arena;
-  Tape<float> tape(arena, /*recording=*/false);
-  for (int64_t lo = 0; lo < items.count; lo += kTile) {
-    const int64_t n = std::min(kTile, items.count - lo);
-    const Tensor<int64_t> id = make_tensor<int64_t>(arena, {n});
-    for (int64_t i = 0; i < n; ++i) id[i] = items.learnt && items.learnt[lo + i] ? lo + i : -1;
-    ItemInputs<float> inputs;
-    inputs.id = id;
-    if (width > 0) inputs.features = {items.features + lo * width, {n, width}};
-    const Tensor<float> v = model.items(tape, inputs).value();
-    std::copy(v.begin(), v.end(), out + lo * d);
-    tape.reset();
+RowBits bits_of(std::span<const uint8_t> flags) {
+  RowBits bits = no_rows(static_cast<int64_t>(flags.size()));
+  for (size_t i = 0; i < flags.size(); ++i) set_row(bits, static_cast<int64_t>(i), flags[i] != 0);
+  return bits;
+}
+
+}  // namespace
+
+Catalog::Catalog(std::shared_ptr<const CatalogPart> base, Facts facts, std::span<const uint8_t> available,
+                 std::span<const uint8_t> removed) {
+  check(base->size() == static_cast<int64_t>(facts.learnt.size()), "catalog", "there are ", base->size(),
+        " vectors, but it is said of ", facts.learnt.size(), " items whether training has met them");
+  check(available.empty() || available.size() == facts.learnt.size(), "catalog", "there are ", base->size(),
+        " vectors, but it is said of ", available.size(), " items whether they are available");
+  LivePart part(std::move(base));
+  const int64_t rows = part.part->size();
+  if (!available.empty()) part.set_offered(bits_of(available));
+  if (!removed.empty()) {
+    RowBits there = all_rows(rows), offered = part.offered_bits();
+    for (int64_t r = 0; r < rows; ++r)
+      if (removed[static_cast<size_t>(r)] != 0) set_row(there, r, false), set_row(offered, r, false);
+    part.set_there(std::move(there)), part.set_offered(std::move(offered));
   }
+  state_ = std::make_shared<const State>(
+      State{std::make_shared<const Facts>(std::move(facts)), std::move(part), {}, rows, 0});
 }
 
-Selection::Selection(Tensor<const float> all, int64_t first, int64_t count,
-                     std::shared_ptr<const std::vector<float>> owner)
-    : first_(first), vectors_(std::move(owner)), index_({all.data() + first * all.cols(), {count, all.cols()}}) {}
+Catalog::Catalog(const Bundle& bundle, std::shared_ptr<const Index> index)
+    : Catalog(std::make_shared<const CatalogPart>(bundle.item_vectors(), bundle.item_ids(), bundle.categories(),
+                                                  index ? std::move(index) : stored_index(bundle)),
+              {bundle.learnt_items(), bundle.title(), bundle.weights_fingerprint()}, bundle.available_items(),
+              bundle.removed_items()) {}
 
-Selection::Selection(Tensor<const float> all, std::vector<int64_t> rows) : rows_(std::move(rows)) {
-  const int64_t d = all.cols(), n = static_cast<int64_t>(rows_.size());
-  auto vectors = std::make_shared<std::vector<float>>(static_cast<size_t>(n * d));
-  for (int64_t i = 0; i < n; ++i) std::copy_n(all.row(rows_[static_cast<size_t>(i)]), d, vectors->data() + i * d);
-  if (n > 0) index_ = ExactIndex({vectors->data(), {n, d}});
-  vectors_ = std::move(vectors);
+Catalog::Catalog(Tensor<const float> vectors, std::span<const uint8_t> learnt, std::span<const uint8_t> available,
+                 std::shared_ptr<const Index> index)
+    : Catalog(std::make_shared<const CatalogPart>(vectors, IdTable(), std::span<const Category>(), std::move(index)),
+              {learnt, nullptr, ""}, available) {}
+
+int64_t Catalog::size() const {
+  if (!state_) return 0;
+  int64_t count = state_->base.there_count;
+  for (const LivePart& segment : state_->segments) count += segment.there_count;
+  return count;
 }
 
-int64_t Selection::place(int64_t row) const {
-  if (rows_.empty()) return row >= first_ && row < first_ + size() ? row - first_ : -1;
-  const auto at = std::lower_bound(rows_.begin(), rows_.end(), row);
-  return at != rows_.end() && *at == row ? at - rows_.begin() : -1;
+int64_t Catalog::on_offer() const {
+  if (!state_) return 0;
+  int64_t count = state_->base.offered_count;
+  for (const LivePart& segment : state_->segments) count += segment.offered_count;
+  return count;
 }
 
-Catalog::Catalog(const Bundle& bundle)
-    : vectors_(bundle.item_vectors()),
-      learnt_(bundle.learnt_items()),
-      available_(bundle.available_items()),
-      ids_(bundle.item_ids()),
-      categories_(bundle.categories()),
-      title_(bundle.title()),
-      weights_(bundle.weights_fingerprint()),
-      all_(on_offer()) {}
-
-Catalog::Catalog(Tensor<const float> vectors, std::span<const uint8_t> learnt, std::span<const uint8_t> available)
-    : vectors_(vectors), learnt_(learnt), available_(available), all_(on_offer()) {
-  check(vectors.rows() == static_cast<int64_t>(learnt.size()), "catalog", "there are ", vectors.rows(),
-        " vectors, but it is said of ", learnt.size(), " items whether training has met them");
+const std::string& Catalog::weights() const {
+  static const std::string none;
+  return state_ ? state_->facts->weights : none;
 }
 
-Selection Catalog::on_offer() const {
-  if (available_.empty()) return {vectors_, 0, vectors_.rows(), own_vectors_};
-  return select([](int64_t) { return true; });
+Catalog::Place Catalog::at(int64_t row) const {
+  if (row < 0 || row >= rows()) return {};
+  if (row < base_size()) return {&state_->base, row};
+  for (const LivePart& segment : state_->segments)
+    if (const int64_t place = segment.part->place(row); place >= 0) return {&segment, place};
+  return {};
 }
 
-void Catalog::add(const TwoTower<float>& model, const std::vector<std::string>& ids, std::span<const float> features) {
-  const int64_t width = model.config().item_features_size, n = static_cast<int64_t>(ids.size()), d = vectors_.cols();
-  check(width > 0, "catalog",
-        "the model has no item features, so all added items would look the same; train one with item features");
-  check(static_cast<int64_t>(features.size()) == n * width, "catalog", "the features of ", n, " added items hold ",
-        features.size(), " numbers, the model reads ", width, " an item");
-  check(model.config().item_id_embedding_dim == d, "catalog", "the model makes vectors of width ",
-        model.config().item_id_embedding_dim, ", the catalog's have ", d);
-  std::unordered_map<std::string, int64_t> added = added_;
-  for (int64_t i = 0; i < n; ++i) {
-    const std::string& id = ids[static_cast<size_t>(i)];
-    check(!ids_.find(id) && added.emplace(id, size() + i).second, "catalog", "item \"", id,
-          "\" is there already; leave it out");
+Catalog::Place Catalog::must_be_at(int64_t row) const {
+  const Place found = at(row);
+  if (!found.part) {
+    check(row >= 0 && row < rows(), "catalog", "there is no item row ", row, ", there are ", rows());
+    fail("catalog", "the item of row ", row, " was removed or replaced; look rows up in the catalog that found them");
   }
-  auto vectors = std::make_shared<std::vector<float>>(vectors_.begin(), vectors_.end());
-  vectors->resize(static_cast<size_t>((size() + n) * d));
-  encode_items(model, {n, nullptr, features.data()}, vectors->data() + size() * d);
-  vectors_ = {vectors->data(), {size() + n, d}};
-  own_vectors_ = std::move(vectors);
-  added_ = std::move(added);
-  added_ids_.insert(added_ids_.end(), ids.begin(), ids.end());
-  all_ = on_offer();
+  return found;
 }
 
-std::string_view Catalog::id(int64_t row) const {
-  if (row < known()) return ids_.text(row);
-  check(row < size(), "catalog", "there is no item row ", row, ", there are ", size());
-  return added_ids_[static_cast<size_t>(row - known())];
+Catalog::Place Catalog::find_place(std::string_view id) const {
+  if (!state_) return {};
+  for (size_t s = state_->segments.size(); s-- > 0;) {
+    const LivePart& segment = state_->segments[s];
+    if (const auto place = segment.part->ids().find(id); place && segment.is_there(*place)) return {&segment, *place};
+  }
+  if (const auto row = base().ids().find(id); row && state_->base.is_there(*row)) return {&state_->base, *row};
+  return {};
+}
+
+bool Catalog::contains(int64_t row) const {
+  const Place found = at(row);
+  return found.part && found.part->is_there(found.place);
+}
+
+bool Catalog::available(int64_t row) const {
+  const Place found = at(row);
+  return found.part && found.part->is_offered(found.place);
 }
 
 std::optional<int64_t> Catalog::find(std::string_view id) const {
-  if (const auto row = ids_.find(id)) return row;
-  if (added_.empty()) return std::nullopt;
-  const auto at = added_.find(std::string(id));
-  if (at == added_.end()) return std::nullopt;
-  return at->second;
+  const Place found = find_place(id);
+  if (!found.part) return std::nullopt;
+  return found.part->part->row(found.place);
+}
+
+std::string_view Catalog::id(int64_t row) const {
+  const Place found = must_be_at(row);
+  return found.part->part->ids().text(found.place);
 }
 
 std::string_view Catalog::title(int64_t row) const {
-  const auto codes = title_ ? title_->of(row) : std::span<const int32_t>();
-  return codes.empty() ? std::string_view() : title_->values.text(codes[0]);
+  const Category* title = state_ ? state_->facts->title : nullptr;
+  if (!title) return {};
+  const Place found = must_be_at(row);
+  const auto column = static_cast<size_t>(title - base().categories().data());
+  const auto codes = found.part->part->categories()[column].of(found.place);
+  return codes.empty() ? std::string_view() : title->values.text(codes[0]);
 }
 
-Selection Catalog::where(std::string_view column, std::string_view value) const {
-  return where({{std::string(column), std::string(value)}});
+const float* Catalog::vector(int64_t row) const {
+  const Place found = must_be_at(row);
+  return found.part->part->vectors().row(found.place);
 }
 
-Selection Catalog::where(const std::vector<std::pair<std::string, std::string>>& conditions) const {
-  if (conditions.empty()) return all_;
-  std::vector<std::pair<const Category*, int32_t>> wanted;
-  for (const auto& [column, value] : conditions) {
-    const auto category =
-        std::find_if(categories_.begin(), categories_.end(), [&](const Category& c) { return c.name == column; });
-    std::vector<std::string> names;
-    for (const Category& c : categories_) names.push_back(c.name);
-    const std::string nearest = nearest_name(column, names);
-    check(category != categories_.end(), "filter", "items have no column \"", column, "\" of categories",
-          names.empty()     ? "; import item features that are categories"
-          : nearest.empty() ? "; `twotower inspect` lists them"
-                            : "; did you mean \"" + nearest + "\"?");
-    const auto code = category->values.find(value);
-    if (!code) {
-      std::vector<std::string_view> values;
-      for (int64_t v = 0; v < std::min<int64_t>(category->values.size(), 10000); ++v)
-        values.push_back(category->values.text(v));
-      const std::string near = nearest_name(value, values);
-      fail("filter", "no item has ", column, " = \"", value, "\"",
-           near.empty() ? "; give a value as it stands in the imported data" : "; did you mean \"" + near + "\"?");
+int64_t Catalog::learnt_row(int64_t row) const {
+  const Place found = at(row);
+  const int64_t of_base = found.part ? found.part->part->base_row(found.place) : -1;
+  return of_base >= 0 && state_->facts->learnt[static_cast<size_t>(of_base)] != 0 ? of_base : -1;
+}
+
+int64_t Catalog::learnt_row(std::string_view id) const {
+  const auto row = state_ ? base().ids().find(id) : std::nullopt;
+  return row ? learnt_row(*row) : -1;
+}
+
+int64_t Catalog::most(const Filter* filter) const {
+  if (!filter || !state_) return on_offer();
+  int64_t sum = std::min(state_->base.offered_count, filter->of(base()).count);
+  for (const LivePart& segment : state_->segments)
+    sum += std::min(segment.offered_count, filter->of(*segment.part).count);
+  return sum;
+}
+
+int64_t Catalog::count(const Filter* filter) const {
+  if (!filter || !state_) return on_offer();
+  int64_t sum = 0;
+  const auto add = [&](const LivePart& part) {
+    const Filter::Passing passing = filter->of(*part.part);
+    if (!part.offered) {
+      sum += passing.count;
+      return;
     }
-    wanted.emplace_back(&*category, static_cast<int32_t>(*code));
-  }
-  return select([&](int64_t row) {
-    return std::all_of(wanted.begin(), wanted.end(), [&](const auto& w) { return w.first->has(row, w.second); });
-  });
+    for (size_t w = 0; w < passing.bits->size(); ++w) sum += std::popcount((*passing.bits)[w] & (*part.offered)[w]);
+  };
+  add(state_->base);
+  for (const LivePart& segment : state_->segments) add(segment);
+  return sum;
 }
 
 }  // namespace tt

@@ -1,106 +1,135 @@
 #pragma once
-// The items that can be recommended: their vectors, ids and categories, which of them training has met, and items that
-// came later. Const use is safe from any number of threads.
+// The items that can be recommended: vectors, ids, categories, which of them training has met, and which are on offer.
+// A Catalog is a value that never changes and costs a pointer to copy: one state of the items. with(), without() and
+// with_available() make the next state and share with the old one whatever is the same, so that a search that works
+// through one of them is not disturbed. LiveCatalog (live_catalog.h) holds the present state for threads that search
+// while others change it.
+//
+// Items are numbered by rows. Rows 0 .. base_size() - 1 are the bundle's items; an item that comes later, or replaces
+// one, gets a row of its own behind all others, and a row never means another item. A row that was replaced or removed
+// is gone: id() may still resolve it for a while, searches never return it.
 
 #include <twotower/models/bundle/bundle.h>
+#include <twotower/models/retrieval/catalog_part.h>
+#include <twotower/models/retrieval/encode_items.h>
 #include <twotower/models/retrieval/exact.h>
 
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace tt {
 
-// Items as the item tower reads them.
-struct ItemRows {
-  int64_t count = 0;
-  const uint8_t* learnt = nullptr;  // [count] 1: the item's row of the id table is used; null: none is
-  const float* features = nullptr;  // [count, II], or null where the model reads none
+class Filter;
+
+// Items to come. Features are the encoder's business: live_catalog.h.
+struct ItemBatch {
+  std::vector<std::string_view> ids;
+  std::span<const float> vectors;  // [ids, D]
+  // Of each of the catalog's columns of categories, the codes of each item; empty: none has any.
+  std::vector<std::vector<std::vector<int32_t>>> codes;
+  // By column: 1 where what an item had before it was replaced stays; empty: nowhere. Codes of such a column, where an
+  // item has some, go before.
+  std::vector<uint8_t> keep;
 };
+enum class Arrival { add, replace };
 
-// Their vectors [count, DI], a tile at a time. An item that training has not met goes without its id: its row of the
-// table is still what chance made it.
-void encode_items(const TwoTower<float>& model, const ItemRows& items, float* out);
-
-// Some of a catalog's items with their vectors side by side: made once, searched often, by any number of threads.
-class Selection {
- public:
-  Selection() = default;
-  // A range of rows: nothing is copied. `owner`, if any, is kept as long as the selection.
-  Selection(Tensor<const float> all, int64_t first, int64_t count,
-            std::shared_ptr<const std::vector<float>> owner = nullptr);
-  Selection(Tensor<const float> all, std::vector<int64_t> rows);  // ascending
-
-  int64_t size() const { return index_.size(); }
-  const ExactIndex& index() const { return index_; }
-  int64_t row(int64_t place) const { return rows_.empty() ? first_ + place : rows_[static_cast<size_t>(place)]; }
-  // The place of an item row, or -1 if it is not among these.
-  int64_t place(int64_t row) const;
-
- private:
-  int64_t first_ = 0;
-  std::vector<int64_t> rows_;
-  std::shared_ptr<const std::vector<float>> vectors_;  // of rows_, gathered
-  ExactIndex index_;
+// What a search needs beside its answer: a thread has its own, and does not allocate once it has seen such a search.
+struct CatalogScratch {
+  SkipRows skip;
+  RowBits allowed;
+  TopItems part, merged;
 };
 
 class Catalog {
  public:
   Catalog() = default;
-  explicit Catalog(const Bundle& bundle);  // a view of it: the bundle must outlive it
-  Catalog(Bundle&&) = delete;
+  // A view of the bundle, which must outlive it. index: over the bundle's vectors; null: the one it holds
+  // (stored_index.h).
+  explicit Catalog(const Bundle& bundle, std::shared_ptr<const Index> index = nullptr);
+  Catalog(Bundle&&, std::shared_ptr<const Index> = nullptr) = delete;
   // vectors: [C, DI], a view; learnt, available: [C], the latter empty where all are. Without ids and categories: for a
   // model in memory.
-  Catalog(Tensor<const float> vectors, std::span<const uint8_t> learnt, std::span<const uint8_t> available = {});
+  Catalog(Tensor<const float> vectors, std::span<const uint8_t> learnt, std::span<const uint8_t> available = {},
+          std::shared_ptr<const Index> index = nullptr);
 
-  // Items from features alone, rows size(), size() + 1, ... features: [ids, II], encoded. Error for a model without
-  // item features, to which they would all look the same, for another width, and for an id that is there already.
-  void add(const TwoTower<float>& model, const std::vector<std::string>& ids, std::span<const float> features);
+  // The next state, which has these items too, or in the place of those of the same ids (on offer if these were). All
+  // or nothing: Error for an id that is there already (add) or is not there (replace), for one that is empty or given
+  // twice, and for vectors that do not fit or are not finite.
+  Catalog with(const ItemBatch& items, Arrival how) const;
+  // Without these items, or with them on offer or not. Error for an id that is not there.
+  Catalog without(std::span<const std::string_view> ids) const;
+  Catalog with_available(std::span<const std::string_view> ids, bool available) const;
+  uint64_t version() const { return state_ ? state_->version : 0; }  // how many changes made it
 
-  int64_t size() const { return vectors_ ? vectors_.rows() : 0; }
-  int64_t known() const { return static_cast<int64_t>(learnt_.size()); }  // rows from here on were added
-  Tensor<const float> vectors() const { return vectors_; }                // [size(), DI]
-  bool learnt(int64_t row) const { return row >= 0 && row < known() && learnt_[static_cast<size_t>(row)] != 0; }
-  // Whether the item is on offer. One that is not can be read in a history, but is in no selection.
-  bool available(int64_t row) const {
-    return available_.empty() || row >= known() || available_[static_cast<size_t>(row)] != 0;
-  }
+  int64_t size() const;                                       // items that are there
+  int64_t on_offer() const;                                   // those of them that a search may return
+  int64_t rows() const { return state_ ? state_->rows : 0; }  // every row is below it
+  int64_t base_size() const { return state_ ? base().size() : 0; }
+  int64_t width() const { return state_ ? base().vectors().cols() : 0; }  // DI
+  Tensor<const float> base_vectors() const { return base().vectors(); }   // [base_size(), DI], gone or not
+  const std::string& weights() const;  // fingerprint of what the bundle's vectors were made with, or ""
+
+  // Whether the row's item is there, and whether a search may return it.
+  bool contains(int64_t row) const;
+  bool available(int64_t row) const;
+  std::optional<int64_t> find(std::string_view id) const;  // an item that is there
+  // Of a row that is there, or was until lately. Error for others.
   std::string_view id(int64_t row) const;
-  std::optional<int64_t> find(std::string_view id) const;
   std::string_view title(int64_t row) const;  // for people; "" where there is none
+  const float* vector(int64_t row) const;     // [DI]
+  // The row of the id table that training learnt for the item, by which histories read it, or -1. Of the bundle's rows
+  // also where the item is gone.
+  int64_t learnt_row(int64_t row) const;
+  // The same for an id: also of an item that is gone.
+  int64_t learnt_row(std::string_view id) const;
 
-  const Selection& all() const { return all_; }  // those on offer
-  Selection added() const { return {vectors_, known(), size() - known(), own_vectors_}; }
-  const std::string& weights() const {
-    return weights_;
-  }  // fingerprint of what its bundle's vectors were made with, or ""
-  // The items that have this value in this column: "genre", "Drama". Error with the nearest name or value.
-  Selection where(std::string_view column, std::string_view value) const;
-  // The items that satisfy all conditions; of none: all.
-  Selection where(const std::vector<std::pair<std::string, std::string>>& conditions) const;
-  // The items on offer for which wanted(row) holds.
-  template <class Wanted>
-  Selection select(Wanted wanted) const {
-    std::vector<int64_t> rows;
-    for (int64_t row = 0; row < size(); ++row)
-      if (available(row) && wanted(row)) rows.push_back(row);
-    return {vectors_, std::move(rows)};
+  // The k items of highest inner product on offer, best first, ties by smaller row. filter: only those that it lets
+  // pass; leave_out: rows not to return, by query, ascending and without repeats, a row of the bundle's meaning the
+  // item also where it was replaced. k is cut to the number of items that could be returned. Errors as
+  // Index::search and, for a filter of another bundle's catalog, as Filter's.
+  void search(Tensor<const float> queries, int64_t k, TopItems& out, CatalogScratch& scratch,
+              const Filter* filter = nullptr, const SkipRows* leave_out = nullptr) const;
+  // How many items a search can return: exactly, in a pass over the bits, or a bound without one.
+  int64_t count(const Filter* filter) const;
+  int64_t most(const Filter* filter) const;
+
+  const CatalogPart& base() const { return *state_->base.part; }
+  // The same for all states of a catalog; null where there is none.
+  std::shared_ptr<const CatalogPart> shared_base() const { return state_ ? state_->base.part : nullptr; }
+  std::span<const LivePart> segments() const {  // what came later, by rows
+    return state_ ? std::span<const LivePart>(state_->segments) : std::span<const LivePart>();
   }
 
  private:
-  Selection on_offer() const;
+  // What the bundle says of its items, beside the base.
+  struct Facts {
+    std::span<const uint8_t> learnt;
+    const Category* title = nullptr;
+    std::string weights;
+  };
+  struct State {
+    std::shared_ptr<const Facts> facts;
+    LivePart base;
+    std::vector<LivePart> segments;
+    int64_t rows = 0;
+    uint64_t version = 0;
+  };
+  struct Place {
+    const LivePart* part = nullptr;
+    int64_t place = -1;
+  };
 
-  Tensor<const float> vectors_;
-  std::span<const uint8_t> learnt_, available_;
-  IdTable ids_;
-  std::span<const Category> categories_;
-  const Category* title_ = nullptr;
-  std::shared_ptr<const std::vector<float>> own_vectors_;  // once items were added
-  std::vector<std::string> added_ids_;
-  std::unordered_map<std::string, int64_t> added_;  // their rows
-  std::string weights_;
-  Selection all_;
+  Catalog(std::shared_ptr<const CatalogPart> base, Facts facts, std::span<const uint8_t> available,
+          std::span<const uint8_t> removed = {});
+  Place at(int64_t row) const;
+  Place must_be_at(int64_t row) const;
+  Place find_place(std::string_view id) const;
+  template <class Change>
+  Catalog changed(std::span<const std::string_view> ids, const char* what, Change change) const;
+  void skip_in(const LivePart& part, const SkipRows& leave_out, SkipRows& skip) const;
+
+  std::shared_ptr<const State> state_;
 };
 
 }  // namespace tt

@@ -10,6 +10,13 @@
 
 namespace tt {
 
+// What share of the true k best an index finds.
+struct Recall {
+  double share = 1;
+  int64_t queries = 0,
+          k = 0;  // how many were asked and for how many items each; 0: by definition, nothing was measured
+};
+
 class Index {
  public:
   virtual ~Index() = default;
@@ -17,6 +24,7 @@ class Index {
   virtual std::string_view kind() const = 0;  // as --index names it
   virtual int64_t size() const = 0;           // C: rows are 0 .. C - 1
   virtual int64_t width() const = 0;          // D
+  virtual Recall recall() const = 0;          // on a sample, when it was built
 
   // The k rows of highest inner product, best first, ties by smaller row, of those that the filter lets pass; fewer
   // where fewer are left. queries: [Q, D]. Scores are the inner products with the vectors as they were given, also
@@ -24,5 +32,12 @@ class Index {
   // filter that does not fit.
   virtual void search(Tensor<const float> queries, int64_t k, TopItems& out, const RowFilter& filter = {}) const = 0;
 };
+
+// What search() throws for, of any index; sizes `out`. Returns false where there is nothing to search for.
+bool begin_search(const Index& index, Tensor<const float> queries, int64_t k, TopItems& out, const RowFilter& filter);
+
+// For an index when it is built: its answers beside the exact ones. The queries are items with noise of a fourth of
+// their length, evenly spread over the rows, so that they lie where the items do; k = 100, or as many as there are.
+Recall measure_recall(const Index& index, Tensor<const float> items, int64_t queries = 64);
 
 }  // namespace tt

@@ -1,7 +1,6 @@
 #include <twotower/models/retrieval/recommender.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
-#include <twotower/tensor/text.h>
 
 #include <algorithm>
 #include <cmath>
@@ -23,10 +22,15 @@ Recommender::Recommender(const Bundle& bundle, Catalog catalog) : Recommender(bu
         "the catalog's vectors were made with other weights than the bundle's; give the bundle's own catalog");
 }
 
+Recommender::Recommender(const Bundle& bundle, const LiveCatalog& items) : Recommender(bundle, items.snapshot()) {
+  live_ = &items;
+  catalog_ = {};
+}
+
 Recommender::Recommender(const TwoTower<float>& model, Catalog catalog) : model_(&model), catalog_(std::move(catalog)) {
-  check(catalog_.size() > 0, "recommend", "the catalog holds no items");
-  check(catalog_.vectors().cols() == model.config().item_id_embedding_dim, "recommend", "the catalog's vectors have ",
-        catalog_.vectors().cols(), " dimensions, the model's ", model.config().item_id_embedding_dim);
+  check(catalog_.rows() > 0, "recommend", "the catalog holds no items");
+  check(catalog_.width() == model.config().item_id_embedding_dim, "recommend", "the catalog's vectors have ",
+        catalog_.width(), " dimensions, the model's ", model.config().item_id_embedding_dim);
 }
 
 const Bundle& Recommender::bundle() const {
@@ -34,15 +38,19 @@ const Bundle& Recommender::bundle() const {
   return *bundle_;
 }
 
+int64_t Recommender::candidates(const Ask& ask) const {
+  return ask.candidates > 0 ? ask.candidates : model_->config().num_mips_items;
+}
+
 int64_t Recommender::most(const Ask& ask) const {
-  const int64_t all = ask.among ? ask.among->size() : catalog_.all().size();
-  if (!reranks(ask)) return all;
-  return std::min(all, ask.candidates > 0 ? ask.candidates : model_->config().num_mips_items);
+  const int64_t all = catalog().count(ask.among);
+  return reranks(ask) ? std::min(all, candidates(ask)) : all;
 }
 
 // What the user tower reads, gathered into the arena.
 UserInputs<float> Recommender::inputs(Session& s, std::span<const ServedUser> users) const {
   const ModelConfig& config = model_->config();
+  const Catalog& catalog = s.catalog_;
   const auto n = static_cast<int64_t>(users.size());
   const int64_t width = config.user_features_size, kinds = config.history ? config.history_actions : 0;
   const Tensor<int64_t> ids = make_tensor<int64_t>(s.arena_, {n});
@@ -82,13 +90,14 @@ UserInputs<float> Recommender::inputs(Session& s, std::span<const ServedUser> us
     // Newest first, as many as the model reads of those that it knows.
     for (size_t j = user.history.size(); j-- > 0 && at - offsets[i] < config.user_history_seqlen;) {
       const int64_t item = user.history[j];
-      check(item >= 0 && item < catalog_.size(), "recommend", "a history holds the item row ", item,
-            ", the catalog has 0 .. ", catalog_.size() - 1);
-      if (!catalog_.learnt(item)) continue;
+      check(item >= 0 && item < catalog.rows(), "recommend", "a history holds the item row ", item,
+            ", the catalog has 0 .. ", catalog.rows() - 1);
+      const int64_t learnt = catalog.learnt_row(item);
+      if (learnt < 0) continue;
       for (int64_t a = 0; a < kinds; ++a)
         actions[at * kinds + a] =
             user.actions.empty() ? a == 0 : user.actions[j * static_cast<size_t>(kinds) + static_cast<size_t>(a)];
-      items[at++] = item;
+      items[at++] = learnt;
     }
   }
   offsets[n] = at;
@@ -112,52 +121,86 @@ void Recommender::encode_tile(Session& s, std::span<const ServedUser> users, flo
 }
 
 void Recommender::encode(Session& session, std::span<const ServedUser> users, float* out) const {
-  const int64_t d = catalog_.vectors().cols();
+  session.catalog_ = catalog();
+  const int64_t d = model_->config().item_id_embedding_dim;
   for (size_t lo = 0; lo < users.size(); lo += kUserTile) {
     const auto tile = users.subspan(lo, std::min<size_t>(kUserTile, users.size() - lo));
     encode_tile(session, tile, out + static_cast<int64_t>(lo) * d, nullptr);
   }
 }
 
-// The places, among the items searched, of what each user of a tile shall not get.
-void Recommender::skip_rows(Session& s, std::span<const ServedUser> users, const Selection& among) const {
+void Recommender::find_excluded(Session& s, const Ask& ask) const {
+  s.excluded_.clear();
+  for (const std::string_view id : ask.exclude)
+    if (const auto row = s.catalog_.find(id)) s.excluded_.push_back(*row);
+}
+
+// What each user of a tile shall not get, or null where that is nothing.
+const SkipRows* Recommender::skip_rows(Session& s, std::span<const ServedUser> users, const Ask& ask) const {
+  if (ask.include_seen && s.excluded_.empty()) return nullptr;
+  const int64_t rows = s.catalog_.rows();
   s.skip_.clear();
   for (const ServedUser& user : users) {
-    for (const int32_t row : user.leave_out)
-      if (const int64_t place = among.place(row); place >= 0) s.skip_.rows.push_back(place);
+    const auto first = static_cast<std::ptrdiff_t>(s.skip_.rows.size());
+    if (!ask.include_seen)
+      for (const int32_t row : user.leave_out)
+        if (row >= 0 && row < rows) s.skip_.rows.push_back(row);
+    if (!s.excluded_.empty()) {
+      s.skip_.rows.insert(s.skip_.rows.end(), s.excluded_.begin(), s.excluded_.end());
+      std::sort(s.skip_.rows.begin() + first, s.skip_.rows.end());
+      s.skip_.rows.erase(std::unique(s.skip_.rows.begin() + first, s.skip_.rows.end()), s.skip_.rows.end());
+    }
     s.skip_.offsets.push_back(static_cast<int64_t>(s.skip_.rows.size()));
   }
+  return &s.skip_;
+}
+
+void Recommender::search(Session& s, Tensor<const float> users, const Ask& ask, TopItems& out) const {
+  check(ask.candidates == 0, "retrieve", "--candidates ", ask.candidates,
+        " are for a light ranker to put in order, which a search with given vectors has none of; leave it out");
+  s.catalog_ = catalog();
+  find_excluded(s, ask);
+  const SkipRows* skip = nullptr;
+  if (!s.excluded_.empty()) {
+    std::sort(s.excluded_.begin(), s.excluded_.end());
+    s.skip_.clear();
+    for (int64_t q = 0; users && q < users.rows(); ++q) {
+      s.skip_.rows.insert(s.skip_.rows.end(), s.excluded_.begin(), s.excluded_.end());
+      s.skip_.offsets.push_back(static_cast<int64_t>(s.skip_.rows.size()));
+    }
+    skip = &s.skip_;
+  }
+  s.catalog_.search(users, ask.k, out, s.scratch_, ask.among, skip);
 }
 
 void Recommender::recommend(Session& s, std::span<const ServedUser> users, const Ask& ask, TopItems& out) const {
+  s.catalog_ = catalog();
+  recommend_now(s, users, ask, out);
+}
+
+void Recommender::recommend_now(Session& s, std::span<const ServedUser> users, const Ask& ask, TopItems& out) const {
+  const Catalog& catalog = s.catalog_;
   check(ask.k >= 1, "retrieve", "k = ", ask.k, "; ask for at least 1 item");
-  const Selection& among = ask.among ? *ask.among : catalog_.all();
-  const int64_t d = catalog_.vectors().cols(), wide = model_->config().num_ranker_user_embeddings * d;
-  const int64_t k = std::min(ask.k, std::max<int64_t>(among.size(), 1));  // no more than there are
+  if (ask.among) ask.among->check_fits(catalog);
+  const int64_t d = catalog.width(), wide = model_->config().num_ranker_user_embeddings * d;
+  const int64_t k = std::min(ask.k, std::max<int64_t>(catalog.most(ask.among), 1));  // no more than there are
   const bool light = reranks(ask);
-  check(among.size() <= catalog_.size(), "recommend", "the selection is of another catalog");
   check(light || ask.candidates == 0, "retrieve", "--candidates ", ask.candidates,
         " are for a light ranker to put in order, and ",
         has_light_ranker() ? "this model's is left out" : "this model has none", "; leave --candidates out");
-  check(!light || std::min(k, among.size()) <= most(ask), "retrieve", "k = ", ask.k, " is more than the ", most(ask),
-        " candidates that the light ranker puts in order; ask for fewer, or raise --candidates");
+  if (light && k > candidates(ask))
+    check(catalog.count(ask.among) <= candidates(ask), "retrieve", "k = ", k, " is more than the ", candidates(ask),
+          " candidates that the light ranker puts in order; ask for fewer, or raise --candidates");
+  find_excluded(s, ask);
   out.resize(static_cast<int64_t>(users.size()), k);
-  if (among.size() == 0) {
-    std::fill(out.rows.begin(), out.rows.end(), -1);
-    std::fill(out.values.begin(), out.values.end(), -kInf);
-    return;
-  }
   for (size_t lo = 0; lo < users.size(); lo += kUserTile) {
     const auto tile = users.subspan(lo, std::min<size_t>(kUserTile, users.size() - lo));
     const auto n = static_cast<int64_t>(tile.size()), first = static_cast<int64_t>(lo);
     s.u_.resize(static_cast<size_t>(n * d));
     s.ranker_.resize(light ? static_cast<size_t>(n * wide) : 0);
     encode_tile(s, tile, s.u_.data(), light ? s.ranker_.data() : nullptr);
-    if (!ask.include_seen) skip_rows(s, tile, among);
-    among.index().search({s.u_.data(), {n, d}}, light ? most(ask) : k, s.tile_,
-                         {.skip = ask.include_seen ? nullptr : &s.skip_});
-    for (int64_t& row : s.tile_.rows)
-      if (row >= 0) row = among.row(row);
+    catalog.search({s.u_.data(), {n, d}}, light ? candidates(ask) : k, s.tile_, s.scratch_, ask.among,
+                   skip_rows(s, tile, ask));
     if (light) {
       rerank(s, n, first, k, out);
     } else {
@@ -172,18 +215,21 @@ void Recommender::recommend(Session& s, std::span<const ServedUser> users, const
 void Recommender::light_values(Session& s, int64_t pairs, const int64_t* user_of, const int64_t* rows,
                                float* values) const {
   const LightRanker<float>& light = *model_->light_ranker();
-  const Tensor<const float> vectors = catalog_.vectors();
-  const int64_t d = vectors.cols(), wide = model_->config().num_ranker_user_embeddings * d;
+  const Catalog& catalog = s.catalog_;
+  const int64_t d = catalog.width(), wide = model_->config().num_ranker_user_embeddings * d;
   for (int64_t lo = 0; lo < pairs; lo += kPairTile) {
     const int64_t n = std::min(kPairTile, pairs - lo);
     const auto pair_users = make_tensor<float>(s.arena_, {n, d}), pair_items = make_tensor<float>(s.arena_, {n, d});
     const auto pair_wide = make_tensor<float>(s.arena_, {n, wide});
     parallel_for(0, n, 256, [&](int64_t begin, int64_t end) {
       for (int64_t p = begin; p < end; ++p) {
-        const int64_t user = user_of[lo + p], item = std::max<int64_t>(rows[lo + p], 0);
+        const int64_t user = user_of[lo + p], item = rows[lo + p];
         std::copy_n(s.u_.data() + user * d, d, pair_users.row(p));
         std::copy_n(s.ranker_.data() + user * wide, wide, pair_wide.row(p));
-        std::copy_n(vectors.row(item), d, pair_items.row(p));
+        if (item >= 0)
+          std::copy_n(catalog.vector(item), d, pair_items.row(p));
+        else
+          std::fill_n(pair_items.row(p), d, 0.0f);
       }
     });
     const Tensor<float> logits =
@@ -236,9 +282,9 @@ ServedUser Recommender::known(std::string_view user_id) const {
   const Bundle& b = bundle();
   const auto row = b.has_users() ? b.user_ids().find(user_id) : std::optional<int64_t>(0);
   if (!row)
-    fail("retrieve", "there is no user \"", user_id, "\" in ", b.path(),
-         "; give an id as it stands in the imported data, such as \"", b.user_ids().text(0),
-         "\", or describe a new user by features and history");
+    fail<NotFound>("retrieve", "there is no user \"", user_id, "\" in ", b.path(),
+                   "; give an id as it stands in the imported data, such as \"", b.user_ids().text(0),
+                   "\", or describe a new user by features and history");
   return known(*row);
 }
 
@@ -249,38 +295,26 @@ void Recommender::recommend(Session& session, std::string_view user_id, const As
 
 Unknown Recommender::recommend(Session& s, const NewUser& user, const Ask& ask, TopItems& out) const {
   const FeatureEncoder& encoder = bundle().user_encoder();
+  s.catalog_ = catalog();
   Unknown unknown;
   s.features_.resize(static_cast<size_t>(encoder.width()));
-  encoder.blank(s.features_.data());
-  for (const NamedValue& feature : user.features) {
-    const FeatureEncoder::Source* source = encoder.find(feature.column);
-    if (!source) {
-      std::vector<std::string> names;
-      for (const auto& known : encoder.sources()) names.push_back(known.name);
-      const std::string nearest = nearest_name(feature.column, names);
-      fail("recommend", "\"", feature.column, "\" is no user feature of the model",
-           nearest.empty() ? "; leave it out" : "; did you mean \"" + nearest + "\"?");
-    }
-    unknown.values += !encoder.encode(*source, feature.value, s.features_.data()).empty();
-  }
+  unknown.values = encoder.encode(user.features, "user", s.features_.data());
+  if (const NamedValue* again = given_twice(user.features))
+    fail("recommend", "the user feature \"", again->column, "\" is given twice; give each once");
   s.history_.clear(), s.leave_out_.clear();
+  const auto leave_out = [&](std::string_view id) {
+    const auto row = s.catalog_.find(id);
+    if (row) s.leave_out_.push_back(static_cast<int32_t>(*row));
+    return row.has_value();
+  };
   for (size_t i = user.history.size(); i-- > 0;) {
-    const auto row = catalog_.find(user.history[i]);
-    if (row)
-      s.history_.push_back(static_cast<int32_t>(*row));
-    else
-      ++unknown.items;
+    // What training has met is read also where the item is gone.
+    const int64_t learnt = s.catalog_.learnt_row(user.history[i]);
+    if (learnt >= 0) s.history_.push_back(static_cast<int32_t>(learnt));
+    const bool there = ask.include_seen ? s.catalog_.find(user.history[i]).has_value() : leave_out(user.history[i]);
+    unknown.items += learnt < 0 && !there;
   }
-  if (ask.include_seen)
-    s.leave_out_.clear();  // what is excluded by name stays out
-  else
-    s.leave_out_ = s.history_;
-  for (const std::string_view id : user.exclude) {
-    if (const auto row = catalog_.find(id))
-      s.leave_out_.push_back(static_cast<int32_t>(*row));
-    else
-      ++unknown.items;
-  }
+  for (const std::string_view id : user.exclude) unknown.items += !leave_out(id);
   std::sort(s.leave_out_.begin(), s.leave_out_.end());
   s.leave_out_.erase(std::unique(s.leave_out_.begin(), s.leave_out_.end()), s.leave_out_.end());
   ServedUser served;
@@ -288,18 +322,39 @@ Unknown Recommender::recommend(Session& s, const NewUser& user, const Ask& ask, 
   served.history = s.history_, served.leave_out = s.leave_out_;
   Ask without_these = ask;
   without_these.include_seen = false;
-  recommend(s, {&served, 1}, without_these, out);
+  recommend_now(s, {&served, 1}, without_these, out);  // what is excluded by name stays out
   return unknown;
 }
 
 void Recommender::score(Session& s, const ServedUser& user, std::span<const int64_t> items, float* out,
                         const Ask& ask) const {
-  const Tensor<const float> vectors = catalog_.vectors();
-  const int64_t d = vectors.cols(), wide = model_->config().num_ranker_user_embeddings * d;
+  // Where items change meanwhile, rows mean what they meant when the session's last call found them.
+  const Catalog now = catalog();
+  if (!live_ || s.catalog_.shared_base() != now.shared_base()) s.catalog_ = now;
+  score_now(s, user, items, out, ask);
+}
+
+void Recommender::score(Session& s, const ServedUser& user, std::span<const std::string_view> ids, float* out,
+                        const Ask& ask) const {
+  s.catalog_ = catalog();
+  s.rows_.clear();
+  for (const std::string_view id : ids) {
+    const auto row = s.catalog_.find(id);
+    if (!row) fail<NotFound>("recommend", "there is no item \"", id, "\"; it may have been removed");
+    s.rows_.push_back(*row);
+  }
+  score_now(s, user, s.rows_, out, ask);
+}
+
+void Recommender::score_now(Session& s, const ServedUser& user, std::span<const int64_t> items, float* out,
+                            const Ask& ask) const {
+  const Catalog& catalog = s.catalog_;
+  const int64_t d = catalog.width(), wide = model_->config().num_ranker_user_embeddings * d;
   const bool light = reranks(ask);
-  for (const int64_t row : items)
-    check(row >= 0 && row < catalog_.size(), "recommend", "there is no item row ", row, ", there are ",
-          catalog_.size());
+  for (const int64_t row : items) {
+    check(row >= 0 && row < catalog.rows(), "recommend", "there is no item row ", row, ", there are ", catalog.rows());
+    (void)catalog.vector(row);  // throws for one that is gone
+  }
   s.u_.resize(static_cast<size_t>(d));
   s.ranker_.resize(light ? static_cast<size_t>(wide) : 0);
   encode_tile(s, {&user, 1}, s.u_.data(), light ? s.ranker_.data() : nullptr);
@@ -309,7 +364,7 @@ void Recommender::score(Session& s, const ServedUser& user, std::span<const int6
     return;
   }
   for (size_t i = 0; i < items.size(); ++i)
-    out[i] = std::inner_product(s.u_.begin(), s.u_.end(), vectors.row(items[i]), 0.0f);
+    out[i] = std::inner_product(s.u_.begin(), s.u_.end(), catalog.vector(items[i]), 0.0f);
 }
 
 }  // namespace tt

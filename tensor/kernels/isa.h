@@ -6,7 +6,7 @@
 
 namespace tt::kernels {
 
-// scalar: the portable build, without any instruction-set flag. avx2: AVX2 + FMA. avx512: AVX-512 F, DQ, BW, VL.
+// scalar: the portable build, without any instruction-set flag. avx2: AVX2 + FMA + F16C. avx512: AVX-512 F, DQ, BW, VL.
 enum class Isa { scalar = 0, avx2 = 1, avx512 = 2 };
 
 Isa active_isa();                   // throws Error when TWOTOWER_ISA is unknown or this machine lacks it

@@ -112,7 +112,7 @@ TT_INLINE float root(float x) { return __builtin_sqrtf(x); }
 TT_INLINE double root(double x) { return __builtin_sqrt(x); }
 
 // fma: multiply and add, rounded once where the hardware has it. max, min: b where either is NaN, which is what the
-// instructions do too. load_n: lanes n.. are 0 and not read; 0 <= n <= W.
+// instructions do too. load_n: lanes n.. are 0 and not read; 0 <= n <= W. lanes_ge: bit i says that a[i] >= b[i].
 #if TT_ISA_LEVEL == 2
 // The maskz forms: the plain ones make GCC 12 warn of its own header's undefined pass-through.
 TT_INLINE vf max(vf a, vf b) { return reinterpret_cast<vf>(_mm512_maskz_max_ps(0xffff, a, b)); }
@@ -125,7 +125,8 @@ TT_INLINE vf load_n(const float* p, int64_t n) {
   return reinterpret_cast<vf>(_mm512_maskz_loadu_ps(static_cast<__mmask16>(lane_mask(n)), p));
 }
 TT_INLINE void store_n(float* p, vf x, int64_t n) { _mm512_mask_storeu_ps(p, static_cast<__mmask16>(lane_mask(n)), x); }
-TT_INLINE bool any_ge(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ) != 0; }
+TT_INLINE unsigned lanes_ge(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
+TT_INLINE bool any_ge(vf a, vf b) { return lanes_ge(a, b) != 0; }
 
 TT_INLINE vh low(vf x) { return __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7); }
 TT_INLINE vh load_half(const float* p) { return *reinterpret_cast<const vh_anywhere*>(p); }
@@ -149,7 +150,10 @@ TT_INLINE __m256i lane_mask(int64_t n) {
 }
 TT_INLINE vf load_n(const float* p, int64_t n) { return reinterpret_cast<vf>(_mm256_maskload_ps(p, lane_mask(n))); }
 TT_INLINE void store_n(float* p, vf x, int64_t n) { _mm256_maskstore_ps(p, lane_mask(n), x); }
-TT_INLINE bool any_ge(vf a, vf b) { return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)) != 0; }
+TT_INLINE unsigned lanes_ge(vf a, vf b) {
+  return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
+}
+TT_INLINE bool any_ge(vf a, vf b) { return lanes_ge(a, b) != 0; }
 #else
 template <class V>
 TT_INLINE V max(V a, V b) {
@@ -180,6 +184,10 @@ TT_INLINE void store_n(T* p, vec<T> x, int64_t n) {
 TT_INLINE bool any_ge(vf a, vf b) {
   const vi ge = a >= b;
   return (ge[0] | ge[1] | ge[2] | ge[3]) != 0;
+}
+TT_INLINE unsigned lanes_ge(vf a, vf b) {
+  const auto ge = a >= b;
+  return static_cast<unsigned>((ge[0] & 1) | (ge[1] & 2) | (ge[2] & 4) | (ge[3] & 8));
 }
 #endif
 

@@ -121,6 +121,22 @@ TEST_CASE("program: a bundle serves alone; the same data in another order is ref
     CHECK(o.out.find("only users described by features and history are served") != std::string::npos);
     CHECK(read_whole_file(folder.path() + "/P").find("user 17") == std::string::npos);
   }
+  SUBCASE("pack with an index: it is what retrieve goes through, and answers as before") {
+    const Outcome exact = asked({"--run", "R", "--user", "user 3"});
+    for (const std::string kind : {"fp16", "int8", "hnsw"}) {
+      CAPTURE(kind);
+      o = run({"pack", "--run", "R", "--out", "P", "--index", kind});
+      INFO(o.err);
+      REQUIRE(o.status == 0);
+      CHECK(o.err.find("index " + kind + ": built in ") != std::string::npos);
+      CHECK(read_whole_file(folder.path() + "/P").find("index.") != std::string::npos);
+      CHECK(asked({"--bundle", "P", "--user", "user 3"}).out == exact.out);
+      CHECK(asked({"--bundle", "P", "--user", "user 3", "--index", "exact"}).out == exact.out);
+      CHECK(asked({"--run", "R", "--user", "user 3", "--index", kind}).out == exact.out);
+    }
+    for (const auto& entry : fs::directory_iterator(folder.path()))
+      CHECK(entry.path().string().find(".plain") == std::string::npos);
+  }
   SUBCASE("filters by category") {
     o = asked({"--run", "R", "--user", "user 3", "--where", "genre=Drama", "--include-seen"});
     INFO(o.err);

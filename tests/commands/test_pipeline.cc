@@ -137,7 +137,7 @@ TEST_CASE("program: from simulated data to recommendations and one step") {
     CHECK(o.json()[0]["user"] == "a guest");
     CHECK(o.json()[0]["items"][0]["item"] == "brand new");
   }
-  SUBCASE("export, in both formats") {
+  SUBCASE("export: vectors, and the user tower") {
     REQUIRE(run({"export", "--run", "R", "--items", "--out", "items.safetensors"}).status == 0);
     const SafetensorsFile items = SafetensorsFile::open(at("items.safetensors"));
     CHECK(items.entry("item_embedding").shape == std::vector<int64_t>{40, 16});
@@ -145,6 +145,19 @@ TEST_CASE("program: from simulated data to recommendations and one step") {
     CHECK(read_whole_file(at("users.npy")).substr(1, 5) == "NUMPY");
     const std::string ids = read_whole_file(at("users.npy.ids.txt"));
     CHECK(std::count(ids.begin(), ids.end(), '\n') == 80);
+    REQUIRE(run({"export", "--run", "R", "--items", "--out", "items", "--format", "jsonl"}).status == 0);
+    const std::string points = read_whole_file(at("items"));
+    CHECK(std::count(points.begin(), points.end(), '\n') == 40);
+    const auto point = nlohmann::json::parse(points.substr(0, points.find('\n')));
+    const float* first = items.data<float>("item_embedding");
+    CHECK(point["vector"].get<std::vector<float>>() == std::vector<float>(first, first + 16));
+    CHECK(mistake_of(run({"export", "--run", "R", "--users", "--out", "users.txt"})) ==
+          "[export] --out users.txt: the name must end in .npy, .safetensors, .fbin, .jsonl or .csv, or --format say "
+          "what to write");
+    CHECK(mistake_of(run({"export", "--run", "R", "--users", "--onnx", "tower.onnx"})) ==
+          "[export] give one of --items, --users and --onnx");
+    CHECK(run({"export", "--run", "R", "--onnx", "tower.onnx"}).err == "wrote the user tower to tower.onnx\n");
+    CHECK(read_whole_file(at("tower.onnx")).find("user_embedding") != std::string::npos);
   }
   SUBCASE("inspect a run, a dataset and a file") {
     for (const char* what : {"R", "D", "R/weights.safetensors", "R/bundle.safetensors"}) {

@@ -2,7 +2,7 @@
 // A bundle made by hand, without any dataset: a model of some rung, ids, histories and categories.
 
 #include <twotower/models/bundle/writer.h>
-#include <twotower/models/retrieval/catalog.h>
+#include <twotower/models/retrieval/encode_items.h>
 
 #include <memory>
 #include <string>

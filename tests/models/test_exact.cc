@@ -4,6 +4,7 @@
 #include <twotower/tensor/random.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "tests/train/fixtures.h"
@@ -105,6 +106,49 @@ TEST_CASE("exact: only rows that the filter allows come back, on the path of few
   CHECK(error_of([&] {
           index.search({v.data(), {1, kWidth}}, 1, top, {.allowed = std::span(allowed).first(4)});
         }) == "[retrieve] the filter has 4 words for 300 items; it must have a bit an item");
+}
+
+TEST_CASE("exact: dense and thin stretches of a filter, for few and many queries, on any number of threads") {
+  constexpr int64_t kItems = 2117, kWidth = 5, kBest = 40;
+  const std::vector<float> v = small_numbers(kItems * kWidth, 8);
+  const ExactIndex index(Tensor<const float>(v.data(), {kItems, kWidth}));
+  std::vector<uint64_t> allowed((kItems + 63) / 64, 0);
+  std::vector<int64_t> others;
+  for (int64_t row = 0; row < kItems; ++row)  // all, none, one in 9, two in 3, by stretches of 150 rows
+    if (const int64_t kind = row / 150 % 4; kind == 0 || (kind == 2 && row % 9 == 0) || (kind == 3 && row % 3 != 0))
+      allowed[static_cast<size_t>(row / 64)] |= uint64_t{1} << (row % 64);
+    else
+      others.push_back(row);
+  for (const int64_t queries : {1, 5, 20, 90}) {
+    const std::vector<float> q = small_numbers(queries * kWidth, 9);
+    TopItems top;
+    for (const int threads : {1, 2}) {
+      set_num_threads(threads);
+      index.search({q.data(), {queries, kWidth}}, kBest, top, {.allowed = allowed});
+      for (int64_t i = 0; i < queries; ++i)
+        CHECK(rows_of(top, i) == plain_top(q.data() + i * kWidth, v, kWidth, kBest, others));
+    }
+  }
+}
+
+TEST_CASE("exact: NaN never comes back, infinities do, and equal scores come by smaller row") {
+  constexpr int64_t kItems = 500;
+  const float inf = std::numeric_limits<float>::infinity();
+  std::vector<float> v(kItems, 0.0f);
+  for (int64_t i = 0; i < kItems; i += 2) v[static_cast<size_t>(i)] = -0.0f;  // ties with 0
+  v[7] = std::numeric_limits<float>::quiet_NaN(), v[300] = inf, v[400] = inf, v[20] = -inf;
+  const ExactIndex index(Tensor<const float>(v.data(), {kItems, 1}));
+  for (const int64_t queries : {1, 5, 40}) {
+    const std::vector<float> q(static_cast<size_t>(queries), 1.0f);
+    TopItems top;
+    index.search({q.data(), {queries, 1}}, 8, top);
+    CHECK(rows_of(top, queries - 1) == std::vector<int64_t>{300, 400, 0, 1, 2, 3, 4, 5});
+    index.search({q.data(), {queries, 1}}, 1, top);
+    CHECK(rows_of(top, 0) == std::vector<int64_t>{300});
+    index.search({q.data(), {queries, 1}}, kItems, top);
+    CHECK(top.counts[0] == kItems - 1);
+    CHECK(top.items(0).back() == 20);
+  }
 }
 
 TEST_CASE("exact: what cannot be searched is refused") {

@@ -1,7 +1,6 @@
 // Threads: work is cut by its size alone, exceptions cross, and every way a host program may call in works.
 
 #include <doctest/doctest.h>
-#include <omp.h>
 #include <sys/wait.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/gemm.h>
@@ -20,6 +19,10 @@
 #include <vector>
 
 #include "tests/error_of.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 using namespace tt;
 
@@ -164,6 +167,7 @@ TEST_CASE("thread counts: a scope ends, belongs to its thread, and refuses less 
   CHECK(num_threads() == before);
 }
 
+#ifdef _OPENMP  // what a host program with OpenMP may do, whether we use it or not
 TEST_CASE("the host's OpenMP settings stay as they are") {
   const ProductsByOneDnn force;
   const int before = num_threads();
@@ -207,6 +211,7 @@ TEST_CASE("calls from inside the host's parallel region run on the caller's thre
   }
   force_gemm_backend(std::nullopt);
 }
+#endif
 
 TEST_CASE("threads of the host's own have teams of their own") {
   const std::vector<float> expected = product_and_search();

@@ -195,3 +195,26 @@ TEST_CASE("safetensors: a full disk while saving") {
         "or choose another folder");
   CHECK(empty);
 }
+
+TEST_CASE("safetensors: a file that lies in memory, at any address") {
+  TempFolder folder;
+  const std::string path = folder.path() + "/a.safetensors";
+  const std::vector<float> floats{1.5f, -2, 0};
+  SafetensorsWriter writer;
+  writer.add("floats", floats.data(), {3});
+  writer.write(path);
+  const std::string bytes = read_whole_file(path);
+  for (size_t shift = 0; shift < 8; ++shift) {
+    const std::string moved = std::string(shift, 'x') + bytes;
+    const SafetensorsFile file = SafetensorsFile::view(moved.data() + shift, bytes.size(), "in memory");
+    const float* data = file.data<float>("floats", {3});
+    CHECK(std::memcmp(data, floats.data(), 12) == 0);
+    CHECK(reinterpret_cast<std::uintptr_t>(data) % 4 == 0);
+  }
+  CHECK(error_of([&] { SafetensorsFile::view(bytes.data(), 7, "in memory"); }) ==
+        "[safetensors in memory] is truncated: 7 bytes, but the header length alone takes 8; copy or write the file "
+        "again");
+  CHECK(error_of([&] { SafetensorsFile::view(nullptr, 0, "in memory"); }) ==
+        "[safetensors in memory] is truncated: 0 bytes, but the header length alone takes 8; copy or write the file "
+        "again");
+}

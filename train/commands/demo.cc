@@ -216,7 +216,7 @@ void print_recommendations(const Ladder& ladder) {
   table.header = {"item", "score"};
   for (size_t j = 0; j < top.items(0).size(); ++j)
     table.rows.push_back(
-        {std::string(recommender.catalog().id(top.items(0)[j])), decimals(static_cast<double>(top.scores(0)[j]))});
+        {std::string(session.catalog().id(top.items(0)[j])), decimals(static_cast<double>(top.scores(0)[j]))});
   table.print(std::cout);
 }
 

@@ -1,5 +1,6 @@
 // twotower retrieve: the top items of given users, known or new, from a bundle alone.
 
+#include <twotower/models/retrieval/stored_index.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/parallel.h>
 #include <twotower/train/commands/commands.h>
@@ -18,7 +19,7 @@ namespace {
 
 struct Options {
   BundleSource source;
-  std::string users_file, users_from, items_from, index = "exact";
+  std::string users_file, users_from, items_from, index;
   std::vector<std::string> users, where;
   int64_t k = 10, candidates = 0;
   bool include_seen = false, only_new = false, towers = false, json = false, quiet = false;
@@ -38,13 +39,13 @@ void tell(const Options& o, const std::vector<std::string>& notes) {
 }
 
 // Of --where column=value, all of them at once.
-std::vector<std::pair<std::string, std::string>> conditions(const Options& o) {
-  std::vector<std::pair<std::string, std::string>> out;
+Conditions conditions(const Options& o) {
+  Conditions out;
   for (const std::string& text : o.where) {
     const size_t equals = text.find('=');
     check(equals != std::string::npos && equals > 0, "retrieve", "--where \"", text,
           "\" is not of the form column=value");
-    out.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+    out.where.push_back({text.substr(0, equals), {text.substr(equals + 1)}});
   }
   return out;
 }
@@ -82,16 +83,13 @@ void print_user(const Options& o, const std::string& id, const Catalog& catalog,
 
 void run_retrieve(const Options& o) {
   if (o.threads > 0) set_num_threads(o.threads);
-  check(o.index == "exact", "retrieve", "--index ", o.index, " is not built yet; use --index exact");
   const std::vector<std::string> ids = user_ids(o);
   check(!ids.empty() || !o.users_from.empty(), "retrieve",
         "no user is given; use --user ID, --users FILE with an id a line, or --users-from FILE for new users");
   check(!o.only_new || !o.items_from.empty(), "retrieve", "--only-new needs new items; give --items-from FILE");
-  check(o.where.empty() || o.items_from.empty(), "retrieve",
-        "--where asks for categories, which the items of --items-from have none of here; give one of the two");
-  const auto wanted = conditions(o);
+  Conditions wanted = conditions(o);
   const Bundle bundle = Bundle::open(o.source.path("retrieve"));
-  Catalog catalog(bundle);
+  LiveCatalog items(bundle, index_of(bundle, o.index));
   const NewUsers new_users = o.users_from.empty() ? NewUsers() : read_new_users(o.users_from, bundle);
   const NewItems new_items = o.items_from.empty() ? NewItems() : read_new_items(o.items_from, bundle);
   tell(o, new_users.notes);
@@ -100,13 +98,21 @@ void run_retrieve(const Options& o) {
     tell(o, {"the model reads no history (--model history does): a user's history only keeps its items from being "
              "returned"});
   tell(o, new_items.notes);
-  if (new_items.size() > 0) catalog.add(bundle.model(), new_items.ids, new_items.features);
-  const Recommender recommender(bundle, std::move(catalog));
-  const Selection among = o.only_new ? recommender.catalog().added() : recommender.catalog().where(wanted);
-  const Ask ask{
-      .k = o.k, .include_seen = o.include_seen, .rerank = !o.towers, .candidates = o.candidates, .among = &among};
-  check(!o.where.empty() || o.k <= among.size(), "retrieve", "k = ", o.k, " is larger than the corpus of ",
-        among.size(), o.only_new ? " new" : "", " items; ask for at most so many");
+  const std::vector<std::string_view> new_ids(new_items.ids.begin(), new_items.ids.end());
+  if (new_items.size() > 0) items.add(new_ids, new_items.features);
+  const Catalog catalog = items.snapshot();
+  const Recommender recommender(bundle, catalog);
+  if (o.only_new) wanted.only = new_items.ids;
+  std::optional<Filter> among;
+  if (o.only_new || !o.where.empty()) among.emplace(catalog, std::move(wanted));
+  const Ask ask{.k = o.k,
+                .include_seen = o.include_seen,
+                .rerank = !o.towers,
+                .candidates = o.candidates,
+                .among = among ? &*among : nullptr};
+  const int64_t corpus = catalog.count(ask.among);
+  check(!o.where.empty() || o.k <= corpus, "retrieve", "k = ", o.k, " is larger than the corpus of ", corpus,
+        o.only_new ? " new" : "", " items; ask for at most so many");
 
   std::vector<ServedUser> users;
   for (const std::string& id : ids) users.push_back(recommender.known(id));
@@ -116,8 +122,8 @@ void run_retrieve(const Options& o) {
   recommender.recommend(session, users, ask, top);
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   for (size_t q = 0; q < users.size(); ++q)
-    print_user(o, q < ids.size() ? ids[q] : new_users.ids[q - ids.size()], recommender.catalog(), top,
-               static_cast<int64_t>(q), q == 0, json);
+    print_user(o, q < ids.size() ? ids[q] : new_users.ids[q - ids.size()], catalog, top, static_cast<int64_t>(q),
+               q == 0, json);
   if (o.json) std::cout << json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
 }
 
@@ -145,7 +151,12 @@ void register_retrieve(CLI::App& app) {
                    "How many of the best by inner product a light ranker puts in order (default: num_mips_items)")
       ->check(whole_number(1, 1000000000));
   command->add_flag("--towers", o->towers, "By inner product alone, a light ranker left out");
-  command->add_option("--index", o->index, "exact (int8 and hnsw are to come)")->capture_default_str();
+  command
+      ->add_option(
+          "--index", o->index,
+          "How items are searched: exact, fp16, int8 or hnsw, built now where the bundle holds another (default: "
+          "the bundle's own, see `twotower pack --index`)")
+      ->check(CLI::IsMember({"exact", "fp16", "int8", "hnsw"}));
   command->add_flag("--json", o->json, "A JSON list instead of tables");
   command->add_flag("--quiet", o->quiet, "No messages");
   add_threads(*command, o->threads);

@@ -57,7 +57,7 @@ ServedDataset::ServedDataset(const TwoTower<float>& model, const Dataset& data, 
   serve(model);
 }
 
-// The catalog copies the vectors of the items on offer where not all are, so it is made anew.
+// A catalog never changes, so it is made anew.
 void ServedDataset::serve(const TwoTower<float>& model) {
   const int64_t items = data_.num_items();
   encode_items(model, {items, learnt_.items.data(), data_.item_features()}, vectors_.data());

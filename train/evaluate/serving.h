@@ -34,7 +34,7 @@ class ServedDataset {
   const Recommender& recommender() const { return *recommender_; }
   const TwoTower<float>& model() const { return recommender_->model(); }
   const Dataset& data() const { return data_; }
-  Tensor<const float> item_vectors() const { return recommender_->catalog().vectors(); }  // [C, DI]
+  Tensor<const float> item_vectors() const { return recommender_->catalog().base_vectors(); }  // [C, DI]
   bool has_light_ranker() const { return recommender_->has_light_ranker(); }
 
   // seen: items to leave out, by user row; null leaves none out. Error for users and history ends that the dataset does

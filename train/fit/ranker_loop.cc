@@ -83,8 +83,6 @@ CandidatePairs choose_candidates(const ServedDataset& served, std::span<const in
       options.uniform};
   const std::vector<int64_t> history = data.train_actions();
 
-  const Catalog& catalog = served.recommender().catalog();
-  const Selection on_offer = catalog.select([&](int64_t item) { return data.available(item); });
   std::vector<int64_t> not_on_offer;
   for (int64_t item = 0; item < items; ++item)
     if (!data.available(item)) not_on_offer.push_back(item);
@@ -109,7 +107,7 @@ CandidatePairs choose_candidates(const ServedDataset& served, std::span<const in
     }
     // Another order of the policy's candidates, such as by how much an ensemble of rankers disagrees on them, would be
     // put here.
-    served.top(session, tile, {.k = k, .rerank = false, .among = &on_offer}, &scored, top);
+    served.top(session, tile, {.k = k, .rerank = false}, &scored, top);
     for (size_t place = 0; place < tile.size(); ++place) {
       const int64_t user = tile[place].user, i = first + static_cast<int64_t>(place);
       const auto known = scored.of(user);

@@ -1,4 +1,4 @@
-#include <twotower/models/retrieval/catalog.h>
+#include <twotower/models/retrieval/encode_items.h>
 #include <twotower/train/evaluate/serving.h>
 #include <twotower/train/run/bundle_maker.h>
 
@@ -87,13 +87,13 @@ void BundleMaker::collect_users(const ModelConfig& model) {
   }
 }
 
-void BundleMaker::write(const std::string& path, const TwoTower<float>& model) {
+void BundleMaker::write(const std::string& path, const TwoTower<float>& model, TableType tables) {
   const int64_t items = data_.num_items(), d = model.config().item_id_embedding_dim;
   vectors_.resize(static_cast<size_t>(items * d));
   encode_items(model, {items, learnt_.items.data(), data_.item_features()}, vectors_.data());
   content_.model = &model;
   content_.items.vectors = {vectors_.data(), {items, d}};
-  write_bundle(path, content_);
+  write_bundle(path, content_, tables);
 }
 
 }  // namespace tt

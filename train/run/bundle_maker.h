@@ -20,7 +20,7 @@ class BundleMaker {
   BundleMaker& operator=(const BundleMaker&) = delete;
 
   // Atomic. Encodes all items.
-  void write(const std::string& path, const TwoTower<float>& model);
+  void write(const std::string& path, const TwoTower<float>& model, TableType tables = TableType::f32);
 
  private:
   void read_categories();

@@ -71,7 +71,8 @@ RankerPairs ranker_pairs_of_run(const std::string& run_dir, const RunConfig& con
   return pairs;
 }
 
-void pack_run(const std::string& run_dir, const std::string& data_dir, const std::string& out, bool users) {
+void pack_run(const std::string& run_dir, const std::string& data_dir, const std::string& out, bool users,
+              TableType tables) {
   check_is_run(run_dir);
   const auto [config, data] = open_data(run_dir, data_dir);
   check(config.data_log.empty() || log_fingerprint(data) == config.data_log, where(run_dir), "the log of ", data.dir(),
@@ -80,7 +81,8 @@ void pack_run(const std::string& run_dir, const std::string& data_dir, const std
   TwoTower<float> model(config.model);
   load_model(run_dir + "/weights.safetensors", model);
   const RankerPairs pairs = ranker_pairs_of_run(run_dir, config, data);
-  BundleMaker(data, config.model, learnt_rows(data, config.model, config.train, pairs), users).write(out, model);
+  BundleMaker(data, config.model, learnt_rows(data, config.model, config.train, pairs), users)
+      .write(out, model, tables);
 }
 
 void fit_config_to_data(ModelConfig& model, const Dataset& data) {

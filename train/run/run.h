@@ -37,8 +37,10 @@ RankerPairs ranker_pairs_of_run(const std::string& run_dir, const RunConfig& con
 // The path of a run's bundle. Throws Error, with the mend, for a folder that is no run or has none.
 std::string bundle_of_run(const std::string& run_dir);
 
-// Makes a bundle of a run's best weights anew. users = false: nothing of its users is in it.
-void pack_run(const std::string& run_dir, const std::string& data_dir, const std::string& out, bool users);
+// Makes a bundle of a run's best weights anew. users = false: nothing of its users is in it. tables: see
+// write_bundle().
+void pack_run(const std::string& run_dir, const std::string& data_dir, const std::string& out, bool users,
+              TableType tables = TableType::f32);
 
 // Fills what the dataset decides (table sizes, feature widths, value weights, action kinds) where the config leaves it
 // open, and throws Error, before anything else starts, if the config asks for what the data does not have.

@@ -12,7 +12,8 @@ int64_t topk_scores(const float* scores, int64_t n, int64_t k, int64_t base, int
 // best first. counts[q] (may be null) is how many were found; the rest is filled with row -1 and score -inf.
 // skip_offsets [Q+1] and skip_rows (ascending within a query; both may be null): rows to leave out. allowed (may be
 // null): row r is returned only if bit r % 64 of word r / 64 is set.
-// One query runs at memory bandwidth; many run as a matrix product. Same result for any number of threads.
+// C <= 2^32. Few queries run at memory bandwidth; many run as a matrix product. What a filter leaves costs what it
+// holds where fewer than half of 64 neighbours are left. Same result for any number of threads.
 void mips_topk(const float* queries, int64_t q, const float* items, int64_t c, int64_t d, int64_t k, int64_t* rows,
                float* scores, int64_t* counts = nullptr, const int64_t* skip_offsets = nullptr,
                const int64_t* skip_rows = nullptr, const uint64_t* allowed = nullptr);

@@ -1,19 +1,32 @@
-#include <twotower/tensor/kernels/simd.h>
+#include <twotower/tensor/kernels/gemm/gemm_simd.h>
 #include <twotower/tensor/kernels/topk/topk_body.h>
 
 namespace tt::kernels::TT_ISA {
 namespace {
+
+template <int N>
+struct Rows {
+  static constexpr int value = N;
+};
 
 TT_INLINE v4 halved(vf x) {
   TT_HALVE_TO_4(x, TT_PLUS)
   return y;
 }
 
+TT_INLINE void fetch_lines(const float* from, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(from + i);
+}
+
+constexpr int64_t kFetch = 2048;  // numbers ahead: 8 KB
+
 // Four rows at a time; their four sums across lanes share the last steps.
 void dots(const float* items, int64_t n, int64_t d, const float* query, float* out) {
   int64_t i = 0;
   for (; i + 4 <= n; i += 4) {
     const float *r0 = items + i * d, *r1 = r0 + d, *r2 = r1 + d, *r3 = r2 + d;
+    // The processor's own prefetching stops at every page of 4 KB.
+    fetch_lines(r0 + kFetch, 4 * d);
     vf s0 = {}, s1 = {}, s2 = {}, s3 = {};
     TT_FOR_VECTORS (j, step, d) {
       const vf q = load_step(query + j, step);
@@ -49,22 +62,60 @@ int64_t filter(const float* x, int64_t n, float threshold, int32_t* hits) {
   return count;
 }
 
-int64_t filter_tile(const float* tile, int64_t rows, int64_t width, const float* thresholds, int32_t* hits) {
+// MR rows x NV vectors of queries: products in registers, compared with the thresholds where they are.
+template <int MR, int NV>
+TT_INLINE int64_t scan_rows(const float* items, int64_t d, const float* packed, const float* thresholds, int32_t first,
+                            Hit* hits) {
+  vf acc[MR][NV] = {};
+  for (int64_t p = 0; p < d; ++p) {
+    vf b[NV];
+    TT_UNROLL for (int v = 0; v < NV; ++v) b[v] = load(packed + p * kNr + v * W);
+    TT_UNROLL for (int r = 0; r < MR; ++r) {
+      const vf a = broadcast(items[r * d + p]);
+      TT_UNROLL for (int v = 0; v < NV; ++v) acc[r][v] = fma(a, b[v], acc[r][v]);
+    }
+  }
   int64_t count = 0;
-  for (int64_t j = 0; j < width; j += W) {
-    const vf t = load(thresholds + j);
-    for (int64_t i = 0; i < rows; ++i) {
-      const float* x = tile + i * width + j;
-      if (!any_ge(load(x), t)) continue;
-      for (int64_t l = 0; l < W; ++l)
-        if (x[l] >= thresholds[j + l]) hits[count++] = static_cast<int32_t>(i * width + j + l);
+  TT_UNROLL for (int v = 0; v < NV; ++v) {
+    const vf t = load(thresholds + v * W);
+    vf most = broadcast(-__builtin_inff());  // max() is its second argument where either is NaN
+    TT_UNROLL for (int r = 0; r < MR; ++r) most = max(acc[r][v], most);
+    if (!any_ge(most, t)) [[likely]]
+      continue;
+    TT_UNROLL for (int r = 0; r < MR; ++r) {
+      if (!any_ge(acc[r][v], t)) continue;
+      for (int l = 0; l < W; ++l)
+        if (acc[r][v][l] >= t[l]) hits[count++] = {acc[r][v][l], (first + r) * kNr + v * W + l};
     }
   }
   return count;
 }
 
+template <int NV>
+TT_INLINE int64_t scan_vectors(const float* items, int64_t n, int64_t d, const float* packed, const float* thresholds,
+                               Hit* hits, const float* fetch) {
+  int64_t count = 0, i = 0;
+  const auto rows = [&](auto mr) __attribute__((always_inline)) {
+    constexpr int MR = decltype(mr)::value;
+    for (; i + MR <= n; i += MR) {
+      if (fetch != nullptr) fetch_lines(fetch + i * d, MR * d);
+      count += scan_rows<MR, NV>(items + i * d, d, packed, thresholds, static_cast<int32_t>(i), hits + count);
+    }
+  };
+  rows(Rows<kMr>());
+  rows(Rows<4>());
+  rows(Rows<1>());
+  return count;
+}
+
+int64_t scan(const float* items, int64_t n, int64_t d, const float* packed, int64_t queries, const float* thresholds,
+             Hit* hits, const float* fetch) {
+  return queries > W ? scan_vectors<2>(items, n, d, packed, thresholds, hits, fetch)
+                     : scan_vectors<1>(items, n, d, packed, thresholds, hits, fetch);
+}
+
 }  // namespace
 
-extern const TopkTable topk_table = {dots, filter, filter_tile};
+extern const TopkTable topk_table = {kNr, dots, filter, scan};
 
 }  // namespace tt::kernels::TT_ISA

@@ -161,8 +161,8 @@ TEST_CASE("bundle: what does not belong together is refused in a line with its m
   CHECK(refusal({{{"format", "-"}}, {}, nullptr, ""}) ==
         "[bundle FILE] is no bundle: its metadata does not say so; give a bundle.safetensors, or make one with "
         "`twotower pack`");
-  CHECK(refusal({{{"version", "2"}}, {}, nullptr, ""}) ==
-        "[bundle FILE] has format version 2, this program reads 1; make it anew with `twotower pack`");
+  CHECK(refusal({{{"version", "3"}}, {}, nullptr, ""}) ==
+        "[bundle FILE] has format version 3, this program reads 1 and 2; make it anew with `twotower pack`");
   CHECK(refusal({{{"model", "-"}}, {}, nullptr, ""}).starts_with("[bundle FILE] its metadata "));
   const std::string changed =
       "[bundle FILE] its metadata is not what was written: the file is damaged or was changed; make it anew with "
@@ -293,4 +293,21 @@ TEST_CASE("config: through JSON and back, and what is refused") {
   CHECK(refusal("{\"history\": \"yes\"}") ==
         "[bundle F] the model's config has \"yes\" for \"history\"; make the file anew");
   CHECK(refusal("{\"history\": true}") == "[config] model.user_id_hash_size = 0; it must be at least 1");
+}
+
+TEST_CASE("bundle: from memory it is the same as from its file, and refuses the same") {
+  const ModelConfig config = history_config();
+  testing::HandMade made(config, 6, 9);
+  const TempFolder folder;
+  const std::string path = made.write(folder);
+  std::string bytes = read_whole_file(path);
+  const Bundle file = Bundle::open(path);
+  {
+    const Bundle memory = Bundle::view(bytes.data(), bytes.size());
+    memory.verify();
+    CHECK(memory.weights_fingerprint() == file.weights_fingerprint());
+    CHECK(memory.path() == "in memory");
+    CHECK(std::equal(memory.item_vectors().begin(), memory.item_vectors().end(), file.item_vectors().begin()));
+  }
+  CHECK(error_of([&] { Bundle::view(bytes.data(), bytes.size() - 1, "b"); }).find("[safetensors b] ") == 0);
 }

@@ -132,7 +132,7 @@ TEST_CASE("recommender: a user in words") {
   order = plain_order(o, -1, {1.5f, 0, 1}, {7, 2}, {1, 0, 1, 0}, {3, 7});
   CHECK(rows_of(top) == order);
   float scores[2];
-  const std::vector<int64_t> beyond = {0, recommender.catalog().size()};
+  const std::vector<int64_t> beyond = {0, recommender.catalog().rows()};
   CHECK(error_of([&] { recommender.score(session, ServedUser(), beyond, scores); }) ==
         "[recommend] there is no item row 40, there are 40");
 
@@ -186,33 +186,56 @@ TEST_CASE("recommender: items that training has not met are left out of a histor
 TEST_CASE("recommender: filters by category, and only some items") {
   const Opened o(config_of("base"));
   const Recommender recommender(o.bundle);
-  const Catalog& catalog = recommender.catalog();
+  const Catalog catalog = recommender.catalog();
   Session session;
   TopItems top, all;
-  const Selection odd = catalog.where("genre", "b");
-  CHECK(odd.size() == 20);
+  const Filter odd(catalog, {.where = {{"genre", {"b"}}}});
+  CHECK(catalog.count(&odd) == 20);
   recommender.recommend(session, "u3", {.k = 36}, all);
   recommender.recommend(session, "u3", {.k = 10, .among = &odd}, top);
   std::vector<int64_t> expected;
   for (const int64_t row : rows_of(all))
     if (row % 2 == 1 && expected.size() < 10) expected.push_back(row);
   CHECK(rows_of(top) == expected);
-  const Selection one = catalog.where({{"genre", "b"}, {"title", "The other"}});
-  CHECK(one.size() == 1);
-  CHECK(one.row(0) == 1);
+  const Filter one(catalog, {.where = {{"genre", {"b"}}, {"title", {"The other"}}}});
+  recommender.recommend(session, "u3", {.k = 10, .among = &one}, top);
+  CHECK(rows_of(top) == std::vector<int64_t>{1});
+  const Filter either(catalog, {.where = {{"title", {"The one", "The other"}}}});
+  CHECK(catalog.count(&either) == 2);
   CHECK(catalog.title(1) == "The other");
   CHECK(catalog.title(2) == "");
-  const Selection none = catalog.where("genre", "ö");
+  const Filter none(catalog, {.where = {{"genre", {"ö"}}}});
   recommender.recommend(session, "u3", {.k = 3, .among = &none}, top);
   CHECK(top.counts[0] == 0);
-  CHECK(catalog.where({}).size() == 40);
-  const Selection available = catalog.select([](int64_t row) { return row < 5; });
-  recommender.recommend(session, "u0", {.k = 10, .among = &available}, top);
+  const Filter everything(catalog, {});
+  CHECK(catalog.count(&everything) == 40);
+  const Filter five(catalog, {.only = {{"i0", "i1", "i2", "i3", "i4", "nothing"}}}),
+      three(catalog, {.where = {{"genre", {"a"}}}, .only = {{"i0", "i1", "i2", "i3", "i4"}}, .without = {"i4", "i7"}});
+  recommender.recommend(session, "u0", {.k = 10, .among = &five}, top);
   CHECK(top.counts[0] == 4);  // u0 was shown i0
-  CHECK(error_of([&] { catalog.where("gerne", "b"); }) ==
-        "[filter] items have no column \"gerne\" of categories; did you mean \"genre\"?");
-  CHECK(error_of([&] { catalog.where("title", "The othr"); }) ==
-        "[filter] no item has title = \"The othr\"; did you mean \"The other\"?");
+  recommender.recommend(session, "u1", {.k = 10, .include_seen = true, .among = &three}, top);
+  std::vector<int64_t> found = rows_of(top);
+  std::sort(found.begin(), found.end());
+  CHECK(found == std::vector<int64_t>{0, 2});
+  // Ids of a call, whether seen items may come or not.
+  const std::vector<std::string_view> out = {session.catalog().id(rows_of(all)[0]), "nothing", "i17"};
+  std::vector<int64_t> rest = rows_of(all);
+  rest.erase(rest.begin());
+  std::erase(rest, 17);
+  rest.resize(20);
+  recommender.recommend(session, "u3", {.k = 20, .exclude = out}, top);
+  CHECK(rows_of(top) == rest);
+  recommender.recommend(session, "u3", {.k = 40, .include_seen = true, .exclude = out}, top);
+  CHECK(top.counts[0] == 38);
+  CHECK(error_of([&] {
+          Filter(catalog, {.where = {{"gerne", {"b"}}}});
+        }) == "[filter] items have no column \"gerne\" of categories; did you mean \"genre\"?");
+  CHECK(error_of([&] {
+          Filter(catalog, {.where = {{"title", {"The othr"}}}});
+        }) == "[filter] no item has title = \"The othr\"; did you mean \"The other\"?");
+  const Catalog other(o.bundle);
+  CHECK(error_of([&] { Recommender(o.bundle, other).recommend(session, "u3", {.among = &odd}, top); }) ==
+        "[filter] the filter was made for another catalog; make one for the catalog that is searched");
 }
 
 TEST_CASE("recommender: what a light ranker puts first does not depend on how many are asked for") {
@@ -245,12 +268,12 @@ TEST_CASE("recommender: a model with a light ranker serves by its towers alone i
   Session session;
   TopItems top;
   recommender.recommend(session, {&user, 1}, towers, top);
-  std::vector<float> u(static_cast<size_t>(recommender.catalog().vectors().cols())), scores(40), values(40);
+  std::vector<float> u(static_cast<size_t>(recommender.catalog().width())), scores(40), values(40);
   recommender.encode(session, {&user, 1}, u.data());
   const std::vector<int64_t> order = rows_of(top);
   recommender.score(session, user, order, scores.data(), towers);
   for (size_t r = 0; r < order.size(); ++r) {
-    const float* v = recommender.catalog().vectors().row(order[r]);
+    const float* v = session.catalog().vector(order[r]);
     CHECK(top.scores(0)[r] == doctest::Approx(std::inner_product(u.begin(), u.end(), v, 0.0f)).epsilon(1e-4));
     CHECK(scores[r] == doctest::Approx(top.scores(0)[r]).epsilon(1e-4));
     if (r > 0) CHECK(top.scores(0)[r - 1] >= top.scores(0)[r]);

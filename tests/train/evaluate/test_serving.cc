@@ -180,7 +180,7 @@ TEST_CASE("serving: a light ranker orders the candidates by its values") {
     skip.clear();
     for (const int32_t item : seen.of(row)) skip.rows.push_back(item);
     skip.offsets.push_back(static_cast<int64_t>(skip.rows.size()));
-    served.recommender().catalog().all().index().search({u.data() + row * 8, {1, 8}}, 12, candidates, {.skip = &skip});
+    ExactIndex(served.item_vectors()).search({u.data() + row * 8, {1, 8}}, 12, candidates, {.skip = &skip});
     const auto one = plain.user(row, {data.user_features()[row]}, {});
     model.rank(plain.tape, one.ranker.value().data(), one.u.value().data(), plain.v, all.data());
     std::vector<int64_t> order(candidates.items(0).begin(), candidates.items(0).end());

@@ -148,10 +148,10 @@ TEST_CASE("newcomers: served like an item without id and a user without id, with
     config.history = true, config.light_ranker = light, config.num_mips_items = 50;
     const TwoTower<float> model(config);
     const Bundle bundle = bundle_of(folder, model, data);
-    Catalog catalog(bundle);
+    LiveCatalog items(bundle);
     const std::vector<float> features = {0.5f, 1, -0.5f, 0};  // two items
-    catalog.add(bundle.model(), {"new0", "new1"}, features);
-    const Recommender recommender(bundle, std::move(catalog));
+    items.add(std::vector<std::string_view>{"new0", "new1"}, features);
+    const Recommender recommender(bundle, items);
     REQUIRE(recommender.catalog().size() == 42);
     CHECK(recommender.catalog().id(41) == "new1");
     CHECK(recommender.catalog().find("new0") == 40);
@@ -161,7 +161,7 @@ TEST_CASE("newcomers: served like an item without id and a user without id, with
     const Tensor<float> v = model.items(tape, {{none.data(), {2}}, {features.data(), {2, 2}}}).value();
     for (int64_t i = 0; i < 2; ++i)
       for (int64_t d = 0; d < 8; ++d)
-        CHECK(recommender.catalog().vectors().row(40 + i)[d] == doctest::Approx(v.row(i)[d]).epsilon(1e-4));
+        CHECK(recommender.catalog().vector(40 + i)[d] == doctest::Approx(v.row(i)[d]).epsilon(1e-4));
 
     // A new user with the features and history of a known one who has no id of their own.
     const std::vector<float> feature = {0.3f};
@@ -181,7 +181,7 @@ TEST_CASE("newcomers: served like an item without id and a user without id, with
     recommender.recommend(session, {&reader, 1}, {.k = 42, .include_seen = true}, b);
     CHECK(b.counts[0] == 42);
 
-    const Selection added = recommender.catalog().added();
+    const Filter added(recommender.catalog(), {.only = {{"new0", "new1"}}});
     recommender.recommend(session, {&reader, 1}, {.k = 2, .among = &added}, b);
     std::vector<int64_t> found(b.items(0).begin(), b.items(0).end());
     std::sort(found.begin(), found.end());
@@ -191,13 +191,14 @@ TEST_CASE("newcomers: served like an item without id and a user without id, with
   }
 
   const Bundle bundle = bundle_of(folder, TwoTower<float>(small_config(data)), data);
-  Catalog catalog(bundle);
+  LiveCatalog live(bundle);
+  const std::vector<std::string_view> fresh = {"x"}, known = {"i7"};
   CHECK(error_of([&] {
-          catalog.add(bundle.model(), {"x"}, std::vector<float>{1, 2, 3});
+          live.add(fresh, std::vector<float>{1, 2, 3});
         }) == "[catalog] the features of 1 added items hold 3 numbers, the model reads 2 an item");
   CHECK(error_of([&] {
-          catalog.add(bundle.model(), {"i7"}, std::vector<float>{1, 2});
-        }) == "[catalog] item \"i7\" is there already; leave it out");
+          live.add(known, std::vector<float>{1, 2});
+        }) == "[catalog] item \"i7\" is there already; replace it, or leave it out");
   const Recommender recommender(bundle);
   Session session;
   TopItems top;
@@ -275,10 +276,10 @@ TEST_CASE("newcomers: items held out of training are found by who likes them") {
   const NewItems items = read_new_items(folder.file("held.csv", file.str() + "\n"), bundle);
   REQUIRE(items.size() == 80);
 
-  Catalog catalog(bundle);
-  catalog.add(bundle.model(), items.ids, items.features);
-  const Recommender recommender(bundle, std::move(catalog));
-  const Selection added = recommender.catalog().added();
+  LiveCatalog live(bundle);
+  live.add(std::vector<std::string_view>(items.ids.begin(), items.ids.end()), items.features);
+  const Recommender recommender(bundle, live);
+  const Filter added(recommender.catalog(), {.only = items.ids});
   Session session;
   std::vector<int64_t> random_rows(80);
   std::iota(random_rows.begin(), random_rows.end(), 320);
