@@ -1,7 +1,7 @@
 #include <twotower/autograd/gradients.h>
 #include <twotower/autograd/tape.h>
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <cmath>
 

@@ -1,5 +1,5 @@
 #include <twotower/autograd/tape.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <cstring>
 

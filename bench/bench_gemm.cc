@@ -3,15 +3,15 @@
 
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/memory.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/fit/training_step.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "bench/products.h"
-#include "bench/timing.h"
-#include "bench/workload.h"
+#include "bench/shared/products.h"
+#include "bench/shared/timing.h"
+#include "bench/shared/workload.h"
 
 namespace {
 

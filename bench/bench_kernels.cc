@@ -12,7 +12,7 @@
 #include <twotower/tensor/kernels/topk/topk.h>
 #include <twotower/tensor/kernels/vmath/vmath.h>
 #include <twotower/tensor/memory.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <chrono>
@@ -23,8 +23,8 @@
 #include <string>
 #include <vector>
 
-#include "bench/roofline.h"
-#include "bench/timing.h"
+#include "bench/shared/roofline.h"
+#include "bench/shared/timing.h"
 
 namespace {
 

@@ -3,8 +3,8 @@
 // [--rows N] [--json]
 
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/batches/loader.h>
 #include <twotower/train/data/dataset_writer.h>
 #include <twotower/train/fit/training_step.h>
@@ -14,8 +14,8 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "bench/timing.h"
-#include "bench/workload.h"
+#include "bench/shared/timing.h"
+#include "bench/shared/workload.h"
 
 namespace {
 

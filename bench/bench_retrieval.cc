@@ -1,11 +1,11 @@
 // Times retrieval of the K best of a corpus, by batch of queries, and says what share of the true ones it found.
-//   bench_retrieval --rows 1000000 --width 64 --k 100 --threads 2 --index int8 --data clustered [--json]
+//   bench_retrieval --rows 1000000 --width 64 --k 100 --threads 1,2 --index int8 --data clustered [--json]
 
-#include <twotower/models/retrieval/make_index.h>
+#include <twotower/models/retrieval/index/make_index.h>
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/tensor/random.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <CLI/CLI.hpp>
 #include <cmath>
@@ -13,9 +13,9 @@
 #include <functional>
 #include <memory>
 
-#include "bench/cost.h"
-#include "bench/roofline.h"
-#include "bench/timing.h"
+#include "bench/shared/cost.h"
+#include "bench/shared/roofline.h"
+#include "bench/shared/timing.h"
 
 namespace {
 
@@ -24,7 +24,7 @@ using namespace tt::bench;
 
 struct Options {
   int64_t rows = 1000000, width = 64, k = 100, checked = 32;
-  int threads = 2;
+  std::vector<int> threads = {2};
   std::vector<int64_t> batches = {1, 8, 64, 1024};
   double seconds = 2;
   std::string index = "exact", data = "gaussian";
@@ -125,8 +125,35 @@ double floor_ms(const Roofline& peaks, const std::string& kind, const Data& data
   return 1e3 * floor_seconds(peaks, cost.flops / (kind == "int8" ? 4 : 1), cost.bytes / less);
 }
 
+// One index on one number of threads, batch after batch.
+void time_index(const std::string& name, const Index& index, const Data& data, const Roofline& peaks, int threads,
+                const std::vector<double>& least, double build_s, const Options& options) {
+  const int64_t k = std::min(options.k, data.items.rows());
+  for (const int64_t batch : options.batches) {
+    const Tensor<const float> queries{data.queries.data(), {batch, data.items.cols()}};
+    TopItems found;
+    index.search(queries, k, found);  // warm
+    std::vector<double> times;
+    for (double total = 0; times.size() < 3 || total < 1e3 * options.seconds; total += times.back())
+      times.push_back(timed_ms([&] { index.search(queries, k, found); }));
+    const Spread ms = spread(times);
+    const double rate = 1e3 * static_cast<double>(batch) / ms.median, share = recall(data, found, least, k);
+    const double floor = floor_ms(peaks, options.index, data, batch);
+    if (options.json)
+      std::printf(
+          "{\"index\": \"%s\", \"threads\": %d, \"batch\": %lld, \"median_ms\": %.4f, \"p10_ms\": %.4f, "
+          "\"queries_per_s\": %.1f, \"recall\": %.6f, \"bound_ms\": %.4f, \"build_s\": %.3f}\n",
+          name.c_str(), threads, static_cast<long long>(batch), ms.median, ms.p10, rate, share, floor, build_s);
+    else
+      std::printf("batch %5lld %9.3f ms (%.3f .. %.3f) %9.0f queries/s  recall %.5f  bound %.3f ms (%.0f %%)\n",
+                  static_cast<long long>(batch), ms.median, ms.p10, ms.p90, rate, share, floor,
+                  100 * floor / ms.median);
+    std::fflush(stdout);
+  }
+}
+
 void run(const Options& options) {
-  set_num_threads(options.threads);
+  set_num_threads(*std::max_element(options.threads.begin(), options.threads.end()));
   const Data data = make_data(options);
   const int64_t k = std::min(options.k, data.items.rows());
   std::shared_ptr<const Index> made;
@@ -138,36 +165,18 @@ void run(const Options& options) {
   } else {
     indexes.emplace_back(options.index, made);
   }
-  const Roofline peaks = measure_roofline(options.threads);
   const std::vector<double> least = least_of_the_best(data, std::min(options.checked, data.queries.rows()), k);
-  if (!options.json)
-    std::printf(
-        "the %lld best of %lld x %lld, %s, %s (built in %.2f s), %d threads; peaks %.0f GFLOP/s, %.1f GB/s read\n",
-        static_cast<long long>(k), static_cast<long long>(data.items.rows()), static_cast<long long>(data.items.cols()),
-        options.data.c_str(), options.index.c_str(), build_s, options.threads, peaks.gflops, peaks.read_gbs);
-  for (const auto& [name, index] : indexes) {
-    if (!options.json && indexes.size() > 1) std::printf("%s\n", name.c_str());
-    for (const int64_t batch : options.batches) {
-      const Tensor<const float> queries{data.queries.data(), {batch, data.items.cols()}};
-      TopItems found;
-      index->search(queries, k, found);  // warm
-      std::vector<double> times;
-      for (double total = 0; times.size() < 3 || total < 1e3 * options.seconds; total += times.back())
-        times.push_back(timed_ms([&] { index->search(queries, k, found); }));
-      const Spread ms = spread(times);
-      const double rate = 1e3 * static_cast<double>(batch) / ms.median, share = recall(data, found, least, k);
-      const double floor = floor_ms(peaks, options.index, data, batch);
-      if (options.json)
+  for (const int threads : options.threads) {
+    set_num_threads(threads);
+    const Roofline peaks = measure_roofline(threads);
+    for (const auto& [name, index] : indexes) {
+      if (!options.json)
         std::printf(
-            "{\"index\": \"%s\", \"threads\": %d, \"batch\": %lld, \"median_ms\": %.4f, \"p10_ms\": %.4f, "
-            "\"queries_per_s\": %.1f, \"recall\": %.6f, \"bound_ms\": %.4f, \"build_s\": %.3f}\n",
-            name.c_str(), options.threads, static_cast<long long>(batch), ms.median, ms.p10, rate, share, floor,
-            build_s);
-      else
-        std::printf("batch %5lld %9.3f ms (%.3f .. %.3f) %9.0f queries/s  recall %.5f  bound %.3f ms (%.0f %%)\n",
-                    static_cast<long long>(batch), ms.median, ms.p10, ms.p90, rate, share, floor,
-                    100 * floor / ms.median);
-      std::fflush(stdout);
+            "the %lld best of %lld x %lld, %s, %s (built in %.2f s), %d threads; peaks %.0f GFLOP/s, %.1f GB/s read\n",
+            static_cast<long long>(k), static_cast<long long>(data.items.rows()),
+            static_cast<long long>(data.items.cols()), options.data.c_str(), name.c_str(), build_s, threads,
+            peaks.gflops, peaks.read_gbs);
+      time_index(name, *index, data, peaks, threads, least, build_s, options);
     }
   }
 }
@@ -180,7 +189,10 @@ int main(int argc, char** argv) {
   app.add_option("--rows", options.rows, "items of the corpus")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--width", options.width)->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--k", options.k)->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--threads", options.threads)->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--threads", options.threads, "one number or several, in turn")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   app.add_option("--batches", options.batches, "queries at a time")->delimiter(',')->capture_default_str();
   app.add_option("--seconds", options.seconds, "to measure each batch size for")->capture_default_str();
   app.add_option("--index", options.index, "exact, fp16, int8 or hnsw")->capture_default_str();

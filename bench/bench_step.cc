@@ -4,17 +4,17 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/gemm.h>
 #include <twotower/tensor/kernels/isa.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/fit/training_step.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "bench/cost.h"
-#include "bench/products.h"
-#include "bench/roofline.h"
-#include "bench/timing.h"
-#include "bench/workload.h"
+#include "bench/shared/cost.h"
+#include "bench/shared/products.h"
+#include "bench/shared/roofline.h"
+#include "bench/shared/timing.h"
+#include "bench/shared/workload.h"
 
 namespace {
 

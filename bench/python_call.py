@@ -20,7 +20,7 @@ parser.add_argument("--users", default="1,8,64")
 parser.add_argument("--calls", type=int, default=3000)
 given = parser.parse_args()
 
-library = _library.library()
+library = _library.native()
 model = twotower.open(given.bundle)
 session = model.session()
 print(model)

@@ -7,7 +7,7 @@
 // PyTorch reads such a file with safetensors.torch.load_file, and load_state_dict takes it where the names agree.
 
 #include <twotower/layers/parameter_set.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 
 namespace tt {
 

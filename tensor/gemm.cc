@@ -1,7 +1,7 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/gemm.h>
 #include <twotower/tensor/kernels/gemm/gemm.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #define EIGEN_DONT_PARALLELIZE  // it would take as many threads as the host's OpenMP says, even after a fork
 #include <Eigen/Core>

@@ -1,5 +1,5 @@
-#include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <cmath>
 

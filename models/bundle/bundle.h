@@ -7,7 +7,7 @@
 //   const Recommender recommender(bundle);    // models/retrieval/recommender.h
 
 #include <twotower/models/bundle/writer.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 
 #include <memory>
 #include <optional>
@@ -37,8 +37,8 @@ class Bundle {
   const FeatureEncoder& item_encoder() const { return item_encoder_; }
   const std::string& weights_fingerprint() const;
   const SafetensorsFile& file() const { return file_; }
-  // What it says of the index over its item vectors, a JSON object that models/retrieval/stored_index.h reads; "" where
-  // it has none.
+  // What it says of the index over its item vectors, a JSON object that models/retrieval/index/stored_index.h reads; ""
+  // where it has none.
   const std::string& index_facts() const { return index_facts_; }
 
   int64_t num_items() const { return items_.ids.size(); }

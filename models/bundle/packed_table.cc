@@ -1,6 +1,6 @@
 #include <twotower/models/bundle/packed_table.h>
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <bit>

@@ -3,7 +3,7 @@
 // from -127 to 127, with scale[r] the row's largest magnitude / 127: no number is off by more than half of that. fp16
 // is IEEE 754's binary16, rounded to nearest, cut off at +-65504.
 
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/tensor/tensor.h>
 
 #include <cstdint>

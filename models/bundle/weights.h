@@ -2,7 +2,7 @@
 // What a bundle's parts are told from others by: its weights, and the tensors beside them.
 
 #include <twotower/layers/parameter_set.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 
 #include <map>
 #include <string>

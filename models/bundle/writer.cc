@@ -3,7 +3,7 @@
 #include <twotower/models/bundle/weights.h>
 #include <twotower/models/bundle/writer.h>
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 
 #include <algorithm>
 #include <deque>
@@ -91,7 +91,20 @@ void add_users(const BundleContent& content, ServingTensors& to) {
   to.add("users.seen_items", users.seen_items.data(), {static_cast<int64_t>(users.seen_items.size())});
 }
 
-void write(SafetensorsWriter& writer, const std::string& path, const std::map<std::string, std::string>& metadata) {
+// With the index, where there is one, in the place of one that the metadata tell of.
+void write(SafetensorsWriter& writer, const std::string& path, std::map<std::string, std::string> metadata,
+           const BundleIndex& index) {
+  for (const auto& [name, entry] : index.tensors) {
+    check(name.starts_with(kIndex), "bundle", "\"", name, "\" is no part of an index");
+    writer.add(name, entry.dtype, entry.data, entry.shape);
+  }
+  metadata.erase(kIndexKey), metadata.erase(kIndexTensorsKey);
+  if (!index.tensors.empty()) {
+    metadata[kVersionKey] = kPackedVersion;
+    metadata[kIndexKey] = index.facts;
+    metadata[kIndexTensorsKey] = fingerprint_of(index.tensors);
+  }
+  metadata.erase(kHeaderKey);
   Fingerprint header;
   for (const auto& [key, value] : metadata) {
     writer.metadata(key, value);
@@ -149,29 +162,17 @@ void write_bundle(const std::string& path, const BundleContent& content, TableTy
                                                           {kSampleKey, sample_of(weights)},
                                                           {kVectorsKey, sample_of({vectors})},
                                                           {kServingKey, fingerprint_of(tensors.all())}};
-  write(writer, path, {std::begin(metadata), std::end(metadata)});
+  write(writer, path, {std::begin(metadata), std::end(metadata)}, content.index);
 }
 
 void write_with_index(const std::string& path, const SafetensorsFile& bundle, const BundleIndex& index) {
   SafetensorsWriter writer;
-  const auto add = [&](const std::string& name, const TensorEntry& entry) {
+  for (const std::string& name : bundle.names()) {
+    if (name.starts_with(kIndex)) continue;
+    const TensorEntry& entry = bundle.entry(name);
     writer.add(name, entry.dtype, entry.data, entry.shape);
-  };
-  for (const std::string& name : bundle.names())
-    if (!name.starts_with(kIndex)) add(name, bundle.entry(name));
-  for (const auto& [name, entry] : index.tensors) {
-    check(name.starts_with(kIndex), "bundle", "\"", name, "\" is no part of an index");
-    add(name, entry);
   }
-  std::map<std::string, std::string> metadata = bundle.metadata();
-  metadata.erase(kHeaderKey);
-  metadata.erase(kIndexKey), metadata.erase(kIndexTensorsKey);
-  if (!index.tensors.empty()) {
-    metadata[kVersionKey] = kPackedVersion;
-    metadata[kIndexKey] = index.facts;
-    metadata[kIndexTensorsKey] = fingerprint_of(index.tensors);
-  }
-  write(writer, path, metadata);
+  write(writer, path, bundle.metadata(), index);
 }
 
 }  // namespace tt

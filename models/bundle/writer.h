@@ -6,7 +6,7 @@
 #include <twotower/models/bundle/id_table.h>
 #include <twotower/models/bundle/packed_table.h>
 #include <twotower/models/two_tower.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 
 #include <cstdint>
 #include <map>
@@ -46,6 +46,12 @@ struct BundleUsers {
   std::vector<int32_t> seen_items;       // what the user was shown, ascending and without repeats
 };
 
+// An index over a bundle's item vectors, as models/retrieval/index/stored_index.h makes and reads it.
+struct BundleIndex {
+  std::string facts;                           // a JSON object
+  std::map<std::string, TensorEntry> tensors;  // by names that begin with "index."; none: there is no index
+};
+
 struct BundleContent {
   const TwoTower<float>* model = nullptr;
   FeatureEncoder user_encoder, item_encoder;
@@ -53,17 +59,12 @@ struct BundleContent {
   // Absent for privacy: then the users' id table is left out, too, and only users described in words are served.
   const BundleUsers* users = nullptr;
   DataFacts data;
+  BundleIndex index;  // of the item vectors as a reader has them
 };
 
 // Atomic: the file is the old one or the whole new one. Throws Error if parts do not fit each other. tables: how the
 // tables of users and items and the item vectors are held; its fingerprints are of what a reader makes of them.
 void write_bundle(const std::string& path, const BundleContent& content, TableType tables = TableType::f32);
-
-// An index over a bundle's item vectors, as models/retrieval/stored_index.h makes and reads it.
-struct BundleIndex {
-  std::string facts;                           // a JSON object
-  std::map<std::string, TensorEntry> tensors;  // by names that begin with "index."
-};
 
 // A bundle's file anew with this index in it, in the place of one that it may have; without parts: with none. Atomic;
 // `path` may be the bundle's.

@@ -1,6 +1,6 @@
 #include <twotower/models/retrieval/catalog.h>
 #include <twotower/models/retrieval/filter.h>
-#include <twotower/models/retrieval/stored_index.h>
+#include <twotower/models/retrieval/index/stored_index.h>
 #include <twotower/tensor/error.h>
 
 #include <algorithm>

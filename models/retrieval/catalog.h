@@ -12,7 +12,7 @@
 #include <twotower/models/bundle/bundle.h>
 #include <twotower/models/retrieval/catalog_part.h>
 #include <twotower/models/retrieval/encode_items.h>
-#include <twotower/models/retrieval/exact.h>
+#include <twotower/models/retrieval/index/exact.h>
 
 #include <string>
 #include <string_view>

@@ -1,5 +1,5 @@
 #include <twotower/models/retrieval/catalog_part.h>
-#include <twotower/models/retrieval/exact.h>
+#include <twotower/models/retrieval/index/exact.h>
 #include <twotower/tensor/error.h>
 
 #include <algorithm>

@@ -3,7 +3,7 @@
 // are still there and on offer.
 
 #include <twotower/models/bundle/category.h>
-#include <twotower/models/retrieval/index.h>
+#include <twotower/models/retrieval/index/index.h>
 #include <twotower/models/retrieval/row_bits.h>
 
 #include <memory>

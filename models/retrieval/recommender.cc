@@ -1,6 +1,6 @@
 #include <twotower/models/retrieval/recommender.h>
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,11 +1,10 @@
-#include <twotower/models/bundle/format.h>
+#include <twotower/models/retrieval/index/stored_index.h>
 #include <twotower/models/retrieval/save_bundle.h>
-#include <twotower/models/retrieval/stored_index.h>
 #include <twotower/tensor/error.h>
 
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
+#include <memory>
 
 namespace tt {
 namespace {
@@ -51,24 +50,8 @@ struct Collected {
   }
 };
 
-// A file that is gone when it is no longer needed.
-struct TemporaryFile {
-  std::string path;
-  ~TemporaryFile() {
-    std::error_code ignored;
-    std::filesystem::remove(path, ignored);
-  }
-};
-
 bool same(Tensor<const float> a, Tensor<const float> b) {
   return a.shape() == b.shape() && std::memcmp(a.data(), b.data(), static_cast<size_t>(a.numel()) * sizeof(float)) == 0;
-}
-
-BundleIndex index_in(const Bundle& bundle) {
-  BundleIndex index{bundle.index_facts(), {}};
-  for (const std::string& name : bundle.file().names())
-    if (name.starts_with(bundle_format::kIndex)) index.tensors[name] = bundle.file().entry(name);
-  return index;
 }
 
 }  // namespace
@@ -124,15 +107,14 @@ void save_bundle(const std::string& path, const Bundle& bundle, const Catalog& i
   const BundleUsers users = bundle.has_users() ? users_of(bundle) : BundleUsers();
   if (bundle.has_users()) content.users = &users;
   content.data = bundle.data();
-  const std::string kind(stored_index(bundle)->kind());
-  if (kind == "exact") return write_bundle(path, content);
-  const TemporaryFile plain{path + ".plain"};
-  write_bundle(plain.path, content);
-  const Bundle saved = Bundle::open(plain.path);
-  if (same(saved.item_vectors(), bundle.item_vectors()))
-    write_with_index(path, saved.file(), index_in(bundle));
-  else
-    write_with_index(path, saved, kind);
+  std::shared_ptr<const Index> built;
+  if (same(content.items.vectors, bundle.item_vectors())) {
+    content.index = index_parts(bundle);
+  } else if (!bundle.index_facts().empty()) {
+    built = index_like(bundle, content.items.vectors);
+    content.index = index_parts(*built, content.items.vectors);
+  }
+  write_bundle(path, content);
 }
 
 }  // namespace tt

@@ -13,8 +13,8 @@
 #include <twotower/layers/mlp.h>
 #include <twotower/tensor/gemm.h>
 #include <twotower/tensor/kernels/isa.h>
-#include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/optim/adam.h>
 
 #include <cmath>

@@ -4,8 +4,8 @@
 #include <twotower/autograd/ops/elementwise/functions.h>
 #include <twotower/autograd/ops/rows/embedding.h>
 #include <twotower/autograd/ops/rows/reduce.h>
-#include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <vector>
 

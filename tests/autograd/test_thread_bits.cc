@@ -10,8 +10,8 @@
 #include <twotower/autograd/ops/matrix/linear.h>
 #include <twotower/autograd/ops/matrix/linear_blocks.h>
 #include <twotower/autograd/ops/sequences/attention.h>
-#include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <numeric>
 

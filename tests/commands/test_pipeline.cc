@@ -2,7 +2,7 @@
 // left.
 
 #include <doctest/doctest.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 
 #include "tests/commands/program.h"
 

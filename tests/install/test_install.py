@@ -222,7 +222,7 @@ class Python(unittest.TestCase):
         [package] = (scratch / "root").rglob("twotower/__init__.py")
         script = f"""import sys, twotower
 from twotower import _library
-print(_library.library()._name, twotower.run_program("--version").strip() == twotower.__version__)
+print(_library.native()._name, twotower.run_program("--version").strip() == twotower.__version__)
 with twotower.open(sys.argv[1]) as model:
     for hit in model.recommend("u0", k=10)[0]: print(hit.id, f"{{hit.score:.4f}}", sep="\\t")"""
         said = run(sys.executable, "-c", script, scratch / "world/run/bundle.safetensors",

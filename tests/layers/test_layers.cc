@@ -7,7 +7,7 @@
 #include <twotower/layers/positional_encoding.h>
 #include <twotower/layers/transformer_block.h>
 #include <twotower/models/two_tower.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <cmath>
 #include <map>

@@ -4,7 +4,7 @@
 #include <twotower/autograd/ops/elementwise/arithmetic.h>
 #include <twotower/autograd/ops/rows/reduce.h>
 #include <twotower/models/history_encoder.h>
-#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/files/atomic_file.h>
 #include <twotower/train/run/checkpoint.h>
 #include <twotower/train/run/config.h>
 #include <twotower/train/step/step.h>

@@ -1,7 +1,7 @@
 #pragma once
 // Holds one safetensors file of results to another, by the allowances of tests/parity/README.md.
 
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 
 #include <algorithm>
 #include <cmath>

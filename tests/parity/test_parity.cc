@@ -2,7 +2,7 @@
 // folder.
 
 #include <doctest/doctest.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/train/step/step.h>
 #include <unistd.h>
 

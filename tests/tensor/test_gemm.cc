@@ -3,8 +3,8 @@
 #include <doctest/doctest.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/gemm.h>
-#include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <array>
 #include <atomic>

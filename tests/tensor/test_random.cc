@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
-#include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <cmath>

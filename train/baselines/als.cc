@@ -1,6 +1,6 @@
 #include <twotower/tensor/gemm.h>
-#include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/baselines/als.h>
 
 #define EIGEN_DONT_PARALLELIZE

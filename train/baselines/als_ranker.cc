@@ -1,6 +1,6 @@
 #include <twotower/tensor/gemm.h>
-#include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/baselines/als_ranker.h>
 #include <twotower/train/baselines/sparse_rows.h>
 #include <twotower/train/data/ranker_pairs.h>

@@ -1,4 +1,4 @@
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/baselines/ease.h>
 #include <twotower/train/baselines/symmetric_inverse.h>
 

@@ -1,7 +1,7 @@
 #pragma once
 // A matrix of which most entries are 0, by rows.
 
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <cstdint>

@@ -1,5 +1,5 @@
 #include <twotower/models/retrieval/encode_items.h>
-#include <twotower/models/retrieval/exact.h>
+#include <twotower/models/retrieval/index/exact.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/random.h>
 #include <twotower/train/batches/list_loader.h>

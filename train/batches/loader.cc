@@ -1,7 +1,7 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/kernels/embedding/embedding.h>
-#include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/batches/loader.h>
 #include <twotower/train/data/positives.h>
 

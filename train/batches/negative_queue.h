@@ -7,7 +7,7 @@
 // loader's hand-over of a batch orders the two.
 
 #include <twotower/models/batch.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 
 #include <algorithm>
 #include <atomic>

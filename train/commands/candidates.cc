@@ -1,8 +1,8 @@
 // twotower candidates: the pairs that are worth asking the main ranker about.
 
-#include <twotower/tensor/atomic_file.h>
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/files/atomic_file.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/shared/options.h>
 #include <twotower/train/data/delimited.h>

@@ -1,6 +1,6 @@
 // twotower demo: makes worlds whose truth is known, climbs the ladder in each, and shows what each rung brought.
 
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/batches/loader.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/shared/console.h>

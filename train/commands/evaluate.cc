@@ -1,7 +1,7 @@
 // twotower evaluate: full-corpus measures of a run, beside what simple methods give.
 
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/baselines/baseline.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/shared/measures_json.h>

@@ -3,7 +3,7 @@
 #include <twotower/models/bundle/bundle.h>
 #include <twotower/models/retrieval/live_catalog.h>
 #include <twotower/models/retrieval/recommender.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/shared/options.h>
 #include <twotower/train/export/onnx_tower.h>

@@ -1,9 +1,9 @@
 // twotower inspect: what a checkpoint, a bundle, a dataset, a batch or a run holds.
 
 #include <twotower/models/bundle/bundle.h>
-#include <twotower/tensor/atomic_file.h>
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/atomic_file.h>
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/evaluate/text_table.h>

@@ -1,17 +1,16 @@
 // twotower pack: a run's bundle anew, with or without its users, its tables in 32, 16 or 8 bits, with an index.
 
+#include <twotower/models/retrieval/index/stored_index.h>
 #include <twotower/models/retrieval/recommender.h>
-#include <twotower/models/retrieval/stored_index.h>
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/files/atomic_file.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/shared/options.h>
 #include <twotower/train/evaluate/text_table.h>
 #include <twotower/train/run/run.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <iostream>
@@ -26,15 +25,6 @@ struct Options {
   double index_recall = HnswOptions().recall;
   bool no_users = false, quiet = false;
   int threads = 0;
-};
-
-// A file that is gone when it is no longer needed.
-struct TemporaryFile {
-  std::string path;
-  ~TemporaryFile() {
-    std::error_code ignored;
-    std::filesystem::remove(path, ignored);
-  }
 };
 
 // The share of the k best items by inner product that a packed bundle finds as well, over a sample of the users of the
@@ -53,31 +43,23 @@ double recall_of(const Bundle& packed, const Bundle& whole, int64_t k) {
   TopItems found, best;
   asked.recommend(session, sample, ask, found);
   truth.recommend(session, sample, ask, best);
-  int64_t hits = 0, wanted = 0;
-  for (int64_t q = 0; q < users; ++q) {
-    std::vector<int64_t> a(found.items(q).begin(), found.items(q).end()), b(best.items(q).begin(), best.items(q).end());
-    std::sort(a.begin(), a.end()), std::sort(b.begin(), b.end());
-    std::vector<int64_t> both;
-    std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
-    hits += static_cast<int64_t>(both.size()), wanted += static_cast<int64_t>(b.size());
-  }
-  return wanted > 0 ? static_cast<double>(hits) / static_cast<double>(wanted) : 1;
+  return share_found(found, best);
 }
 
 void print_recall(const Options& o, const Bundle& packed) {
-  const TemporaryFile whole{o.out + ".float-" + std::to_string(getpid())};
-  pack_run(o.run, o.data, whole.path, true);
-  const Bundle bundle = Bundle::open(whole.path);
+  const TemporaryFile whole(o.out);
+  pack_run(o.run, o.data, whole.path(), true);
+  const Bundle bundle = Bundle::open(whole.path());
   const int64_t k = std::min<int64_t>(100, bundle.num_items());
   const auto size = [](const std::string& path) { return static_cast<double>(std::filesystem::file_size(path)); };
   std::cerr << "recall@" << k << " of the same model in floats: " << recall_of(packed, bundle, k) << "; "
-            << 100 * size(o.out) / size(whole.path) << " % of its size" << (o.no_users ? " with users" : "") << "\n";
+            << 100 * size(o.out) / size(whole.path()) << " % of its size" << (o.no_users ? " with users" : "") << "\n";
 }
 
 // Over the vectors as a reader has them, packed or not.
 void pack_with_index(const Options& o, TableType tables) {
-  const TemporaryFile plain{o.out + ".plain-" + std::to_string(getpid())};
-  pack_run(o.run, o.data, plain.path, !o.no_users, tables);
+  const TemporaryFile plain(o.out);
+  pack_run(o.run, o.data, plain.path(), !o.no_users, tables);
   const auto start = std::chrono::steady_clock::now();
   const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
   HnswOptions options{o.index_links, o.index_ef_construction, o.index_recall, {}};
@@ -89,7 +71,7 @@ void pack_with_index(const Options& o, TableType tables) {
       std::cerr << "index " << o.index << ": " << done << " of " << all << " items, about "
                 << decimals(told * static_cast<double>(all - done) / static_cast<double>(done), 0) << " s left\n";
     };
-  const auto index = write_with_index(o.out, Bundle::open(plain.path), o.index, options);
+  const auto index = write_with_index(o.out, Bundle::open(plain.path()), o.index, options);
   if (o.quiet) return;
   const Recall recall = index->recall();
   std::cerr << "index " << index->kind() << ": built in " << decimals(seconds(), 1) << " s, recall@" << recall.k << " "
@@ -150,7 +132,7 @@ void register_pack(CLI::App& app) {
           "in floats: the same answers), or hnsw (a walk through a graph: not all of them). The index is built "
           "now and stored in the bundle")
       ->capture_default_str()
-      ->check(CLI::IsMember({"exact", "fp16", "int8", "hnsw"}));
+      ->check(CLI::IsMember(index_kinds()));
   command
       ->add_option("--index-recall", o->index_recall,
                    "hnsw: the share of the 100 best items, on a sample, that its walks are made wide enough for")

@@ -1,8 +1,8 @@
 // twotower retrieve: the top items of given users, known or new, from a bundle alone.
 
-#include <twotower/models/retrieval/stored_index.h>
+#include <twotower/models/retrieval/index/stored_index.h>
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/shared/options.h>
 #include <twotower/train/evaluate/text_table.h>
@@ -156,7 +156,7 @@ void register_retrieve(CLI::App& app) {
           "--index", o->index,
           "How items are searched: exact, fp16, int8 or hnsw, built now where the bundle holds another (default: "
           "the bundle's own, see `twotower pack --index`)")
-      ->check(CLI::IsMember({"exact", "fp16", "int8", "hnsw"}));
+      ->check(CLI::IsMember(index_kinds()));
   command->add_flag("--json", o->json, "A JSON list instead of tables");
   command->add_flag("--quiet", o->quiet, "No messages");
   add_threads(*command, o->threads);

@@ -1,7 +1,7 @@
 // twotower score: a simulated world's own main ranker answers for pairs of users and items, as a company's would.
 
-#include <twotower/tensor/atomic_file.h>
 #include <twotower/tensor/error.h>
+#include <twotower/tensor/files/atomic_file.h>
 #include <twotower/tensor/text.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/data/delimited.h>

@@ -1,4 +1,4 @@
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/shared/console.h>
 #include <twotower/train/commands/shared/measures_json.h>

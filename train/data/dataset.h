@@ -4,7 +4,7 @@
 // views.
 
 #include <twotower/models/bundle/id_table.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 
 #include <array>
 #include <cstdint>

@@ -1,6 +1,6 @@
-#include <twotower/tensor/atomic_file.h>
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/atomic_file.h>
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/train/data/dataset_writer.h>
 #include <twotower/train/data/history.h>
 #include <twotower/train/data/positives.h>

@@ -1,5 +1,5 @@
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/tensor/text.h>
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/data/delimited.h>

@@ -1,5 +1,5 @@
 #include <twotower/tensor/kernels/topk/topk.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/evaluate/baseline_ranking.h>
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/text.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/baselines/baseline.h>
 #include <twotower/train/data/positives.h>
 #include <twotower/train/evaluate/baseline_ranking.h>

@@ -1,7 +1,7 @@
 #pragma once
 // One user's measures, from what was returned to the user. metrics.h says what each name means.
 
-#include <twotower/models/retrieval/top_items.h>
+#include <twotower/models/retrieval/index/top_items.h>
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/evaluate/shown_order.h>
 #include <twotower/train/simulate/truth.h>

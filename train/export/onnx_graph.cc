@@ -1,5 +1,5 @@
-#include <twotower/tensor/atomic_file.h>
 #include <twotower/tensor/error.h>
+#include <twotower/tensor/files/atomic_file.h>
 #include <twotower/train/export/onnx_graph.h>
 
 #include <algorithm>

@@ -2,7 +2,7 @@
 // What is watched while a model is trained: the validation measure that picks the best epoch, and whether the reward is
 // being gamed.
 
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/train/evaluate/metrics.h>
 
 #include <string>

@@ -1,6 +1,6 @@
 #include <twotower/layers/checkpoint.h>
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/evaluate/examination.h>
 #include <twotower/train/evaluate/statistics.h>
 #include <twotower/train/fit/reward.h>

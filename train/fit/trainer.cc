@@ -1,6 +1,6 @@
 #include <twotower/layers/checkpoint.h>
 #include <twotower/models/bundle/weights.h>
-#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/files/atomic_file.h>
 #include <twotower/tensor/text.h>
 #include <twotower/train/batches/loader.h>
 #include <twotower/train/data/fingerprint.h>

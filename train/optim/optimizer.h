@@ -12,7 +12,7 @@
 // all steps in both, and weight decay, which is decoupled (Loshchilov & Hutter 2019), meets touched rows only.
 
 #include <twotower/autograd/gradients.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 
 #include <string>
 #include <vector>

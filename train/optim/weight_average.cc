@@ -1,5 +1,5 @@
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/optim/weight_average.h>
 
 #include <algorithm>

@@ -11,8 +11,8 @@
 // w in one go: so the average is exact, and a step costs what the rows it touches cost, never the table.
 
 #include <twotower/autograd/gradients.h>
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/tensor/memory.h>
-#include <twotower/tensor/safetensors.h>
 
 #include <vector>
 

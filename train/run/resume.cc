@@ -1,5 +1,5 @@
-#include <twotower/tensor/atomic_file.h>
 #include <twotower/tensor/error.h>
+#include <twotower/tensor/files/atomic_file.h>
 #include <twotower/train/data/fingerprint.h>
 #include <twotower/train/run/resume.h>
 #include <twotower/train/run/run.h>

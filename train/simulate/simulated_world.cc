@@ -1,5 +1,5 @@
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/tensor/random.h>
-#include <twotower/tensor/safetensors.h>
 #include <twotower/train/simulate/simulated_world.h>
 #include <twotower/train/simulate/streams.h>
 

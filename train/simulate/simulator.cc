@@ -1,6 +1,6 @@
 #include <twotower/tensor/error.h>
-#include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/data/dataset_writer.h>
 #include <twotower/train/simulate/simulated_world.h>
 #include <twotower/train/simulate/simulator.h>

@@ -3,7 +3,7 @@
 // of an impression was drawn from Bernoulli(examination(position) * propensity(user) * true_probability(user,
 // item, task)).
 
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/simulate/latent_scorer.h>
 

@@ -1,5 +1,5 @@
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/tensor/kernels/topk/topk.h>
-#include <twotower/tensor/safetensors.h>
 #include <twotower/train/run/checkpoint.h>
 #include <twotower/train/run/config.h>
 #include <twotower/train/step/step.h>

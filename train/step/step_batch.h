@@ -4,7 +4,7 @@
 
 #include <twotower/models/batch.h>
 #include <twotower/models/config.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 
 #include <string>
 

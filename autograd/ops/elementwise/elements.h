@@ -2,7 +2,7 @@
 // How backward functions of element-wise ops walk a gradient: in parallel, adding one number an element.
 
 #include <twotower/autograd/tape.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 namespace tt {
 

@@ -7,7 +7,7 @@
 #include <twotower/autograd/ops/losses/retrieval_losses.h>
 #include <twotower/autograd/ops/sequences/offsets.h>
 #include <twotower/tensor/kernels/in_batch/in_batch.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <limits>
 

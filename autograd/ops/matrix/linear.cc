@@ -1,7 +1,7 @@
 #include <twotower/autograd/ops/matrix/linear.h>
 #include <twotower/autograd/ops/matrix/linear_blocks.h>
 #include <twotower/tensor/gemm.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <optional>
 

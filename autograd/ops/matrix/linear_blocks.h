@@ -5,7 +5,7 @@
 #include <twotower/autograd/tape.h>
 #include <twotower/tensor/gemm.h>
 #include <twotower/tensor/kernels/elementwise/elementwise.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 

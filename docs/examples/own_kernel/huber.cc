@@ -1,6 +1,6 @@
 #include "huber.h"
 
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include "huber_body.h"
 

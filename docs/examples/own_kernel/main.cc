@@ -2,8 +2,8 @@
 // at lengths that fill no vector, and with the same bits on one thread and two.
 
 #include <twotower/tensor/kernels/isa.h>
-#include <twotower/tensor/parallel.h>
 #include <twotower/tensor/random.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <cmath>
 #include <cstdio>

@@ -6,7 +6,7 @@
 #include <twotower/models/retrieval/filter.h>
 #include <twotower/models/retrieval/live_catalog.h>
 #include <twotower/models/retrieval/recommender.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <atomic>
 #include <memory>

@@ -1,6 +1,6 @@
 #include <twotower/tensor/kernels/attention/attention.h>
 #include <twotower/tensor/kernels/attention/attention_body.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <cassert>

@@ -1,6 +1,6 @@
 #include <twotower/tensor/kernels/elementwise/elementwise.h>
 #include <twotower/tensor/kernels/elementwise/elementwise_body.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 #include <twotower/tensor/kernels/embedding/embedding.h>
 #include <twotower/tensor/kernels/embedding/embedding_body.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <cstring>

@@ -1,6 +1,6 @@
 #include <twotower/tensor/kernels/gemm/gemm.h>
 #include <twotower/tensor/kernels/gemm/gemm_body.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 

@@ -18,7 +18,7 @@
 
 #include <twotower/tensor/kernels/gemm/gemm_body.h>
 #include <twotower/tensor/kernels/in_batch/in_batch.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <cstdint>

@@ -1,6 +1,6 @@
 #include <twotower/tensor/kernels/optimizer/optimizer.h>
 #include <twotower/tensor/kernels/optimizer/optimizer_body.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,5 @@
 #include <twotower/tensor/kernels/quantised/quantised.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <bit>

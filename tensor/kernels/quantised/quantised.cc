@@ -3,7 +3,7 @@
 #include <twotower/tensor/kernels/quantised/coarse_queries.h>
 #include <twotower/tensor/kernels/quantised/quantised.h>
 #include <twotower/tensor/kernels/topk/topk.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <bit>
@@ -211,8 +211,7 @@ void divide_queries(const CoarseScan& all, int64_t k, const Answers& answers) {
 void quantised_topk(const float* queries, int64_t q, const float* items, const QuantisedRows& coarse, int64_t k,
                     int64_t* rows, float* scores, int64_t* counts, const RowsToSearch& filter) {
   if (k < 1 || q < 1 || coarse.rows < 1 || !intervals_hold(coarse, queries, q)) {
-    mips_topk(queries, q, items, coarse.rows, coarse.d, k, rows, scores, counts, filter.skip_offsets, filter.skip_rows,
-              filter.allowed);
+    mips_topk(queries, q, items, coarse.rows, coarse.d, k, rows, scores, counts, filter);
     return;
   }
   const CoarseTable* vnni = coarse.format == RowFormat::int8 ? int8_vnni_body() : nullptr;

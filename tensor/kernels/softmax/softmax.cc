@@ -1,6 +1,6 @@
 #include <twotower/tensor/kernels/softmax/softmax.h>
 #include <twotower/tensor/kernels/softmax/softmax_body.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 #include <cmath>

@@ -3,7 +3,7 @@
 #include <twotower/tensor/kernels/topk/row_filter.h>
 #include <twotower/tensor/kernels/topk/topk.h>
 #include <twotower/tensor/kernels/topk/topk_body.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <algorithm>
 
@@ -173,8 +173,7 @@ int64_t topk_scores(const float* scores, int64_t n, int64_t k, int64_t base, int
 }
 
 void mips_topk(const float* queries, int64_t q, const float* items, int64_t c, int64_t d, int64_t k, int64_t* rows,
-               float* scores, int64_t* counts, const int64_t* skip_offsets, const int64_t* skip_rows,
-               const uint64_t* allowed) {
+               float* scores, int64_t* counts, const RowsToSearch& filter) {
   if (k <= 0) {
     if (counts != nullptr) std::fill_n(counts, std::max<int64_t>(q, 0), 0);
     return;
@@ -182,7 +181,7 @@ void mips_topk(const float* queries, int64_t q, const float* items, int64_t c, i
   if (q <= 0) return;
   const Answers answers{k, rows, scores, counts};
   const int64_t most = std::clamp<int64_t>(c, 1, k);
-  Scan scan{items, d, {skip_offsets, skip_rows, allowed}, queries, 0, q, nullptr, topk_body()};
+  Scan scan{items, d, filter, queries, 0, q, nullptr, topk_body()};
   if (q >= std::max(num_threads() * kOwnQueries, kStrip))
     divide_queries(scan, c, most, answers);
   else

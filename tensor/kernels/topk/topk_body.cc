@@ -1,4 +1,4 @@
-#include <twotower/tensor/kernels/gemm/gemm_simd.h>
+#include <twotower/tensor/kernels/topk/dots_simd.h>
 #include <twotower/tensor/kernels/topk/topk_body.h>
 
 namespace tt::kernels::TT_ISA {
@@ -9,44 +9,17 @@ struct Rows {
   static constexpr int value = N;
 };
 
-TT_INLINE v4 halved(vf x) {
-  TT_HALVE_TO_4(x, TT_PLUS)
-  return y;
-}
-
-TT_INLINE void fetch_lines(const float* from, int64_t n) {
-  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(from + i);
-}
-
 constexpr int64_t kFetch = 2048;  // numbers ahead: 8 KB
 
-// Four rows at a time; their four sums across lanes share the last steps.
 void dots(const float* items, int64_t n, int64_t d, const float* query, float* out) {
   int64_t i = 0;
   for (; i + 4 <= n; i += 4) {
-    const float *r0 = items + i * d, *r1 = r0 + d, *r2 = r1 + d, *r3 = r2 + d;
-    // The processor's own prefetching stops at every page of 4 KB.
-    fetch_lines(r0 + kFetch, 4 * d);
-    vf s0 = {}, s1 = {}, s2 = {}, s3 = {};
-    TT_FOR_VECTORS (j, step, d) {
-      const vf q = load_step(query + j, step);
-      s0 = fma(load_step(r0 + j, step), q, s0);
-      s1 = fma(load_step(r1 + j, step), q, s1);
-      s2 = fma(load_step(r2 + j, step), q, s2);
-      s3 = fma(load_step(r3 + j, step), q, s3);
-    }
-    const v4 y0 = halved(s0), y1 = halved(s1), y2 = halved(s2), y3 = halved(s3);
-    const v4 a = __builtin_shufflevector(y0, y1, 0, 4, 2, 6) + __builtin_shufflevector(y0, y1, 1, 5, 3, 7);
-    const v4 b = __builtin_shufflevector(y2, y3, 0, 4, 2, 6) + __builtin_shufflevector(y2, y3, 1, 5, 3, 7);
-    const v4 sums = __builtin_shufflevector(a, b, 0, 1, 4, 5) + __builtin_shufflevector(a, b, 2, 3, 6, 7);
+    const float* row = items + i * d;
+    fetch_lines(row + kFetch, 4 * d);  // the processor's own prefetching stops at every page of 4 KB
+    const v4 sums = dots_of_four(row, row + d, row + 2 * d, row + 3 * d, d, query);
     for (int r = 0; r < 4; ++r) out[i + r] = sums[r];
   }
-  for (; i < n; ++i) {
-    vf s = {};
-    TT_FOR_VECTORS (j, step, d) s = fma(load_step(items + i * d + j, step), load_step(query + j, step), s);
-    const v4 y = halved(s);
-    out[i] = (y[0] + y[1]) + (y[2] + y[3]);  // the order of the four-row form
-  }
+  for (; i < n; ++i) out[i] = dot_of_one(items + i * d, d, query);
 }
 
 int64_t filter(const float* x, int64_t n, float threshold, int32_t* hits) {

@@ -1,6 +1,6 @@
 #include <twotower/tensor/kernels/vmath/vmath.h>
 #include <twotower/tensor/kernels/vmath/vmath_body.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 namespace tt::kernels {
 namespace {

@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 #include <twotower/models/bundle/bundle.h>
 #include <twotower/models/bundle/weights.h>
-#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/files/atomic_file.h>
 
 #include <chrono>
 #include <map>

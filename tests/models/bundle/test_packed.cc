@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 #include <twotower/models/bundle/packed_table.h>
 #include <twotower/models/retrieval/recommender.h>
-#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/files/atomic_file.h>
 #include <xmmintrin.h>
 
 #include <cmath>

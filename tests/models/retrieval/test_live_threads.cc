@@ -4,7 +4,7 @@
 
 #include <doctest/doctest.h>
 #include <twotower/models/retrieval/recommender.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <atomic>
 #include <map>

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <twotower/models/retrieval/recommender.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <cmath>
 #include <numeric>

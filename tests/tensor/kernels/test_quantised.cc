@@ -38,8 +38,7 @@ Floats same_as_exact(const Floats& queries, int64_t q, const Floats& items, int6
   std::vector<int64_t> rows(static_cast<std::size_t>(q * k)), wanted_rows(rows);
   std::vector<int64_t> counts(static_cast<std::size_t>(q)), wanted_counts(counts);
   Floats scores(q * k), wanted(q * k), all(2 * q * k);
-  mips_topk(queries.data(), q, items.data(), c, d, k, wanted_rows.data(), wanted.data(), wanted_counts.data(),
-            filter.skip_offsets, filter.skip_rows, filter.allowed);
+  mips_topk(queries.data(), q, items.data(), c, d, k, wanted_rows.data(), wanted.data(), wanted_counts.data(), filter);
   quantised_topk(queries.data(), q, items.data(), kept.rows, k, rows.data(), scores.data(), counts.data(), filter);
   CAPTURE(q);
   CAPTURE(c);

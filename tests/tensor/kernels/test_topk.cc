@@ -48,8 +48,8 @@ TEST_CASE("topk: the best products of every batch size, with rows to skip") {
           }
           std::vector<int64_t> rows(static_cast<std::size_t>(q * k)), counts(static_cast<std::size_t>(q));
           Floats best(q * k);
-          mips_topk(queries.data(), q, items.data(), c, d, k, rows.data(), best.data(), counts.data(), offsets.data(),
-                    skip.data());
+          mips_topk(queries.data(), q, items.data(), c, d, k, rows.data(), best.data(), counts.data(),
+                    {offsets.data(), skip.data()});
           bool right = true;
           for (int64_t i = 0; i < q; ++i) {
             const auto qi = static_cast<std::size_t>(i);

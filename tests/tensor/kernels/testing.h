@@ -3,7 +3,7 @@
 
 #include <doctest/doctest.h>
 #include <twotower/tensor/kernels/isa.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <cmath>
 #include <cstdint>

@@ -1,7 +1,7 @@
 // What all baselines share: who may see what, how they are ranked, and the same bits on any number of threads.
 
 #include <doctest/doctest.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/baselines/known_actions.h>
 #include <twotower/train/evaluate/baseline_ranking.h>
 #include <twotower/train/evaluate/metrics.h>

@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/files/atomic_file.h>
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/run/run.h>
 

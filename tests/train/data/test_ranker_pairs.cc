@@ -1,5 +1,5 @@
 #include <doctest/doctest.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/data/fingerprint.h>
 #include <twotower/train/data/ranker_pairs.h>

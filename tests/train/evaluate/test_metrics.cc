@@ -1,5 +1,5 @@
 #include <doctest/doctest.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/evaluate/rankings.h>
 #include <twotower/train/evaluate/user_measures.h>

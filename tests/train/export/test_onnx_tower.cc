@@ -4,7 +4,7 @@
 #include <doctest/doctest.h>
 #include <twotower/models/retrieval/live_catalog.h>
 #include <twotower/models/retrieval/save_bundle.h>
-#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/files/atomic_file.h>
 #include <twotower/train/export/onnx_tower.h>
 
 #include <cstring>

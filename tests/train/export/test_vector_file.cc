@@ -2,8 +2,8 @@
 
 #include <doctest/doctest.h>
 #include <twotower/models/bundle/id_table.h>
-#include <twotower/tensor/atomic_file.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/atomic_file.h>
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/train/export/vector_file.h>
 
 #include <cmath>

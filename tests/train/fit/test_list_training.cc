@@ -1,7 +1,7 @@
 // Training on lists as part of a run: what it leaves behind, and going on from it.
 
 #include <doctest/doctest.h>
-#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/files/atomic_file.h>
 #include <twotower/train/batches/training_rows.h>
 #include <twotower/train/fit/trainer.h>
 #include <twotower/train/run/run.h>

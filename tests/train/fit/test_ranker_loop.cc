@@ -1,7 +1,7 @@
 // Which pairs the main ranker is asked about, asking it, and a run that keeps what it said.
 
 #include <doctest/doctest.h>
-#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/files/atomic_file.h>
 #include <twotower/train/fit/ranker_loop.h>
 #include <twotower/train/fit/trainer.h>
 

@@ -1,7 +1,7 @@
 // The reward: an ensemble that learns the main ranker from what the log says of it.
 
 #include <doctest/doctest.h>
-#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/files/atomic_file.h>
 #include <twotower/train/fit/reward.h>
 #include <twotower/train/run/run.h>
 #include <twotower/train/simulate/simulator.h>

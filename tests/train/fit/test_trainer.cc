@@ -1,7 +1,7 @@
 // Training as a whole, on simulated logs small enough for a second or two.
 
 #include <doctest/doctest.h>
-#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/files/atomic_file.h>
 #include <twotower/train/fit/trainer.h>
 #include <twotower/train/run/checkpoint.h>
 #include <twotower/train/run/run.h>

@@ -1,7 +1,7 @@
 #pragma once
 // The models whose training steps are tested: every rung, and every option that adds to a step.
 
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/threads/parallel.h>
 
 #include <string>
 #include <utility>

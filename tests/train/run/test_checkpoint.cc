@@ -3,8 +3,8 @@
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <twotower/tensor/atomic_file.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/atomic_file.h>
+#include <twotower/tensor/files/safetensors.h>
 #include <twotower/train/run/checkpoint.h>
 
 #include <cstring>

@@ -2,9 +2,9 @@
 
 #include <doctest/doctest.h>
 #include <twotower/models/bundle/fingerprint.h>
-#include <twotower/tensor/atomic_file.h>
-#include <twotower/tensor/parallel.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/atomic_file.h>
+#include <twotower/tensor/files/safetensors.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/simulate/simulator.h>
 #include <twotower/train/simulate/truth.h>

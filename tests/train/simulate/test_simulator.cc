@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
-#include <twotower/tensor/atomic_file.h>
-#include <twotower/tensor/parallel.h>
+#include <twotower/tensor/files/atomic_file.h>
+#include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/simulate/simulator.h>
 #include <twotower/train/simulate/truth.h>

@@ -120,8 +120,8 @@ def _path() -> str:
 
 
 @functools.lru_cache(maxsize=None)
-def library() -> ctypes.CDLL:
-    """The library, loaded at its first use. Its calls run without the interpreter's lock."""
+def native() -> ctypes.CDLL:
+    """libtwotower-c, loaded at its first use. Its calls run without the interpreter's lock."""
     path = _path()
     try:
         found = ctypes.CDLL(path)
@@ -143,4 +143,4 @@ def library() -> ctypes.CDLL:
 def check(status: int) -> None:
     """Raises what the calling thread's last call failed at."""
     if status != 0:
-        raise error_of(status, library().tt_last_error().decode("utf-8", "replace"))
+        raise error_of(status, native().tt_last_error().decode("utf-8", "replace"))

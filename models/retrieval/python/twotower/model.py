@@ -58,15 +58,15 @@ class Model(Searching):
             kept.append(options.log)
         out = ctypes.c_void_p()
         if isinstance(source, (str, os.PathLike)):
-            status = c.library().tt_model_open(_path(source), ctypes.byref(options), ctypes.byref(out))
+            status = c.native().tt_model_open(_path(source), ctypes.byref(options), ctypes.byref(out))
             _check_file(status, os.fspath(source))
         else:
             data, nbytes = _bytes_of(source)
-            c.check(c.library().tt_model_open_memory(data.ctypes.data, nbytes, ctypes.byref(options),
+            c.check(c.native().tt_model_open_memory(data.ctypes.data, nbytes, ctypes.byref(options),
                                                      ctypes.byref(out)))
             if not copy:
                 kept.append(data)
-        handle = Handle("model", out.value or 0, c.library().tt_model_close, *kept)
+        handle = Handle("model", out.value or 0, c.native().tt_model_close, *kept)
         handle.close_with(self)
         self._core = Core(handle, 0)
         self._core.dimension = self.info.dimension
@@ -81,7 +81,7 @@ class Model(Searching):
         """Numbers of the model and of its items as they are now."""
         out = c.Info(ctypes.sizeof(c.Info))
         with self._core.handle as model:
-            c.check(c.library().tt_model_info(model, ctypes.byref(out)))
+            c.check(c.native().tt_model_info(model, ctypes.byref(out)))
         return Info(out.dimension, out.items, out.items_available, out.users, out.history_length, out.candidates,
                     bool(out.adds_items))
 
@@ -93,17 +93,17 @@ class Model(Searching):
     @property
     def user_features(self) -> tuple[str, ...]:
         """The names of the features that a user can be described by."""
-        return self._names(c.library().tt_model_user_feature)
+        return self._names(c.native().tt_model_user_feature)
 
     @property
     def item_features(self) -> tuple[str, ...]:
         """The names of the features that an item can be described by."""
-        return self._names(c.library().tt_model_item_feature)
+        return self._names(c.native().tt_model_item_feature)
 
     @property
     def filter_columns(self) -> tuple[str, ...]:
         """The names of the columns that `where` can ask for."""
-        return self._names(c.library().tt_model_filter_column)
+        return self._names(c.native().tt_model_filter_column)
 
     def _names(self, name_of: Callable[[int, int], bytes | None]) -> tuple[str, ...]:
         names: list[str] = []
@@ -145,28 +145,28 @@ class Model(Searching):
         does not read, too. An item that training has met has what was learnt of it. Raises ExistsError for an id that
         is there, UnsupportedError where the model has no item features.
         """
-        return self._put(c.library().tt_model_add_items, items)
+        return self._put(c.native().tt_model_add_items, items)
 
     def replace(self, items: Described) -> int:
         """The same for items that are there: they get new features. Raises NotFoundError for one that is not."""
-        return self._put(c.library().tt_model_replace_items, items)
+        return self._put(c.native().tt_model_replace_items, items)
 
     def remove(self, ids: Ids) -> None:
         """Takes items out of the catalog. Raises NotFoundError for one that is not there."""
         array = texts(ids, "an item's id")
         with self._core.handle as model:
-            c.check(c.library().tt_model_remove_items(model, array, len(array)))
+            c.check(c.native().tt_model_remove_items(model, array, len(array)))
 
     def set_available(self, ids: Ids, available: bool) -> None:
         """Takes items off the offer, or puts them back. One off the offer is found by no call, and can be scored."""
         array = texts(ids, "an item's id")
         with self._core.handle as model:
-            c.check(c.library().tt_model_set_available(model, array, len(array), bool(available)))
+            c.check(c.native().tt_model_set_available(model, array, len(array), bool(available)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a bundle with the items as they are now: the file is the old one or the whole new one."""
         with self._core.handle as model:
-            _check_file(c.library().tt_model_save(model, _path(path)), os.path.dirname(os.path.abspath(path)))
+            _check_file(c.native().tt_model_save(model, _path(path)), os.path.dirname(os.path.abspath(path)))
 
     def _put(self, function: Callable[..., int], items: Described) -> int:
         if isinstance(items, Mapping):

@@ -49,8 +49,8 @@ class Filter(Unpicklable):
             options.num_conditions = len(conditions)
         out = ctypes.c_void_p()
         with core.handle as model:
-            c.check(c.library().tt_filter_open(model, ctypes.byref(options), ctypes.byref(out)))
-            self._handle = Handle("filter", out.value or 0, c.library().tt_filter_close, *core.handle.kept)
+            c.check(c.native().tt_filter_open(model, ctypes.byref(options), ctypes.byref(out)))
+            self._handle = Handle("filter", out.value or 0, c.native().tt_filter_close, *core.handle.kept)
         self._handle.close_with(self)
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ class Searching(Unpicklable):
         given = users_of(users)
         options = c.Options(ctypes.sizeof(c.Options), None, size(candidates, "candidates"), bool(include_seen),
                             not rerank)
-        lib, most = c.library(), size(k, "k")
+        lib, most = c.native(), size(k, "k")
 
         def call(session: int, out: Any) -> Any:
             return lib.tt_recommend(session, given, len(given), most, ctypes.byref(options), out)
@@ -130,7 +130,7 @@ class Searching(Unpicklable):
         """
         array = as_vectors(vectors, self._core.dimension)
         options = c.Options(ctypes.sizeof(c.Options))
-        lib, most = c.library(), size(k, "k")
+        lib, most = c.native(), size(k, "k")
 
         def call(session: int, out: Any) -> Any:
             return lib.tt_search(session, array.ctypes.data, len(array), array.shape[1], most, ctypes.byref(options),
@@ -154,7 +154,7 @@ class Searching(Unpicklable):
         options = c.Options(ctypes.sizeof(c.Options), None, 0, 0, not rerank)
         out = np.empty(len(ids), np.float32)
         with _Alone(self._session()) as session:
-            c.check(c.library().tt_score(session, given, len(given), None if which is None else which.ctypes.data, ids,
+            c.check(c.native().tt_score(session, given, len(given), None if which is None else which.ctypes.data, ids,
                                          len(ids), ctypes.byref(options), out.ctypes.data))
         return out
 
@@ -165,13 +165,13 @@ class Searching(Unpicklable):
         larger one or a np.memmap as well. What is in it after an error is not defined.
         """
         given = users_of(users)
-        return self._embed(c.library().tt_embed_users, given, out)
+        return self._embed(c.native().tt_embed_users, given, out)
 
     def embed_items(self, items: Items, out: Floats | None = None) -> Floats:
         """The items' vectors, float32 [n, dimension]: of an id the catalog's, of an Item without an id what the model
         makes of its features. out: as in embed_users()."""
         given = items_of(items)
-        return self._embed(c.library().tt_embed_items, given, out)
+        return self._embed(c.native().tt_embed_items, given, out)
 
     def _embed(self, function: Callable[..., int], given: Any, out: Floats | None) -> Floats:
         vectors = _buffer(out, len(given), self._core.dimension)
@@ -227,8 +227,8 @@ class Session(Searching):
         options = c.SessionOptions(ctypes.sizeof(c.SessionOptions), min(size(threads, "threads"), 2**31 - 1))
         out = ctypes.c_void_p()
         with core.handle as model:
-            c.check(c.library().tt_session_open(model, ctypes.byref(options), ctypes.byref(out)))
-            self._handle = Handle("session", out.value or 0, c.library().tt_session_close, *core.handle.kept)
+            c.check(c.native().tt_session_open(model, ctypes.byref(options), ctypes.byref(out)))
+            self._handle = Handle("session", out.value or 0, c.native().tt_session_close, *core.handle.kept)
         self._core = core
         self._handle.close_with(self)
 

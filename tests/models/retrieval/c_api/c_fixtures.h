@@ -2,7 +2,7 @@
 // A bundle made by hand (bundle_fixtures.h), and handles of the C interface that close themselves.
 
 #include <twotower/models/retrieval/c_api/twotower.h>
-#include <twotower/tensor/atomic_file.h>
+#include <twotower/tensor/files/atomic_file.h>
 
 #include <string>
 #include <vector>

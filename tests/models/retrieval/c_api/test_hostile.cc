@@ -2,7 +2,7 @@
 // -Db_sanitize=address,undefined, too.
 
 #include <doctest/doctest.h>
-#include <twotower/tensor/safetensors.h>
+#include <twotower/tensor/files/safetensors.h>
 
 #include <cmath>
 #include <cstring>

@@ -123,7 +123,7 @@ TEST_CASE("hosts: two copies of the library in one process") {
   const testing::Open c(w.path, 2);
   const std::vector<std::string> right = asked(c.session);
   struct Copy {
-    void* library = nullptr;
+    void* handle = nullptr;
     decltype(&tt_model_open) open = nullptr;
     decltype(&tt_model_close) close = nullptr;
     decltype(&tt_session_open) open_session = nullptr;
@@ -136,10 +136,10 @@ TEST_CASE("hosts: two copies of the library in one process") {
     Copy& copy = copies[i];
     const std::string path = w.folder.path() + "/copy" + std::to_string(i) + ".so";
     std::filesystem::copy_file(TWOTOWER_C_LIB, path);
-    copy.library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    REQUIRE_MESSAGE(copy.library, dlerror());
+    copy.handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    REQUIRE_MESSAGE(copy.handle, dlerror());
     const auto find = [&](auto& function, const char* name) {
-      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(copy.library, name));
+      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(copy.handle, name));
       REQUIRE((function != nullptr));
     };
     find(copy.open, "tt_model_open"), find(copy.close, "tt_model_close");
@@ -168,7 +168,7 @@ TEST_CASE("hosts: two copies of the library in one process") {
   for (std::thread& thread : threads) thread.join();
   for (Copy& copy : copies) {
     CHECK(copy.wrong == 0);
-    CHECK(dlclose(copy.library) == 0);
+    CHECK(dlclose(copy.handle) == 0);
   }
   CHECK(asked(c.session) == right);
 }

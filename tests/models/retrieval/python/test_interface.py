@@ -102,7 +102,7 @@ class Surface(unittest.TestCase):
     def test_versions_agree(self):
         project = (SOURCE / "models/retrieval/python/pyproject.toml").read_text()
         self.assertIn(f'version = "{twotower.__version__}"', project)
-        self.assertEqual(_library.library().tt_version_string().decode(), twotower.__version__)
+        self.assertEqual(_library.native().tt_version_string().decode(), twotower.__version__)
         self.assertIn(f"version: '{twotower.__version__}'", (SOURCE / "meson.build").read_text())
 
 
@@ -134,7 +134,7 @@ class Finding(unittest.TestCase):
         folder = fixtures.scratch() / "copied"
         shutil.copytree(pathlib.Path(twotower.__file__).parent, folder / "twotower")
         shutil.copy(pathlib.Path(os.environ["TWOTOWER_LIBRARY"]) / _library.SONAME, folder / "twotower")
-        said = self.said("import twotower._library as l; print(l.library()._name)", TWOTOWER_LIBRARY="",
+        said = self.said("import twotower._library as l; print(l.native()._name)", TWOTOWER_LIBRARY="",
                          PYTHONPATH=str(folder))
         self.assertEqual(said, str(folder / "twotower" / _library.SONAME))
 

@@ -65,7 +65,7 @@ class Lifetimes(unittest.TestCase):
 
     def test_what_nobody_holds_is_closed(self):
         closed = []
-        lib, real = _library.library(), {}
+        lib, real = _library.native(), {}
         for name in ("tt_model_close", "tt_session_close", "tt_filter_close"):
             real[name] = getattr(lib, name)
             setattr(lib, name, lambda handle, name=name: closed.append(name) or real[name](handle))
@@ -90,7 +90,7 @@ class Lifetimes(unittest.TestCase):
         content = pathlib.Path(fixtures.bundle()).read_bytes()
         array = fixtures.aligned_copy(fixtures.bundle())
         seen = []
-        lib, real = _library.library(), _library.library().tt_model_open_memory
+        lib, real = _library.native(), _library.native().tt_model_open_memory
         lib.tt_model_open_memory = lambda address, *rest: seen.append(address) or real(address, *rest)
         try:
             for source in (content, bytearray(content), memoryview(content), array, array.view(np.int8)):
@@ -131,19 +131,19 @@ class Lifetimes(unittest.TestCase):
     def test_inputs_live_through_the_call_alone(self):
         with twotower.open(fixtures.bundle()) as opened:
             expected = opened.recommend([User(history=[f"i{i}", "i3"]) for i in range(50)], k=5)
-            real = searching.c.library().tt_recommend
+            real = searching.c.native().tt_recommend
 
             def collecting(*arguments):
                 gc.collect()
                 np.full(1 << 16, 255, np.uint8)  # over what was freed
                 return real(*arguments)
 
-            searching.c.library().tt_recommend = collecting
+            searching.c.native().tt_recommend = collecting
             try:
                 users = [User(history=[f"i{i}"] + ["i" + str(3)]) for i in range(50)]
                 self.assertEqual(opened.recommend(users, k=5).ids, expected.ids)
             finally:
-                searching.c.library().tt_recommend = real
+                searching.c.native().tt_recommend = real
 
     def test_they_cannot_be_pickled_or_copied(self):
         with twotower.open(fixtures.bundle()) as opened:
@@ -226,7 +226,7 @@ class Threads(unittest.TestCase):
 
     def test_a_session_serves_one_call_at_a_time(self):
         with twotower.open(fixtures.bundle()) as opened, opened.session() as session:
-            real, said = _library.library().tt_recommend, []
+            real, said = _library.native().tt_recommend, []
 
             def ask_again():
                 try:
@@ -236,18 +236,18 @@ class Threads(unittest.TestCase):
 
             def slow(*arguments):
                 status = real(*arguments)  # its answers are not copied yet
-                _library.library().tt_recommend = real
+                _library.native().tt_recommend = real
                 other = threading.Thread(target=ask_again)
                 other.start()
                 other.join()
                 return status
 
             expected = session.recommend("u0").ids
-            _library.library().tt_recommend = slow
+            _library.native().tt_recommend = slow
             try:
                 self.assertEqual(session.recommend("u0").ids, expected)
             finally:
-                _library.library().tt_recommend = real
+                _library.native().tt_recommend = real
             self.assertIsInstance(said[0], twotower.BusyError)
             self.assertIsInstance(said[0], RuntimeError)
             self.assertEqual(session.recommend("u0").ids, expected)
@@ -287,8 +287,8 @@ class Threads(unittest.TestCase):
                     return function(handle, ctypes.c_void_p(vectors.ctypes.data), ctypes.c_size_t(3000),
                                     ctypes.c_size_t(16), ctypes.c_size_t(10), ctypes.byref(options), ctypes.byref(out))
 
-            self.assertTrue(self.seen_during_a_call(lambda: search(_library.library().tt_search)))
-            keeping = ctypes.PyDLL(_library.library()._name).tt_search  # the same, the lock held
+            self.assertTrue(self.seen_during_a_call(lambda: search(_library.native().tt_search)))
+            keeping = ctypes.PyDLL(_library.native()._name).tt_search  # the same, the lock held
             keeping.argtypes = _library.FUNCTIONS["tt_search"][1]
             self.assertEqual(search(keeping), 0)
             self.assertFalse(self.seen_during_a_call(lambda: search(keeping)))

@@ -142,7 +142,7 @@ class Vectors(unittest.TestCase):
             self.assertEqual(model.search(other, k=3).ids, expected)
         self.assertEqual(model.search(good[::2], k=3).ids, expected[::2])
         seen = []
-        lib, real = searching.c.library(), searching.c.library().tt_search
+        lib, real = searching.c.native(), searching.c.native().tt_search
         lib.tt_search = lambda session, address, *rest: seen.append(address) or real(session, address, *rest)
         try:
             model.search(good[2:], k=3)
