@@ -62,26 +62,40 @@ ML_1M = {**FACTORS, "temperature": 0.15, "mask_user_positives": "true", "batch_s
 ML_100K = {**FACTORS, "temperature": 0.22, "mask_user_positives": "true", "batch_size": 64, "learning_rate": 0.005,
            "user_table_rate": 4, "user_weight_power": 0.8, "ema": 0.99, "dropout": 0.1, "epochs": 60}
 
-ESASREC = "Tikhonovich et al. 2025, eSASRec"
+RECALL_20 = [(REMOVED, "recall@20"), (REMOVED, "ndcg@20")]
+TOP_10 = [(REMOVED, "hit@10"), (REMOVED, "ndcg@10")]
 
-ROWS = {
-    "ml-1m": {
-        "name": "ml-1m",
-        "title": "MovieLens 1M, the split of the LightGCN family",
+
+def published(measures, rows):
+    """rows: a name, a value for each measure, the source."""
+    return [(name, {f"{way} {measure}": value for (way, measure), value in zip(measures, values)}, source)
+            for name, *values, source in rows]
+
+
+def given_split(name, title, settings, others):
+    """A dataset of the LightGCN family: train.txt and test.txt, a line a user, in no order."""
+    return {
+        "name": name,
+        "title": title + ", the split of the LightGCN family",
         "protocol": "Given split; ids alone, width 64; all items ranked, training items removed; recall@20 is hits / number of "
                     "the user's test items, NDCG@20 has the ideal of min(20, test items); averages over users. Settings and "
                     "epochs were chosen on a tenth of each user's training items; the run here trains on all of them.",
-        "folder": "ml-1m", "import": functools.partial(lists, "ml-1m"), "ordered": False, "split_seeds": False,
-        "seeds": [1, 2, 3], "k": "20", "evaluate": {REMOVED: []},
-        "measures": [(REMOVED, "recall@20"), (REMOVED, "ndcg@20")],
-        "models": {"ours: full softmax": {"rung": "base", "settings": ML_1M}},
-        "published": [
-            ("LightGCN", {f"{REMOVED} recall@20": "0.2576", f"{REMOVED} ndcg@20": "0.2427"}, "Mao et al. 2021, UltraGCN"),
-            ("UltraGCN", {f"{REMOVED} recall@20": "0.2787", f"{REMOVED} ndcg@20": "0.2642"}, "Mao et al. 2021, UltraGCN"),
-            ("SimpleX", {f"{REMOVED} recall@20": "0.2802", f"{REMOVED} ndcg@20": "0.2670"}, "Mao et al. 2021, SimpleX"),
-            ("MF, softmax loss", {f"{REMOVED} recall@20": "0.2809", f"{REMOVED} ndcg@20": "0.2662"}, "Mao et al. 2021, SimpleX"),
-        ],
-    },
+        "folder": name, "import": functools.partial(lists, name), "ordered": False, "split_seeds": False,
+        "seeds": [1, 2, 3], "k": "20", "evaluate": {REMOVED: []}, "measures": RECALL_20,
+        "models": {"ours: full softmax": {"rung": "base", "settings": settings}},
+        "published": published(RECALL_20, others),
+    }
+
+
+ESASREC = "Tikhonovich et al. 2025, eSASRec"
+
+ROWS = {
+    "ml-1m": given_split("ml-1m", "MovieLens 1M", ML_1M, [
+        ("LightGCN", "0.2576", "0.2427", "Mao et al. 2021, UltraGCN"),
+        ("UltraGCN", "0.2787", "0.2642", "Mao et al. 2021, UltraGCN"),
+        ("SimpleX", "0.2802", "0.2670", "Mao et al. 2021, SimpleX"),
+        ("MF, softmax loss", "0.2809", "0.2662", "Mao et al. 2021, SimpleX"),
+    ]),
     "ml-100k": {
         "name": "ml-100k",
         "title": "MovieLens 100K, the protocol of TensorFlow Recommenders' tutorials",
@@ -105,7 +119,7 @@ ROWS = {
                     "ranked, seen items removed; with one test item HR@10 is hit@10.",
         "folder": "ml-100k", "import": last_out, "ordered": True, "split_seeds": False, "seeds": [1], "k": "10",
         "evaluate": {REMOVED: []},
-        "measures": [(REMOVED, "hit@10"), (REMOVED, "ndcg@10")],
+        "measures": TOP_10,
         "models": {
             "without history": {"rung": "base", "settings": {**SEQUENCES, "epochs": 12}},
             "history encoder": {"rung": "history", "settings": {**SEQUENCES, "attention_layers": 1, "epochs": 15}},
@@ -113,24 +127,13 @@ ROWS = {
         },
         "published": [],
     },
-    "gowalla": {
-        "name": "gowalla",
-        "title": "Gowalla, the split of the LightGCN family",
-        "protocol": "Given split; ids alone, width 64; all items ranked, training items removed; recall@20 is hits / number of "
-                    "the user's test items, NDCG@20 has the ideal of min(20, test items); averages over users. A tenth of each "
-                    "user's training items is for choosing settings; the run here trains on all of them.",
-        "folder": "gowalla", "import": functools.partial(lists, "gowalla"), "ordered": False, "split_seeds": False,
-        "seeds": [1, 2, 3], "k": "20", "evaluate": {REMOVED: []},
-        "measures": [(REMOVED, "recall@20"), (REMOVED, "ndcg@20")],
-        "models": {"ours: full softmax": {"rung": "base", "settings": ML_1M}},
-        "published": [
-            ("LightGCN", {f"{REMOVED} recall@20": "0.1820", f"{REMOVED} ndcg@20": "0.1547"}, "Wu et al. 2024, BSL"),
-            ("UltraGCN", {f"{REMOVED} recall@20": "0.1862", f"{REMOVED} ndcg@20": "0.1580"}, "Mao et al. 2021, UltraGCN"),
-            ("SimpleX", {f"{REMOVED} recall@20": "0.1872", f"{REMOVED} ndcg@20": "0.1557"}, "Mao et al. 2021, SimpleX"),
-            ("MF, BSL", {f"{REMOVED} recall@20": "0.1882", f"{REMOVED} ndcg@20": "0.1584"}, "Wu et al. 2024, BSL"),
-            ("LightGCN, BSL", {f"{REMOVED} recall@20": "0.1892", f"{REMOVED} ndcg@20": "0.1590"}, "Wu et al. 2024, BSL"),
-        ],
-    },
+    "gowalla": given_split("gowalla", "Gowalla", ML_1M, [
+        ("LightGCN", "0.1820", "0.1547", "Wu et al. 2024, BSL"),
+        ("UltraGCN", "0.1862", "0.1580", "Mao et al. 2021, UltraGCN"),
+        ("SimpleX", "0.1872", "0.1557", "Mao et al. 2021, SimpleX"),
+        ("MF, BSL", "0.1882", "0.1584", "Wu et al. 2024, BSL"),
+        ("LightGCN, BSL", "0.1892", "0.1590", "Wu et al. 2024, BSL"),
+    ]),
     "beauty": {
         "name": "beauty",
         "title": "Amazon Beauty, leave-last-out",
@@ -139,14 +142,14 @@ ROWS = {
                     "R@10 is hit@10.",
         "folder": "beauty", "import": sequences, "ordered": True, "split_seeds": False, "seeds": [1, 2, 3], "k": "10",
         "evaluate": {REMOVED: []},
-        "measures": [(REMOVED, "hit@10"), (REMOVED, "ndcg@10")],
+        "measures": TOP_10,
         "models": {"history encoder": {"rung": "history", "settings": {**SEQUENCES, "attention_layers": 1, "epochs": 15}}},
-        "published": [
-            ("SASRec, sampled softmax", {f"{REMOVED} hit@10": "0.0921", f"{REMOVED} ndcg@10": "0.0531"}, ESASREC),
-            ("eSASRec", {f"{REMOVED} hit@10": "0.0928", f"{REMOVED} ndcg@10": "0.0523"}, ESASREC),
-            ("HSTU", {f"{REMOVED} hit@10": "0.0788", f"{REMOVED} ndcg@10": "0.0439"}, ESASREC),
-            ("FuXi-α", {f"{REMOVED} hit@10": "0.0809", f"{REMOVED} ndcg@10": "0.0451"}, ESASREC),
-        ],
+        "published": published(TOP_10, [
+            ("SASRec, sampled softmax", "0.0921", "0.0531", ESASREC),
+            ("eSASRec", "0.0928", "0.0523", ESASREC),
+            ("HSTU", "0.0788", "0.0439", ESASREC),
+            ("FuXi-α", "0.0809", "0.0451", ESASREC),
+        ]),
     },
 }
 
@@ -174,7 +177,7 @@ CHANGES = {
 ABLATIONS = [
     {"row": "ml-1m", "title": "ml-1m", "seeds": [1], "base": {"rung": "base", "settings": ML_1M},
      "protocol": "A tenth of each user's training items held out; the given test part is not touched.",
-     "measures": [(REMOVED, "recall@20"), (REMOVED, "ndcg@20")],
+     "measures": RECALL_20,
      "changes": {**CHANGES, "temperature 0.1": {"temperature": 0.1}, "temperature 0.2": {"temperature": 0.2},
                  "all positives alike": {"user_weight_power": 1}, "all users alike": {"user_weight_power": 0},
                  "no dropout": without("dropout"),
@@ -192,7 +195,7 @@ ABLATIONS = [
     {"row": "ml-100k-last", "title": "ml-100k, leave-last-out, with the history encoder", "seeds": [1],
      "base": ROWS["ml-100k-last"]["models"]["history encoder"],
      "protocol": "The last rating but one of each user held out; the last one is not touched.",
-     "measures": [(REMOVED, "hit@10"), (REMOVED, "ndcg@10")],
+     "measures": TOP_10,
      "changes": {"as chosen": {}, "no history": {"history": "false"}, "the mean alone": {"attention_layers": 0},
                  "three attention layers": {"attention_layers": 3}, "ids hidden": {"user_id_dropout": 0.3},
                  "no EMA": without("ema"), "no dropout": without("dropout"),

@@ -2,7 +2,7 @@
 #include <twotower/tensor/random.h>
 #include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/baselines/als_ranker.h>
-#include <twotower/train/baselines/sparse_rows.h>
+#include <twotower/train/baselines/matrices/sparse_rows.h>
 #include <twotower/train/data/ranker_pairs.h>
 
 #define EIGEN_DONT_PARALLELIZE

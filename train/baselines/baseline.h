@@ -1,6 +1,6 @@
 #pragma once
 // What simple methods give, to be known before towers are trained: each learns from what training may see, and is
-// measured by the code that measures the model (train/evaluate/baseline_ranking.h).
+// measured by the code that measures the model (train/evaluate/rankings/baseline_ranking.h).
 
 #include <twotower/train/baselines/options.h>
 #include <twotower/train/data/dataset.h>
@@ -24,7 +24,8 @@ class Baseline {
   virtual void score(std::span<const UserMoment> users, float* out) const = 0;
 };
 
-// "popularity", "recent" and "random" (train/evaluate/rankings.h), "itemknn", "markov", "ease", "als", "als_ranker".
+// "popularity", "recent" and "random" (train/evaluate/rankings/rankings.h), "itemknn", "markov", "ease", "als",
+// "als_ranker".
 const std::vector<std::string>& baseline_names();
 
 // Error "[evaluate] ..." for a name that is none of these, with the nearest or all.

@@ -1,6 +1,6 @@
 #include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/baselines/ease.h>
-#include <twotower/train/baselines/symmetric_inverse.h>
+#include <twotower/train/baselines/matrices/symmetric_inverse.h>
 
 #include <algorithm>
 #include <fstream>

@@ -2,7 +2,7 @@
 
 #include <twotower/train/baselines/baseline.h>
 #include <twotower/train/baselines/known_actions.h>
-#include <twotower/train/baselines/sparse_rows.h>
+#include <twotower/train/baselines/matrices/sparse_rows.h>
 
 #include <optional>
 

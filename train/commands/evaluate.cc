@@ -6,7 +6,7 @@
 #include <twotower/train/commands/commands.h>
 #include <twotower/train/commands/shared/measures_json.h>
 #include <twotower/train/commands/shared/options.h>
-#include <twotower/train/evaluate/doctor.h>
+#include <twotower/train/evaluate/doctor/doctor.h>
 #include <twotower/train/evaluate/metrics.h>
 #include <twotower/train/evaluate/text_table.h>
 #include <twotower/train/evaluate/user_groups.h>

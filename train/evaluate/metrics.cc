@@ -3,10 +3,10 @@
 #include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/baselines/baseline.h>
 #include <twotower/train/data/positives.h>
-#include <twotower/train/evaluate/baseline_ranking.h>
 #include <twotower/train/evaluate/examination.h>
 #include <twotower/train/evaluate/metrics.h>
-#include <twotower/train/evaluate/rankings.h>
+#include <twotower/train/evaluate/rankings/baseline_ranking.h>
+#include <twotower/train/evaluate/rankings/rankings.h>
 #include <twotower/train/evaluate/shown_order.h>
 #include <twotower/train/evaluate/text_table.h>
 #include <twotower/train/evaluate/user_measures.h>

@@ -26,6 +26,17 @@ MatrixXd values_of(const Dataset& data) {
   return r;
 }
 
+// fitted(sweeps): a baseline after so many.
+template <class Fitted>
+void check_each_sweep_lowers(Fitted fitted) {
+  double before = 1e300;
+  for (int64_t sweeps = 1; sweeps <= 6; ++sweeps) {
+    const double objective = fitted(sweeps).objective();
+    CHECK(objective < before);
+    before = objective;
+  }
+}
+
 DatasetContent valued_content() {
   DatasetContent content = made_up_content(50, 40, 9);
   content.value_weights = {1, 2};
@@ -46,12 +57,7 @@ TEST_CASE("als: normal equations hold, the objective is the dense sum and falls,
     als.fit(data);
     return als;
   };
-  double before = 1e300;
-  for (int64_t sweeps = 1; sweeps <= 6; ++sweeps) {
-    const double objective = fitted(sweeps).objective();
-    CHECK(objective < before);
-    before = objective;
-  }
+  check_each_sweep_lowers(fitted);
   const Als als = fitted(6);
   const Eigen::Map<const RowMajor> x(als.user_factors().data(), 50, 5), y(als.item_factors().data(), 40, 5);
   const MatrixXd c = (1 + alpha * r.array()).matrix(), p = (r.array() > 0).cast<double>().matrix();
@@ -97,12 +103,7 @@ TEST_CASE("als_ranker: finds the ranker's own factors from a part of the pairs; 
     als.fit(data);
     return als;
   };
-  double before = 1e300;
-  for (int64_t sweeps = 1; sweeps <= 5; ++sweeps) {
-    const double objective = fitted(sweeps).objective();
-    CHECK(objective < before);
-    before = objective;
-  }
+  check_each_sweep_lowers(fitted);
   const AlsRanker als = fitted(60);
   const Impressions& test = data.split(Split::test);
   double error = 0, spread = 0, mean = 0;

@@ -3,8 +3,8 @@
 #include <doctest/doctest.h>
 #include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/baselines/known_actions.h>
-#include <twotower/train/evaluate/baseline_ranking.h>
 #include <twotower/train/evaluate/metrics.h>
+#include <twotower/train/evaluate/rankings/baseline_ranking.h>
 
 #include <algorithm>
 

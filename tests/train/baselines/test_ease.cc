@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 #include <twotower/train/baselines/ease.h>
-#include <twotower/train/baselines/symmetric_inverse.h>
+#include <twotower/train/baselines/matrices/symmetric_inverse.h>
 
 #define EIGEN_DONT_PARALLELIZE  // as in the sources, whose inline functions the linker shares
 #include <Eigen/Dense>

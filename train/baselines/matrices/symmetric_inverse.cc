@@ -1,7 +1,7 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/gemm.h>
 #include <twotower/tensor/threads/parallel.h>
-#include <twotower/train/baselines/symmetric_inverse.h>
+#include <twotower/train/baselines/matrices/symmetric_inverse.h>
 
 #define EIGEN_DONT_PARALLELIZE
 #include <Eigen/Cholesky>

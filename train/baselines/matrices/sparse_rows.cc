@@ -1,4 +1,4 @@
-#include <twotower/train/baselines/sparse_rows.h>
+#include <twotower/train/baselines/matrices/sparse_rows.h>
 
 namespace tt {
 

@@ -3,7 +3,7 @@
 // then by smaller row. So a user of whom a method knows nothing gets the most popular items.
 
 #include <twotower/train/baselines/baseline.h>
-#include <twotower/train/evaluate/rankings.h>
+#include <twotower/train/evaluate/rankings/rankings.h>
 
 namespace tt {
 

@@ -1,6 +1,6 @@
 #include <twotower/tensor/kernels/topk/topk.h>
 #include <twotower/tensor/threads/parallel.h>
-#include <twotower/train/evaluate/baseline_ranking.h>
+#include <twotower/train/evaluate/rankings/baseline_ranking.h>
 
 #include <algorithm>
 #include <limits>
