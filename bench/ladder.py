@@ -182,7 +182,7 @@ def print_shares(worlds, models):
 
     table(["share of (oracle - debias)", *SHARED],
           [[model, *[with_error([share(world, model, measure) for world in worlds]) for measure in SHARED]]
-           for model in models if model not in ("random", "popularity", "popularity_recent")])
+           for model in models if model not in ("random", "popularity", "recent")])
 
 
 def print_groups(worlds, models, measure):

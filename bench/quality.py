@@ -5,9 +5,10 @@
     bench/quality.py all --data DATA
     bench/quality.py ablation --data DATA              # one option at a time, on the validation parts
 
-DATA holds ml-1m/ and ml-100k/ (docs/quality.md says in what form); nothing is downloaded. A result that --out has
-already is not computed again. Every row prints its protocol, the mean over seeds with its standard error, the published
-numbers with their sources, and the time and peak memory of the training.
+DATA holds a folder for each dataset (docs/quality.md says in what form); nothing is downloaded. A result that --out has
+already is not computed again. Every row prints its protocol, the mean over seeds with its standard error, what simple
+methods give on the same split (`twotower evaluate --baselines all`), the published numbers with their sources, and the
+time and peak memory of the training.
 """
 import argparse
 import json
@@ -59,20 +60,20 @@ class Bench:
         self.seeds = arguments.seeds
         if not os.path.exists(self.twotower):
             raise SystemExit(f"bench/quality.py: {self.twotower} is not there; build first, or name the folder with --build")
-        for name in ("ml-1m", "ml-100k"):
-            if not os.path.isdir(os.path.join(self.data, name)):
-                raise SystemExit(f"bench/quality.py: {self.data} has no folder {name}; name the folder that has with --data")
 
     def dataset(self, row, seed, part):
         """Imports the row's data: for `part` valid with a validation part, for test with all of it trained on."""
         folder = os.path.join(self.out, "data", row["name"] + (f"-{seed}" if row["split_seeds"] else "") + "-" + part)
         if not os.path.exists(os.path.join(folder, "dataset.json")):
+            if not os.path.isdir(os.path.join(self.data, row["folder"])):
+                raise SystemExit(f"bench/quality.py: {self.data} has no folder {row['folder']}; name the folder that has with "
+                                 "--data")
             options = row["import"](self.data, folder, seed, part)
             run([self.twotower, "import", *options, "--out", folder, "--quiet", "--json"])
         return folder
 
-    def result(self, row, name, rung, settings, seed, part):
-        """Trains one model and measures it on `part`."""
+    def result(self, row, name, rung, settings, seed, part, baselines=False):
+        """Trains one model and measures it on `part`; with baselines, what simple methods give there, too."""
         file = os.path.join(self.out, "results", re.sub(r"[^A-Za-z0-9.]+", "_", f"{row['name']} {name} {seed} {part}") + ".json")
         wanted = {"settings": settings, "rung": rung}
         if os.path.exists(file):
@@ -90,14 +91,20 @@ class Bench:
         summary, seconds, memory = run(command)
         found = {"wanted": wanted, "seconds": seconds, "memory": memory, "epochs": json.loads(summary)["best_epoch"]}
         for way, flags in row["evaluate"].items():
-            output, _, _ = run([self.twotower, "evaluate", "--run", model, "--split", part, "--json", "--threads",
-                                self.threads, "--k", row["k"], *flags])
-            found[way] = json.loads(output)
+            beside = ["--baselines", "all"] if baselines else ["--no-baselines"]
+            output, seconds, memory = run([self.twotower, "evaluate", "--run", model, "--split", part, "--json",
+                                           "--threads", self.threads, "--k", row["k"], *beside, *flags])
+            found[way] = {**json.loads(output), "seconds": seconds, "memory": memory}
         shutil.rmtree(model)
         os.makedirs(os.path.dirname(file), exist_ok=True)
         with open(file, "w", encoding="utf-8") as new:
             json.dump(found, new)
         return found
+
+    def simple(self, row, seeds, part):
+        """What simple methods give on `part`, a split each where seeds split. They need a run and do not depend on it."""
+        return [self.result(row, "simple methods", "base", {"epochs": 1, "patience": 0}, seed, part, baselines=True)
+                for seed in (seeds if row["split_seeds"] else seeds[:1])]
 
 
 def cells(results, measures, baseline=None):
@@ -122,19 +129,29 @@ def table(header, rows):
     print()
 
 
+def simple_rows(row, results, measures, before=()):
+    """A line for each simple method; a Markov chain is none where a user's actions have no order."""
+    names = [name for name in results[0][measures[0][0]]["baselines"]
+             if name != "random" and (row["ordered"] or name != "markov")]
+    return [[name, *before, *cells(results, measures, name)] for name in names]
+
+
 def print_row(bench, row):
     print(f"## {row['title']}\n\n{row['protocol']}\n", flush=True)
-    measures, lines, all_results = row["measures"], [], []
+    measures, lines, all_results, seeds = row["measures"], [], [], bench.seeds or row["seeds"]
     for name, model in row["models"].items():
-        results = [bench.result(row, name, model["rung"], model["settings"], seed, "test") for seed in bench.seeds or row["seeds"]]
+        results = [bench.result(row, name, model["rung"], model["settings"], seed, "test") for seed in seeds]
         all_results.append(results)
         lines.append([name, *cells(results, measures), f"{statistics.mean(r['seconds'] for r in results):.0f} s",
                       f"{max(r['memory'] for r in results):.0f} MiB"])
-    lines.append(["popularity", *cells(all_results[0], measures, "popularity"), "", ""])
+    simple = bench.simple(row, seeds, "test")
+    lines += [[*line, "", ""] for line in simple_rows(row, simple, measures)]
     for name, values, source in row["published"]:
         lines.append([f"{name} ({source})", *[values.get(f"{way} {measure}", "") for way, measure in measures], "", ""])
     table(["model", *[label(way, measure) for way, measure in measures], "time", "memory"], lines)
-    print(f"As measured: {all_results[0][0][measures[0][0]]['protocol']}.\n", flush=True)
+    first = simple[0][measures[0][0]]
+    print(f"The simple methods together: {first['seconds']:.0f} s, {first['memory']:.0f} MiB.\n\n"
+          f"As measured: {all_results[0][0][measures[0][0]]['protocol']}.\n", flush=True)
 
 
 def print_ablation(bench, study):
@@ -160,13 +177,14 @@ def print_ablation(bench, study):
             line.append(f"{m:.4f} ({with_error(dm, de, '+')})")
         lines.append(line + [f"{statistics.mean(r['seconds'] for r in results):.0f} s"])
         print(f"  {name}: done", file=sys.stderr, flush=True)
+    lines += [[*line, ""] for line in simple_rows(row, bench.simple(row, seeds, "valid"), measures, ["simple method"])]
     table(["model", "change", *[label(way, measure) for way, measure in measures], "time"], lines)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("row", choices=[*ROWS, "all", "ablation"])
-    parser.add_argument("--data", required=True, help="the folder with ml-1m/ and ml-100k/")
+    parser.add_argument("--data", required=True, help="the folder with ml-1m/, gowalla/, ...")
     parser.add_argument("--build", default="build", help="the build folder")
     parser.add_argument("--out", default="out/quality", help="where datasets and results go")
     parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")], help="instead of the row's own")

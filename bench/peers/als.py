@@ -13,13 +13,13 @@ def solve_rows(counts, sums, x, ridge):
     return np.linalg.solve(products.reshape(-1, width, width) + ridge * np.eye(width), (sums @ x)[:, :, None])[:, :, 0]
 
 
-def alternating_least_squares(users, items, target, shape, ridge, rank=8, sweeps=40, seed=0):
+def alternating_least_squares(users, items, target, shape, ridge, rank=8, sweeps=40, seed=0, start=None):
     """target - mean ~ user . item + item bias. Returns users [U, rank + 1] and items [I, rank + 1], of which the last
-    column is the bias: an item without impressions is drawn to the mean of all."""
+    column is the bias: an item without impressions is drawn to the mean of all. start: the items' before the first sweep."""
     counts, sums = np.zeros(shape), np.zeros(shape)
     np.add.at(counts, (users, items), 1)
     np.add.at(sums, (users, items), target - target.mean())
-    v = np.random.default_rng(seed).normal(0, 0.1, (shape[1], rank + 1))
+    v = np.random.default_rng(seed).normal(0, 0.1, (shape[1], rank + 1)) if start is None else start
     u = np.ones((shape[0], rank + 1))
     for _ in range(sweeps):
         u[:, :rank] = solve_rows(counts, sums - counts * v[:, rank], v[:, :rank], ridge)

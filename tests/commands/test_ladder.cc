@@ -122,7 +122,7 @@ TEST_CASE("program: demo compares the rungs asked for, in the drifting world and
   }
   std::vector<std::string> expected;
   for (const char* world : {"drifting", "static"})
-    for (const char* model : {"random", "popularity_recent", "popularity", "base", "kd"})
+    for (const char* model : {"random", "recent", "popularity", "base", "kd"})
       expected.push_back(std::string(world) + " " + model);
   CHECK(found == expected);
   const auto world_of = [&](const char* data) { return Dataset::open(folder.path() + "/demo/" + data).available(); };

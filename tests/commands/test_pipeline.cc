@@ -68,6 +68,25 @@ TEST_CASE("program: from simulated data to recommendations and one step") {
     CHECK(json["intervals"].contains("recall@20"));
     CHECK(json["baselines"].contains("popularity"));
     CHECK(json["users"] > 0);
+    o = run({"evaluate", "--run", "R", "--baselines", "markov,all", "--json"});
+    INFO(o.err);
+    REQUIRE(o.status == 0);
+    CHECK(o.err.find("ease: a matrix of ") != std::string::npos);
+    const auto beside = o.json();
+    for (const char* name : {"popularity", "recent", "itemknn", "markov", "ease", "als", "als_ranker", "random"}) {
+      INFO(name);
+      REQUIRE(beside["baselines"].contains(name));
+      const auto& difference = beside["differences"][name]["recall@20"];
+      CHECK(difference["mean"].get<double>() == doctest::Approx(beside["measures"]["recall@20"].get<double>() -
+                                                                beside["baselines"][name]["recall@20"].get<double>())
+                                                    .epsilon(1e-4));
+      CHECK(difference["interval"][0] <= difference["mean"]);
+      CHECK(difference["interval"][1] >= difference["mean"]);
+    }
+    o = run({"evaluate", "--run", "R", "--baselines", "ease", "--quiet"});
+    REQUIRE(o.status == 0);
+    CHECK(o.err == "");
+    CHECK(o.out.find("the model less each baseline") != std::string::npos);
     o = run({"evaluate", "--run", "R", "--split", "valid", "--k", "5,7", "--no-baselines", "--doctor"});
     REQUIRE(o.status == 0);
     CHECK(o.out.find("recall@7") != std::string::npos);

@@ -1,14 +1,18 @@
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/text.h>
 #include <twotower/tensor/threads/parallel.h>
+#include <twotower/train/baselines/baseline.h>
 #include <twotower/train/data/positives.h>
 #include <twotower/train/evaluate/examination.h>
 #include <twotower/train/evaluate/metrics.h>
-#include <twotower/train/evaluate/rankings.h>
+#include <twotower/train/evaluate/rankings/baseline_ranking.h>
+#include <twotower/train/evaluate/rankings/rankings.h>
 #include <twotower/train/evaluate/shown_order.h>
+#include <twotower/train/evaluate/text_table.h>
 #include <twotower/train/evaluate/user_measures.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -70,45 +74,21 @@ UserItems expected_items(const Dataset& data, Split split, const UserItems* seen
   return fresh;
 }
 
-}  // namespace
-
-void Measures::set(const std::string& name, double value) {
-  for (auto& [known, old] : values_)
-    if (known == name) {
-      old = value;
-      return;
-    }
-  values_.emplace_back(name, value);
-}
-
-bool Measures::has(const std::string& name) const {
-  return std::any_of(values_.begin(), values_.end(), [&](const auto& entry) { return entry.first == name; });
-}
-
-double Measures::operator[](const std::string& name) const {
-  std::vector<std::string> names;
-  for (const auto& [known, value] : values_) {
-    if (known == name) return value;
-    names.push_back(known);
+// Their names in the order in which they are measured.
+std::vector<std::string> chosen_baselines(const Dataset& data, const EvaluateOptions& options) {
+  std::vector<std::string> out;
+  if (!options.baselines) return out;
+  if (options.baseline_names.empty()) {
+    out.push_back("popularity");
+    if (data.later_than_train(options.split))
+      out.push_back("recent");  // what was liked lately may be what is liked next
+    out.push_back("random");
+    return out;
   }
-  const std::string nearest = nearest_name(name, names);
-  fail("evaluate", "there is no measure \"", name, "\"",
-       nearest.empty() ? "; `twotower evaluate` prints those there are" : "; did you mean \"" + nearest + "\"?");
+  return choose_baselines(options.baseline_names, data, options.note);
 }
 
-bool lower_is_better(const std::string& measure) { return measure.find("value_lost") != std::string::npos; }
-
-std::vector<int64_t> default_ks(int64_t items, const ModelConfig& model) {
-  return default_ks(model.light_ranker ? std::min(items, model.num_mips_items) : items);
-}
-
-std::vector<int64_t> default_ks(int64_t most) {
-  std::vector<int64_t> ks;
-  for (const int64_t k : {10, 20, 100})
-    if (k <= most) ks.push_back(k);
-  if (ks.empty()) ks.push_back(std::max<int64_t>(1, most / 2));
-  return ks;
-}
+}  // namespace
 
 std::vector<std::string> measure_names(const Dataset& data, const EvaluateOptions& options) {
   const CorpusFacts facts(data, false);
@@ -132,7 +112,8 @@ struct Evaluator::State {
   void choose_users();
   void weigh_expected(const ExaminationCurve& examination);
   std::string protocol() const;
-  Measures measure(Ranking& ranking, EvaluationResult* keep) const;
+  Measures measure(Ranking& ranking, std::vector<float>& per_user) const;
+  void add_baselines(EvaluationResult& result) const;
   void measure_tile(Ranking& ranking, int64_t lo, int64_t n, float* values, Pool& pool) const;
 
   const Dataset& data;
@@ -142,6 +123,7 @@ struct Evaluator::State {
   std::vector<double> expected_weight;  // of each of expected.items, for ips_recall@
   std::vector<UserMoment> users;        // who is evaluated, as of when
   std::optional<ShownItems> shown;
+  std::vector<std::string> baselines;
   std::optional<UserMeasures> measures;
   int64_t deepest = 0;
 };
@@ -262,7 +244,8 @@ void Evaluator::State::measure_tile(Ranking& ranking, int64_t lo, int64_t n, flo
   });
 }
 
-Measures Evaluator::State::measure(Ranking& ranking, EvaluationResult* keep) const {
+// per_user: receives [users, measures].
+Measures Evaluator::State::measure(Ranking& ranking, std::vector<float>& per_user) const {
   const std::vector<std::string>& names = measures->names();
   const size_t width = names.size();
   Pool pool;
@@ -272,14 +255,14 @@ Measures Evaluator::State::measure(Ranking& ranking, EvaluationResult* keep) con
   std::vector<int64_t> count(width, 0);
   std::vector<float> values;
   const auto n = static_cast<int64_t>(users.size());
-  if (keep) keep->per_user.reserve(users.size() * width);
+  per_user.reserve(users.size() * width);
   for (int64_t lo = 0; lo < n; lo += kTile) {
     const int64_t size = std::min(kTile, n - lo);
     values.resize(static_cast<size_t>(size) * width);
     measure_tile(ranking, lo, size, values.data(), pool);
     for (size_t i = 0; i < values.size(); ++i)
       if (!std::isnan(values[i])) sum[i % width] += static_cast<double>(values[i]), ++count[i % width];
-    if (keep) keep->per_user.insert(keep->per_user.end(), values.begin(), values.end());
+    per_user.insert(per_user.end(), values.begin(), values.end());
   }
   for (size_t j = 0; j < pool.at.size(); ++j) {
     const auto row = pool.returned.begin() + static_cast<int64_t>(j) * facts.items;
@@ -303,6 +286,7 @@ Evaluator::Evaluator(const Dataset& data, const EvaluateOptions& options) {
           " items; ask for at most so many");
   }
   state_ = std::make_unique<State>(data, options);
+  state_->baselines = chosen_baselines(data, options);
   std::vector<int64_t>& ks = state_->options.ks;
   std::sort(ks.begin(), ks.end());
   ks.erase(std::unique(ks.begin(), ks.end()), ks.end());
@@ -328,6 +312,35 @@ bool Evaluator::has_label_pairs() const {
                      [&](const UserMoment& user) { return state_->shown->labels_differ(user.user); });
 }
 
+void Evaluator::State::add_baselines(EvaluationResult& result) const {
+  for (const std::string& name : baselines) {
+    const auto begin = std::chrono::steady_clock::now();
+    std::unique_ptr<Baseline> learns = make_baseline(name, options.baseline_options);
+    std::unique_ptr<Ranking> ranking;
+    if (learns) {
+      if (const std::string note = baseline_note(name, data); options.note && !note.empty()) options.note(note);
+      learns->fit(data);
+      ranking = std::make_unique<BaselineRanking>(*learns, data);
+    } else if (name == "random") {
+      ranking = std::make_unique<RandomRanking>(data, options.seed);
+    } else {
+      ranking = std::make_unique<PopularityRanking>(data, name == "recent" ? kRecent : 1.0);
+    }
+    const auto fitted = std::chrono::steady_clock::now();
+    std::vector<float> per_user;
+    result.baselines.emplace_back(name, measure(*ranking, per_user));
+    if (options.intervals)
+      result.differences.push_back(
+          paired_differences(result.per_user, per_user, measures->names(), options.resamples, options.seed));
+    const auto seconds = [](auto a, auto b) {
+      return decimals(std::chrono::duration<double>(b - a).count(), 1) + " s";
+    };
+    if (options.note)
+      options.note(name + ": fitted in " + seconds(begin, fitted) + ", measured in " +
+                   seconds(fitted, std::chrono::steady_clock::now()));
+  }
+}
+
 EvaluationResult Evaluator::run(const ServedDataset& served) const {
   const State& s = *state_;
   EvaluationResult result;
@@ -342,17 +355,8 @@ EvaluationResult Evaluator::run(const ServedDataset& served) const {
   result.per_user_names = s.measures->names();
   for (const UserMoment& user : s.users) result.user_rows.push_back(user.user);
   ModelRanking model(served, ask);
-  result.measures = s.measure(model, &result);
-  if (s.options.baselines) {
-    PopularityRanking popularity(s.data);
-    result.baselines.emplace_back("popularity", s.measure(popularity, nullptr));
-    if (s.data.later_than_train(s.options.split)) {  // what was liked lately may be what is liked next
-      PopularityRanking recent(s.data, kRecent);
-      result.baselines.emplace_back("popularity_recent", s.measure(recent, nullptr));
-    }
-    RandomRanking random(s.data, s.options.seed);
-    result.baselines.emplace_back("random", s.measure(random, nullptr));
-  }
+  result.measures = s.measure(model, result.per_user);
+  s.add_baselines(result);
   if (s.options.intervals)
     result.intervals = bootstrap_means(result.per_user, s.measures->names(), s.options.resamples, s.options.seed);
   return result;

@@ -35,11 +35,13 @@
 //   true_recall@K    recall of the 20 items of highest true value    true_ndcg@K   gains are true values
 //   value_lost@K     1 - true value of the K returned / of the best K
 
+#include <twotower/train/baselines/options.h>
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/evaluate/serving.h>
 #include <twotower/train/evaluate/statistics.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -71,8 +73,12 @@ struct EvaluateOptions {
   Split split = Split::test;
   std::vector<int64_t> ks = {10, 20, 100};  // none above what is returned at most
   bool include_seen = false;                // true: items of the splits before may be returned, and are expected
-  bool baselines = true;                    // popularity and random beside the model; where the split is later than
-                                            // train, also popularity_recent, of the last tenth of train's time
+  bool baselines = true;                    // what simple methods give beside the model:
+  // Which (baseline_names()), or "all" that the data can have. None: popularity and random; where the split is later
+  // than train, also recent, the popularity of the last tenth of train's time.
+  std::vector<std::string> baseline_names = {};
+  BaselineOptions baseline_options = {};
+  std::function<void(const std::string&)> note = nullptr;  // hears what the baselines take, a line at a time
   bool truth = true;       // measures against the truth and the main ranker, where the dataset has them
   bool shown = true;       // measures of how what users were shown is ordered: each user is encoded once more for them
   bool intervals = false;  // 95 % bootstrap intervals over users
@@ -89,7 +95,9 @@ struct EvaluationResult {
   int64_t users = 0;
   Measures measures;
   std::vector<Interval> intervals;
-  std::vector<std::pair<std::string, Measures>> baselines;  // "popularity", "popularity_recent", "random"
+  std::vector<std::pair<std::string, Measures>> baselines;  // by name
+  // The model less each baseline, paired over users, for the averages over users; with intervals alone.
+  std::vector<std::vector<Difference>> differences;
   // The values behind the averages: [users, per_user_names.size()], NaN where a measure has none for a user.
   std::vector<std::string> per_user_names;
   std::vector<float> per_user;
@@ -103,7 +111,7 @@ bool can_evaluate(const Dataset& data, Split split, bool include_seen = false);
 class Evaluator {
  public:
   // The dataset must outlive it. Throws Error if the split has no user with a test item, for no K, K < 1 and K larger
-  // than the corpus.
+  // than the corpus, and for baselines that there are not or that the data cannot have.
   Evaluator(const Dataset& data, const EvaluateOptions& options);
   ~Evaluator();
   EvaluationResult run(const ServedDataset& served) const;

@@ -4,21 +4,13 @@
 #include <twotower/models/retrieval/recommender.h>
 #include <twotower/train/batches/training_rows.h>
 #include <twotower/train/data/dataset.h>
+#include <twotower/train/data/user_moment.h>
 
-#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
 
 namespace tt {
-
-// A user as of some moment: the first `history_end` actions of the user's list came before `time`, which only a truth
-// that changes asks for. Row -1 is a user the dataset does not know: no id, zero features, no history.
-struct UserMoment {
-  int64_t user = -1;
-  int64_t history_end = 0;
-  double time = std::numeric_limits<double>::infinity();  // after everything
-};
 
 // A user with all actions that the dataset has.
 UserMoment latest_moment(const Dataset& data, int64_t user);

@@ -4,7 +4,7 @@
 
 #include <twotower/train/data/dataset.h>
 #include <twotower/train/evaluate/examination.h>
-#include <twotower/train/evaluate/rankings.h>
+#include <twotower/train/evaluate/rankings/rankings.h>
 
 #include <limits>
 #include <vector>

@@ -116,4 +116,21 @@ std::vector<Interval> bootstrap_means(const std::vector<float>& values, const st
   return out;
 }
 
+std::vector<Difference> paired_differences(const std::vector<float>& a, const std::vector<float>& b,
+                                           const std::vector<std::string>& columns, int64_t resamples, uint64_t seed) {
+  const size_t width = columns.size();
+  std::vector<float> differences(a.size());
+  std::vector<double> sum(width, 0), count(width, 0);
+  for (size_t i = 0; i < a.size(); ++i) {
+    differences[i] = a[i] - b[i];
+    if (!std::isnan(differences[i])) sum[i % width] += static_cast<double>(differences[i]), count[i % width] += 1;
+  }
+  std::vector<Difference> out;
+  for (const Interval& interval : bootstrap_means(differences, columns, resamples, seed)) {
+    const auto c = static_cast<size_t>(std::find(columns.begin(), columns.end(), interval.name) - columns.begin());
+    out.push_back({interval.name, sum[c] / count[c], interval.low, interval.high});
+  }
+  return out;
+}
+
 }  // namespace tt

@@ -27,6 +27,15 @@ struct Interval {
 std::vector<Interval> bootstrap_means(const std::vector<float>& values, const std::vector<std::string>& columns,
                                       int64_t resamples, uint64_t seed);
 
+// Means of a - b over the rows where both have a value, and the 95 % intervals of these means: as bootstrap_means, so
+// that what makes a row easy or hard for both takes no part. a, b: [rows, columns].
+struct Difference {
+  std::string name;
+  double mean, low, high;
+};
+std::vector<Difference> paired_differences(const std::vector<float>& a, const std::vector<float>& b,
+                                           const std::vector<std::string>& columns, int64_t resamples, uint64_t seed);
+
 // The value below which a share p in [0, 1] of the sorted values lies, interpolated.
 double percentile(const std::vector<double>& sorted, double p);
 

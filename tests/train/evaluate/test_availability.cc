@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <twotower/train/evaluate/metrics.h>
-#include <twotower/train/evaluate/rankings.h>
+#include <twotower/train/evaluate/rankings/rankings.h>
 
 #include <algorithm>
 #include <numeric>

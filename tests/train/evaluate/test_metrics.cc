@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 #include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/evaluate/metrics.h>
-#include <twotower/train/evaluate/rankings.h>
+#include <twotower/train/evaluate/rankings/rankings.h>
 #include <twotower/train/evaluate/user_measures.h>
 #include <twotower/train/simulate/simulator.h>
 #include <twotower/train/simulate/truth.h>

@@ -1,8 +1,8 @@
 // A main ranker that is right, and ones that are wrong in a known way, told apart from their logs alone.
 
 #include <doctest/doctest.h>
-#include <twotower/train/evaluate/doctor.h>
-#include <twotower/train/evaluate/ranker_check.h>
+#include <twotower/train/evaluate/doctor/doctor.h>
+#include <twotower/train/evaluate/doctor/ranker_check.h>
 
 #include <algorithm>
 #include <cmath>

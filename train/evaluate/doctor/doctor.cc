@@ -1,6 +1,6 @@
 #include <twotower/train/batches/loader.h>
-#include <twotower/train/evaluate/doctor.h>
-#include <twotower/train/evaluate/ranker_check.h>
+#include <twotower/train/evaluate/doctor/doctor.h>
+#include <twotower/train/evaluate/doctor/ranker_check.h>
 #include <twotower/train/evaluate/text_table.h>
 
 #include <algorithm>

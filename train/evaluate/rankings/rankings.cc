@@ -2,7 +2,7 @@
 #include <twotower/tensor/random.h>
 #include <twotower/tensor/threads/parallel.h>
 #include <twotower/train/data/positives.h>
-#include <twotower/train/evaluate/rankings.h>
+#include <twotower/train/evaluate/rankings/rankings.h>
 
 #include <algorithm>
 #include <limits>

@@ -1,7 +1,7 @@
 // The doctor tells a model that has collapsed from one that is well.
 
 #include <doctest/doctest.h>
-#include <twotower/train/evaluate/doctor.h>
+#include <twotower/train/evaluate/doctor/doctor.h>
 #include <twotower/train/evaluate/text_table.h>
 #include <twotower/train/fit/trainer.h>
 #include <twotower/train/run/checkpoint.h>

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <twotower/train/evaluate/metrics.h>
-#include <twotower/train/evaluate/rankings.h>
+#include <twotower/train/evaluate/rankings/rankings.h>
 
 #include "tests/train/evaluate/serving_fixtures.h"
 
@@ -34,7 +34,7 @@ TEST_CASE("metrics: popularity of late stands beside that of all time where the 
     for (const auto& [name, measures] : evaluate(served, options).baselines) out.push_back(name);
     return out;
   };
-  CHECK(names() == std::vector<std::string>{"popularity", "popularity_recent", "random"});
+  CHECK(names() == std::vector<std::string>{"popularity", "recent", "random"});
   content.test.time.assign(2, 3.0);  // a random split
   CHECK(names() == std::vector<std::string>{"popularity", "random"});
 }

@@ -1,6 +1,6 @@
 #include <twotower/train/data/positives.h>
-#include <twotower/train/evaluate/ranker_check.h>
-#include <twotower/train/evaluate/rankings.h>
+#include <twotower/train/evaluate/doctor/ranker_check.h>
+#include <twotower/train/evaluate/rankings/rankings.h>
 
 #include <algorithm>
 #include <numeric>
