@@ -63,7 +63,7 @@ std::vector<uint8_t> at_random(size_t n, double train, double valid, uint64_t se
   return parts;
 }
 
-std::vector<uint8_t> last_out(const InteractionColumns& log, size_t tasks) {
+std::vector<uint8_t> last_out(const InteractionColumns& log, const SplitRule& rule, size_t tasks) {
   std::vector<size_t> order(log.user.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
@@ -76,7 +76,8 @@ std::vector<uint8_t> last_out(const InteractionColumns& log, size_t tasks) {
       if (acted_on(log.labels.data() + order[end] * tasks, static_cast<int64_t>(tasks))) actions.push_back(end);
     }
     if (actions.size() < 3) continue;
-    for (size_t k = actions[actions.size() - 2]; k < end; ++k) parts[order[k]] = k >= actions.back() ? kTest : kValid;
+    const size_t first = rule.hold_out > 0 ? actions[actions.size() - 2] : actions.back();
+    for (size_t k = first; k < end; ++k) parts[order[k]] = k >= actions.back() ? kTest : kValid;
   }
   return parts;
 }
@@ -95,10 +96,9 @@ SplitRule parse_split(const std::string& text, std::optional<double> hold_out) {
   constexpr const char* choices = "; choose given, time:0.8, random:0.8 or leave-last-out";
   if (text == "given") return {SplitRule::Kind::given, 0, hold_out.value_or(0)};
   if (text == "leave-last-out") {
-    check(!hold_out, "import",
-          "--hold-out is for given, time and random splits; leave-last-out validates on the action "
-          "before the last");
-    return {SplitRule::Kind::leave_last_out, 0, 0};
+    check(!hold_out || *hold_out == 0, "import", "--hold-out is ", hold_out.value_or(0),
+          "; leave-last-out validates on the action before the last, or with --hold-out 0 on nothing");
+    return {SplitRule::Kind::leave_last_out, 0, hold_out ? 0.0 : 1.0};
   }
   const std::size_t colon = text.find(':');
   const std::string kind = text.substr(0, colon);
@@ -126,7 +126,8 @@ std::string split_protocol(const SplitRule& rule) {
            << (rule.hold_out > 0 ? " (" + percent(rule.hold_out) + " of it is valid)" : "") << ", the rest is test";
       break;
     case SplitRule::Kind::leave_last_out:
-      text << "leave-last-out: a user's last action is test, the one before it valid";
+      text << "leave-last-out: a user's last action is test, "
+           << (rule.hold_out > 0 ? "the one before it valid" : "the others train");
   }
   return text.str();
 }
@@ -156,11 +157,10 @@ void split_log(DatasetContent& content, const SplitRule& rule, bool has_time, ui
       parts = at_random(log.user.size(), rule.fraction * (1 - rule.hold_out), rule.fraction, seed);
       break;
     case SplitRule::Kind::leave_last_out:
-      parts = last_out(log, tasks);
+      parts = last_out(log, rule, tasks);
   }
   content.train = take(log, parts, kTrain, tasks);
-  if (rule.kind == SplitRule::Kind::leave_last_out || rule.hold_out > 0)
-    content.valid = take(log, parts, kValid, tasks);
+  if (rule.hold_out > 0) content.valid = take(log, parts, kValid, tasks);
   if (rule.kind != SplitRule::Kind::given) content.test = take(log, parts, kTest, tasks);
   // Where nothing tells the order, what is to be predicted comes after all that is known.
   if (!has_time && rule.kind != SplitRule::Kind::leave_last_out) {

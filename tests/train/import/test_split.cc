@@ -72,6 +72,12 @@ TEST_CASE("split: leave-last-out takes a user's last two actions and what follow
     content.train.time.push_back(i);
     content.train.labels.insert(content.train.labels.end(), labels[i], labels[i] + 2);
   }
+  DatasetContent whole = content;
+  split_log(whole, parse_split("leave-last-out", 0), true, 1, "x");
+  CHECK(whole.train.item == std::vector<int32_t>{0, 1, 2});
+  CHECK(whole.valid.size() == 0);
+  CHECK(whole.test.item == std::vector<int32_t>{3, 4});
+  CHECK(whole.protocol == "leave-last-out: a user's last action is test, the others train");
   split_log(content, parse_split("leave-last-out"), true, 1, "x");
   CHECK(content.train.item == std::vector<int32_t>{0, 1});
   CHECK(content.valid.item == std::vector<int32_t>{2});
