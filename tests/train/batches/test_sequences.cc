@@ -117,7 +117,7 @@ TEST_CASE("sequences: the loss and the gradient of a row an impression") {
     CHECK(loss[1] == doctest::Approx(loss[0]).epsilon(1e-5));
     for (size_t p = 0; p < gradients[0].size(); ++p) {
       CAPTURE(towers.parameters().all()[p]->name);
-      double worst = 0, size = 1e-6;
+      double worst = 0, size = 1e-3;  // of biases that a softmax cancels, rounding is left
       for (size_t i = 0; i < gradients[0][p].size(); ++i) {
         worst = std::max(worst, std::abs(gradients[0][p][i] - gradients[1][p][i]));
         size = std::max(size, std::abs(gradients[0][p][i]));
