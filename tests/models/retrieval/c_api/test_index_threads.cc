@@ -1,6 +1,7 @@
 // Eight threads search through an index while one adds, replaces, removes and switches items: every answer is that of
 // one state between the call's begin and its end, and that state's answer has no item that is not there and lacks none
-// that came or changed. To be built with -Db_sanitize=thread too: ThreadSanitizer must have nothing to say of it.
+// that came or changed. To be built with -Db_sanitize=thread too: ThreadSanitizer must have nothing to say of it, with
+// TSAN_OPTIONS=detect_deadlocks=0: hnswlib, which builds the graph on one thread, takes the locks of rows in any order.
 
 #include <doctest/doctest.h>
 #include <twotower/tensor/random.h>
