@@ -10,11 +10,12 @@ using testing::user_of;
 
 TEST_CASE("C interface: a session that has warmed up allocates nothing") {
   if (!kCounts) return;
-  const std::pair<const char*, const char*> tried[] = {{"base", ""},        {"history", ""}, {"kd", ""},
+  const std::pair<std::string, std::string> tried[] = {{"base", ""},        {"history", ""}, {"kd", ""},
                                                        {"history", "fp16"}, {"kd", "int8"},  {"kd", "hnsw"}};
-  for (const auto& [rung, index] : tried) {
+  for (const auto& one : tried) {
+    const std::string &rung = one.first, &index = one.second;
     INFO("rung ", rung, ", index ", index);
-    const bool exact = *index == 0;
+    const bool exact = index.empty();
     const testing::Written w(testing::c_config(rung, 60, exact ? 300 : 4000));
     const testing::Open c(exact ? w.path : with_index(w, index));
     const char* const genres[] = {"b"};
