@@ -2,7 +2,8 @@
 //
 //   train_and_serve FOLDER [USER]
 //
-// Against an installed twotower: c++ -std=c++20 -O2 train_and_serve.cc $(pkg-config --cflags --libs twotower-train)
+// Against an installed twotower:
+//   c++ -std=c++20 -O2 train_and_serve.cc $(pkg-config --cflags --libs twotower-train) -o train_and_serve
 
 #include <twotower/models/retrieval/recommender.h>
 #include <twotower/tensor/error.h>

@@ -131,6 +131,9 @@ TEST_CASE("program: a bundle serves alone; the same data in another order is ref
       CHECK(o.err.find("index " + kind + ": built in ") != std::string::npos);
       CHECK(read_whole_file(folder.path() + "/P").find("index.") != std::string::npos);
       CHECK(asked({"--bundle", "P", "--user", "user 3"}).out == exact.out);
+      const std::string inspected = run({"inspect", "P"}).out;
+      CHECK(inspected.find(kind + "  recall@") != std::string::npos);
+      CHECK(inspected.find(" when it was built, of ") != std::string::npos);
       CHECK(asked({"--bundle", "P", "--user", "user 3", "--index", "exact"}).out == exact.out);
       CHECK(asked({"--run", "R", "--user", "user 3", "--index", kind}).out == exact.out);
     }
@@ -155,6 +158,7 @@ TEST_CASE("program: a bundle serves alone; the same data in another order is ref
     CHECK(o.status == 0);
     CHECK(o.out.find("a bundle, as it was written") != std::string::npos);
     CHECK(o.out.find("values of genre") != std::string::npos);
+    CHECK(o.out.find("all inner products") != std::string::npos);
     std::string bytes = read_whole_file(folder.path() + "/R/bundle.safetensors");
     bytes[bytes.size() - 3] = static_cast<char>(bytes[bytes.size() - 3] ^ 1);
     folder.file("R/bundle.safetensors", bytes);

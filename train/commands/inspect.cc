@@ -1,6 +1,7 @@
 // twotower inspect: what a checkpoint, a bundle, a dataset, a batch or a run holds.
 
 #include <twotower/models/bundle/bundle.h>
+#include <twotower/models/retrieval/index/stored_index.h>
 #include <twotower/tensor/error.h>
 #include <twotower/tensor/files/atomic_file.h>
 #include <twotower/tensor/files/safetensors.h>
@@ -86,6 +87,12 @@ void inspect_bundle(const std::string& path) {
   };
   columns("user", bundle.user_encoder());
   columns("item", bundle.item_encoder());
+  const auto index = stored_index(bundle);
+  const Recall recall = index->recall();
+  table.rows.push_back({"index", std::string(index->kind()),
+                        recall.k == 0 ? "all inner products"
+                                      : "recall@" + std::to_string(recall.k) + " " + decimals(recall.share, 4) +
+                                            " when it was built, of " + std::to_string(recall.queries) + " queries"});
   table.print(std::cout);
   std::cout << "\n";
 }

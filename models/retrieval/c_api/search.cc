@@ -9,7 +9,7 @@
 namespace tt::c_api {
 namespace {
 
-Ask read_options(const Session& session, const tt_options& options, size_t k, const char* where) {
+Ask read_options(const Session& session, const tt_query_options& options, size_t k, const char* where) {
   Ask ask;
   if (k == 0) refuse(TT_ERROR_ARGUMENT, where, "k = 0; ask for at least 1 item");
   constexpr auto most = static_cast<size_t>(std::numeric_limits<int64_t>::max());
@@ -91,12 +91,12 @@ using namespace tt::c_api;
 
 extern "C" {
 
-tt_status tt_recommend(tt_session* session, const tt_user* users, size_t num_users, size_t k, const tt_options* options,
-                       const tt_results** out) {
+tt_status tt_recommend(tt_session* session, const tt_user* users, size_t num_users, size_t k,
+                       const tt_query_options* options, const tt_results** out) {
   const char* where = "tt_recommend";
   return in_session(session, where, [&](Session& s) {
     need(out, where, "out");
-    const tt_options own = read_struct(options, where, "options");
+    const tt_query_options own = read_struct(options, where, "options");
     const tt::Recommender& recommender = *s.recommender;
     tt::Ask ask = read_options(s, own, k, where);
     check_candidates(recommender, s.items, ask, where);
@@ -108,11 +108,11 @@ tt_status tt_recommend(tt_session* session, const tt_user* users, size_t num_use
 }
 
 tt_status tt_search(tt_session* session, const float* queries, size_t num_queries, size_t dimension, size_t k,
-                    const tt_options* options, const tt_results** out) {
+                    const tt_query_options* options, const tt_results** out) {
   const char* where = "tt_search";
   return in_session(session, where, [&](Session& s) {
     need(out, where, "out");
-    const tt_options own = read_struct(options, where, "options");
+    const tt_query_options own = read_struct(options, where, "options");
     check_unused(own.candidates == 0 && own.include_seen == 0 && own.no_rerank == 0, where, "the filter");
     check_array(queries, num_queries, where, "queries");
     if (dimension != static_cast<size_t>(s.items.width()))
@@ -129,10 +129,10 @@ tt_status tt_search(tt_session* session, const float* queries, size_t num_querie
 }
 
 tt_status tt_score(tt_session* session, const tt_user* users, size_t num_users, const size_t* user_of,
-                   const char* const* items, size_t num_pairs, const tt_options* options, float* scores) {
+                   const char* const* items, size_t num_pairs, const tt_query_options* options, float* scores) {
   const char* where = "tt_score";
   return in_session(session, where, [&](Session& s) {
-    const tt_options own = read_struct(options, where, "options");
+    const tt_query_options own = read_struct(options, where, "options");
     check_unused(own.filter == nullptr && own.candidates == 0 && own.include_seen == 0, where, "no_rerank");
     const tt::Ask ask = {.rerank = !read_flag(own.no_rerank, where, "options.no_rerank")};
     const Texts ids(items, num_pairs, where, "items");

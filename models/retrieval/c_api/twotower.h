@@ -239,26 +239,26 @@ typedef struct tt_results {
   size_t unknown_items;      /* ids in histories and exclude that it does not have */
 } tt_results;
 
-typedef struct tt_options {
+typedef struct tt_query_options {
   size_t struct_size;
   const tt_filter* filter; /* NULL: all items on offer */
   size_t candidates;       /* how many the light ranker puts in order; 0: tt_info.candidates */
   int32_t include_seen;    /* 1: items that the user was shown, or has in the history, may be returned */
   int32_t no_rerank;       /* 1: by inner products alone, the light ranker left out */
-} tt_options;
+} tt_query_options;
 
 /* The k best items of each user, of those on offer that were not seen, are not excluded and pass the filter; fewer
  * where fewer are left. users: [num_users]; options may be NULL. Errors: ARGUMENT (k = 0, and k above the candidates of
  * a light ranker among them), HANDLE, BUSY, NOT_FOUND (a user, a feature's name), UNSUPPORTED (users by id in a bundle
  * without users; candidates without a light ranker), CORRUPT (damage found on the way), MEMORY. */
 TT_API tt_status tt_recommend(tt_session* session, const tt_user* users, size_t num_users, size_t k,
-                              const tt_options* options, const tt_results** out);
+                              const tt_query_options* options, const tt_results** out);
 
 /* The k items of highest inner product with each vector. queries: [num_queries, dimension], finite; dimension must be
  * the model's. Of the options, the filter alone counts; others must be 0.
  * Errors: ARGUMENT, HANDLE, BUSY, CORRUPT, MEMORY. */
 TT_API tt_status tt_search(tt_session* session, const float* queries, size_t num_queries, size_t dimension, size_t k,
-                           const tt_options* options, const tt_results** out);
+                           const tt_query_options* options, const tt_results** out);
 
 /* The scores by which tt_recommend() orders, of given pairs: pair p is of users[user_of[p]] and the item items[p].
  * user_of NULL: all pairs are of the one user if num_users is 1, else pair p is of user p. Pairs of one user are
@@ -266,7 +266,7 @@ TT_API tt_status tt_search(tt_session* session, const float* queries, size_t num
  * offer. Of the options, no_rerank alone counts; others must be 0. Errors: ARGUMENT, HANDLE, BUSY, NOT_FOUND (a user,
  * an item, a feature's name), UNSUPPORTED, CORRUPT, MEMORY. */
 TT_API tt_status tt_score(tt_session* session, const tt_user* users, size_t num_users, const size_t* user_of,
-                          const char* const* items, size_t num_pairs, const tt_options* options, float* scores);
+                          const char* const* items, size_t num_pairs, const tt_query_options* options, float* scores);
 
 /* The users' vectors into the caller's [num_users, dimension] floats; vectors_size: how many floats there are, at least
  * as many as are written. users[].exclude is not looked at.

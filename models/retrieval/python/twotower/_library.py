@@ -63,7 +63,7 @@ class Results(ctypes.Structure):
                 ("unknown_items", c_size_t)]
 
 
-class Options(ctypes.Structure):
+class QueryOptions(ctypes.Structure):
     _fields_ = [("struct_size", c_size_t), ("filter", c_void_p), ("candidates", c_size_t),
                 ("include_seen", c_int32), ("no_rerank", c_int32)]
 

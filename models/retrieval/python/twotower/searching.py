@@ -111,7 +111,7 @@ class Searching(Unpicklable):
         ArgumentError for k = 0 or k above the candidates, UnsupportedError for ids in a bundle without users.
         """
         given = users_of(users)
-        options = c.Options(ctypes.sizeof(c.Options), None, size(candidates, "candidates"), bool(include_seen),
+        options = c.QueryOptions(ctypes.sizeof(c.QueryOptions), None, size(candidates, "candidates"), bool(include_seen),
                             not rerank)
         lib, most = c.native(), size(k, "k")
 
@@ -129,7 +129,7 @@ class Searching(Unpicklable):
         infinities.
         """
         array = as_vectors(vectors, self._core.dimension)
-        options = c.Options(ctypes.sizeof(c.Options))
+        options = c.QueryOptions(ctypes.sizeof(c.QueryOptions))
         lib, most = c.native(), size(k, "k")
 
         def call(session: int, out: Any) -> Any:
@@ -151,7 +151,7 @@ class Searching(Unpicklable):
             if which.shape != (len(ids),) or not np.issubdtype(which.dtype, np.integer) or (which < 0).any():
                 raise ArgumentError(f"[user_of] give the number of a user for each of the {len(ids)} items")
             which = np.require(which, np.uintp, ("C", "A"))
-        options = c.Options(ctypes.sizeof(c.Options), None, 0, 0, not rerank)
+        options = c.QueryOptions(ctypes.sizeof(c.QueryOptions), None, 0, 0, not rerank)
         out = np.empty(len(ids), np.float32)
         with _Alone(self._session()) as session:
             c.check(c.native().tt_score(session, given, len(given), None if which is None else which.ctypes.data, ids,
@@ -179,7 +179,7 @@ class Searching(Unpicklable):
             c.check(function(session, given, len(given), vectors.ctypes.data, vectors.size))
         return vectors
 
-    def _find(self, call: Callable[[int, Any], Any], options: c.Options, filter: Filter | None, where: Where | None,
+    def _find(self, call: Callable[[int, Any], Any], options: c.QueryOptions, filter: Filter | None, where: Where | None,
               allow: Ids | None, exclude: Ids | None) -> Results:
         passing = None
         if where is not None or allow is not None or exclude is not None:

@@ -2,6 +2,7 @@
 // A bundle made by hand (bundle_fixtures.h), and handles of the C interface that close themselves.
 
 #include <twotower/models/retrieval/c_api/twotower.h>
+#include <twotower/models/retrieval/index/stored_index.h>
 #include <twotower/tensor/files/atomic_file.h>
 
 #include <string>
@@ -30,6 +31,14 @@ struct Written {
   HandMade made;
   std::string path;
 };
+
+// The same bundle with an index, in a file beside it. Of 4000 items and more, "hnsw" is searched by walks: its graph
+// has few links, so a walk costs less than a scan.
+inline std::string with_index(const Written& w, const std::string& kind) {
+  const std::string path = w.folder.path() + "/" + kind;
+  write_with_index(path, Bundle::open(w.path), kind, {.links = 4, .ef_construction = 40, .recall = 0.5});
+  return path;
+}
 
 struct Open {
   explicit Open(const std::string& path, int threads = 1) {

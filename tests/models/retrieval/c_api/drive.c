@@ -81,7 +81,7 @@ static void ask(tt_model* model, tt_session* session) {
   float vectors[8];
   CHECK(tt_embed_users(session, users, 2, vectors, 8) == TT_OK);
   CHECK(tt_embed_users(session, users, 2, vectors, 7) == TT_ERROR_ARGUMENT);
-  tt_options options = {.struct_size = sizeof options, .include_seen = 1, .no_rerank = 1};
+  tt_query_options options = {.struct_size = sizeof options, .include_seen = 1, .no_rerank = 1};
   CHECK(tt_recommend(session, users, 1, 1, &options, &top) == TT_OK);
   strcpy(best, top->ids[0]);
   CHECK(tt_search(session, vectors, 1, info.dimension, 3, NULL, &top) == TT_OK);
@@ -107,7 +107,7 @@ static void filter(tt_model* model, tt_session* session) {
                                             .num_conditions = 1};
   tt_filter* odd = NULL;
   CHECK(tt_filter_open(model, &filter_options, &odd) == TT_OK);
-  const tt_options options = {.struct_size = sizeof options, .filter = odd, .include_seen = 1, .no_rerank = 1};
+  const tt_query_options options = {.struct_size = sizeof options, .filter = odd, .include_seen = 1, .no_rerank = 1};
   const tt_user user = {.struct_size = sizeof user};
   const tt_results* top = NULL;
   CHECK(tt_recommend(session, &user, 1, 1000, &options, &top) == TT_OK);
@@ -117,7 +117,7 @@ static void filter(tt_model* model, tt_session* session) {
   const tt_filter_options some = {.struct_size = sizeof some, .allowed = allowed, .num_allowed = 3};
   tt_filter* two = NULL;
   CHECK(tt_filter_open(model, &some, &two) == TT_OK);
-  const tt_options of_two = {.struct_size = sizeof of_two, .filter = two, .include_seen = 1, .no_rerank = 1};
+  const tt_query_options of_two = {.struct_size = sizeof of_two, .filter = two, .include_seen = 1, .no_rerank = 1};
   CHECK(tt_recommend(session, &user, 1, 1000, &of_two, &top) == TT_OK);
   CHECK(top->counts[0] == 2 && has(top, 0, "i2") && has(top, 0, "i4"));
   CHECK(tt_filter_close(two) == TT_OK);
@@ -131,7 +131,7 @@ static void change(tt_model* model, tt_session* session) {
   tt_item item = {.struct_size = sizeof item, .id = "inew", .features = features, .num_features = 2};
   const char* const fresh[] = {"inew"};
   const tt_user user = {.struct_size = sizeof user};
-  const tt_options all = {.struct_size = sizeof all, .include_seen = 1, .no_rerank = 1};
+  const tt_query_options all = {.struct_size = sizeof all, .include_seen = 1, .no_rerank = 1};
   const tt_results* top = NULL;
   size_t unknown = 7;
   CHECK(tt_model_add_items(model, &item, 1, &unknown) == TT_OK);

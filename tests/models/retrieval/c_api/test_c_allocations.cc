@@ -10,16 +10,20 @@ using testing::user_of;
 
 TEST_CASE("C interface: a session that has warmed up allocates nothing") {
   if (!kCounts) return;
-  for (const char* rung : {"base", "history", "kd"}) {
-    INFO("rung ", rung);
-    const testing::Written w(testing::c_config(rung, 60, 300));
-    const testing::Open c(w.path);
+  const std::pair<std::string, std::string> tried[] = {{"base", ""},        {"history", ""}, {"kd", ""},
+                                                       {"history", "fp16"}, {"kd", "int8"},  {"kd", "hnsw"}};
+  for (const auto& one : tried) {
+    const std::string &rung = one.first, &index = one.second;
+    INFO("rung ", rung, ", index ", index);
+    const bool exact = index.empty();
+    const testing::Written w(testing::c_config(rung, 60, exact ? 300 : 4000));
+    const testing::Open c(exact ? w.path : with_index(w, index));
     const char* const genres[] = {"b"};
     const tt_condition condition = {"genre", genres, 1};
     const tt_filter_options by = {sizeof by, nullptr, 0, nullptr, 0, &condition, 1};
     tt_filter* filter = nullptr;
     REQUIRE(tt_filter_open(c.model, &by, &filter) == TT_OK);
-    const tt_options options = {sizeof options, filter, 0, 0, 0};
+    const tt_query_options options = {sizeof options, filter, 0, 0, 0};
     const tt_feature features[] = {{"age", "30.5"}, {"town", "x"}}, year[] = {{"year", "2010"}};
     const char *const history[] = {"i7", "i2", "i9", "i4"}, *const exclude[] = {"i50"}, *const items[] = {"i1", "i60"};
     const tt_user users[] = {user_of("u9"), {sizeof(tt_user), nullptr, features, 2, history, 4, exclude, 1}};
@@ -86,7 +90,8 @@ TEST_CASE("C interface: memory that runs out anywhere is an error, and what was 
   const tt_filter_options by = {sizeof by, ids, 2, ids, 1, &condition, 1};
   tt_filter* filter = nullptr;
   everywhere(
-      "filter", [&] { return tt_filter_open(c.model, &by, &filter); }, [&] { tt_filter_close(filter), filter = nullptr; });
+      "filter", [&] { return tt_filter_open(c.model, &by, &filter); },
+      [&] { tt_filter_close(filter), filter = nullptr; });
   CHECK(filter == nullptr);
   const tt_user user = user_of("u1");
   const tt_results* top = nullptr;

@@ -50,7 +50,7 @@ TEST_CASE("C interface: users by id and in words, in one batch, get what the rec
     users.push_back({sizeof(tt_user), nullptr, features, 2, history, 4, exclude, 2});
     users.push_back({sizeof(tt_user), "u7", nullptr, 0, nullptr, 0, exclude, 2});
     for (const bool seen : {false, true}) {
-      const tt_options options = {sizeof options, nullptr, 0, seen, 0};
+      const tt_query_options options = {sizeof options, nullptr, 0, seen, 0};
       const tt_results* out = nullptr;
       REQUIRE(tt_recommend(c.session, users.data(), users.size(), 6, &options, &out) == TT_OK);
       REQUIRE(out->queries == 14);
@@ -101,7 +101,7 @@ TEST_CASE("C interface: what is saved serves as what was served, and knows what 
     const tt_results* top = nullptr;
     tt_filter* filter = nullptr;
     REQUIRE(tt_filter_open(c->model, &only_b, &filter) == TT_OK);
-    const tt_options options = {sizeof options, filter, 0, 1, 0};
+    const tt_query_options options = {sizeof options, filter, 0, 1, 0};
     const tt_user user = user_of("u9");
     REQUIRE(tt_recommend(c->session, &user, 1, 100, &options, &top) == TT_OK);
     CHECK(top->counts[0] == 22);  // 20 of the bundle, i4 and new2
@@ -132,7 +132,7 @@ TEST_CASE("C interface: what a model cannot do is said") {
   const tt_results* top = nullptr;
   const tt_user known = user_of("u1"), words = user_of(nullptr);
   CHECK(tt_recommend(c.session, &known, 1, 3, nullptr, &top) == TT_ERROR_UNSUPPORTED);
-  const tt_options options = {sizeof options, nullptr, 7, 0, 0};
+  const tt_query_options options = {sizeof options, nullptr, 7, 0, 0};
   CHECK(tt_recommend(c.session, &words, 1, 3, &options, &top) == TT_ERROR_UNSUPPORTED);
   CHECK(
       std::string(tt_last_error()) ==
@@ -158,7 +158,7 @@ TEST_CASE("C interface: what a model cannot do is said") {
   CHECK(std::string(tt_last_error()) ==
         "[tt_recommend] k = 16 is more than the 15 candidates that the light ranker puts in order; ask for fewer, or "
         "raise options.candidates");
-  const tt_options more = {sizeof more, nullptr, 40, 0, 0};
+  const tt_query_options more = {sizeof more, nullptr, 40, 0, 0};
   CHECK(tt_recommend(l.session, &words, 1, 1000, &more, &top) == TT_OK);
   CHECK(top->counts[0] == 40);
 }
@@ -198,7 +198,7 @@ TEST_CASE("C interface: threads with sessions of their own search while items co
     threads.emplace_back([&] {
       tt_session* session = nullptr;
       if (tt_session_open(c.model, nullptr, &session) != TT_OK) ++wrong;
-      const tt_options options = {sizeof options, nullptr, 0, 1, 0};
+      const tt_query_options options = {sizeof options, nullptr, 0, 1, 0};
       const tt_user user = user_of("u9");
       const tt_results* top = nullptr;
       // A call sees one state of the items, however many users it asks for: the item is there for all, or for none.
@@ -222,7 +222,7 @@ TEST_CASE("C interface: threads with sessions of their own search while items co
   const tt_feature features[] = {{"year", "2010"}};
   const tt_item item = {sizeof item, "other", features, 1};
   const char* const ids[] = {"other"};
-  const tt_options all = {sizeof all, nullptr, 0, 1, 0};
+  const tt_query_options all = {sizeof all, nullptr, 0, 1, 0};
   const tt_user user = user_of("u9");
   const tt_results* top = nullptr;
   for (int i = 0; i < 50 || searches < 100; ++i) {

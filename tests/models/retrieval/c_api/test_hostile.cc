@@ -62,7 +62,7 @@ Outcome outcome_of(const void* bytes, size_t size, int32_t verify) {
   const tt_filter_options by = {sizeof by, nullptr, 0, nullptr, 0, &condition, 1};
   tt_filter* filter = nullptr;
   keep_failure(out, tt_filter_open(model, &by, &filter));
-  tt_options asked = {};
+  tt_query_options asked = {};
   asked.struct_size = sizeof asked;
   for (tt_filter* f : {static_cast<tt_filter*>(nullptr), filter}) {
     const tt_results* top = nullptr;
@@ -218,7 +218,7 @@ TEST_CASE("hostile: null pointers and wrong sizes") {
   refused(tt_recommend(c.session, mistaken, 2, 3, nullptr, &top), argument,
           "[tt_recommend] users[1].struct_size is 7, that of users[0] is 64; they must be the same");
   struct {
-    tt_options known;
+    tt_query_options known;
     size_t later;
   } later = {{sizeof later, nullptr, 0, 0, 0}, 0};
   CHECK(tt_recommend(c.session, &user, 1, 3, &later.known, &top) == TT_OK);
@@ -285,7 +285,7 @@ TEST_CASE("hostile: handles that are closed, of another kind, of another model, 
 
   tt_filter* filter = nullptr;
   REQUIRE(tt_filter_open(d.model, nullptr, &filter) == TT_OK);
-  const tt_options options = {sizeof options, filter, 0, 0, 0};
+  const tt_query_options options = {sizeof options, filter, 0, 0, 0};
   CHECK(tt_recommend(c.session, &user, 1, 3, &options, &top) == TT_ERROR_HANDLE);
   CHECK(std::string(tt_last_error()) ==
         "[tt_recommend] options.filter is of another model; make one for the model that is searched");
@@ -298,7 +298,7 @@ TEST_CASE("hostile: numbers that are none, K = 0 and K = 2^63") {
   const testing::Open c(w.path);
   const tt_results* top = nullptr;
   const tt_user user = user_of("u1");
-  const tt_options all = {sizeof all, nullptr, 0, 1, 0};
+  const tt_query_options all = {sizeof all, nullptr, 0, 1, 0};
   CHECK(tt_recommend(c.session, &user, 1, 0, nullptr, &top) == TT_ERROR_ARGUMENT);
   CHECK(std::string(tt_last_error()) == "[tt_recommend] k = 0; ask for at least 1 item");
   for (const size_t k : {kHuge, kHuge - 1, std::numeric_limits<size_t>::max()}) {

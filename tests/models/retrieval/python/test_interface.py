@@ -20,7 +20,7 @@ PACKAGE = os.path.dirname(twotower.__file__)
 STRUCTS = {"tt_open_options": _library.OpenOptions, "tt_info": _library.Info, "tt_feature": _library.Feature,
            "tt_user": _library.User, "tt_item": _library.Item, "tt_condition": _library.Condition,
            "tt_filter_options": _library.FilterOptions, "tt_session_options": _library.SessionOptions,
-           "tt_results": _library.Results, "tt_options": _library.Options}
+           "tt_results": _library.Results, "tt_query_options": _library.QueryOptions}
 
 
 class Header(unittest.TestCase):

@@ -280,7 +280,7 @@ class Threads(unittest.TestCase):
     def test_calls_release_the_interpreters_lock(self):
         with twotower.open(fixtures.bundle()) as opened, opened.session() as session:
             vectors = np.random.default_rng(1).normal(size=(3000, 16)).astype(np.float32)
-            out, options = ctypes.POINTER(_library.Results)(), _library.Options(ctypes.sizeof(_library.Options))
+            out, options = ctypes.POINTER(_library.Results)(), _library.QueryOptions(ctypes.sizeof(_library.QueryOptions))
 
             def search(function):
                 with session._handle as handle:
