@@ -131,7 +131,7 @@ class Consumers(unittest.TestCase):
         self.assertIn("libtwotower.so", run("ldd", scratch / "plain"))
 
     def test_plain_line_static(self):
-        link = flags("--static", "--cflags", "--libs", "twotower")
+        link = ["-Wl,--gc-sections", *flags("--static", "--cflags", "--libs", "twotower")]
         if HAS_ONEDNN:  # Debian has no static one, so that the library alone is taken as an archive
             link = ["-l:libtwotower.a" if flag == "-ltwotower" else flag for flag in link]
         else:
