@@ -11,6 +11,13 @@ FACTORS = {"rows": "users", "full_softmax": "true", "normalize": "true", "tower_
 SEQUENCES = {"full_softmax": "true", "normalize": "true", "temperature": 0.1, "batch_size": 512, "learning_rate": 0.002,
              "ema": 0.995, "dropout": 0.2, "user_id_dropout": 0,
              "monitor": "ndcg@10", "patience": 0}
+# A user's actions in one pass of a causal encoder, users known by these alone.
+CAUSAL = {"rows": "sequences", "causal": "true", "full_softmax": "true", "mask_user_positives": "true", "normalize": "true",
+          "user_id_dropout": 1, "attention_layers": 1, "attention_heads": 8, "monitor": "ndcg@10", "patience": 0}
+CAUSAL_100K = {**CAUSAL, "temperature": 0.1, "batch_size": 512, "learning_rate": 0.002, "ema": 0.995, "dropout": 0.2,
+               "epochs": 16}
+CAUSAL_BEAUTY = {**CAUSAL, "temperature": 0.05, "batch_size": 1024, "learning_rate": 0.005, "ema": 0.998, "dropout": 0.4,
+                 "epochs": 11}
 TRANSFORMER = {"attention_layers": 1, "attention_heads": 2, "transformer_blocks": "true"}
 
 
@@ -124,6 +131,7 @@ ROWS = {
             "without history": {"rung": "base", "settings": {**SEQUENCES, "epochs": 12}},
             "history encoder": {"rung": "history", "settings": {**SEQUENCES, "attention_layers": 1, "epochs": 15}},
             "transformer block": {"rung": "history", "settings": {**SEQUENCES, **TRANSFORMER, "epochs": 15}},
+            "sequences": {"rung": "history", "settings": CAUSAL_100K},
         },
         "published": [],
     },
@@ -143,7 +151,7 @@ ROWS = {
         "folder": "beauty", "import": sequences, "ordered": True, "split_seeds": False, "seeds": [1, 2, 3], "k": "10",
         "evaluate": {REMOVED: []},
         "measures": TOP_10,
-        "models": {"history encoder": {"rung": "history", "settings": {**SEQUENCES, "attention_layers": 1, "epochs": 15}}},
+        "models": {"sequences": {"rung": "history", "settings": CAUSAL_BEAUTY}},
         "published": published(TOP_10, [
             ("SASRec, sampled softmax", "0.0921", "0.0531", ESASREC),
             ("eSASRec", "0.0928", "0.0523", ESASREC),
