@@ -280,8 +280,9 @@ void Loader::fill(Slot& slot, int64_t index) {
     }
     const int64_t r = rows[i];
     users[i] = log.user[r], items[i] = log.item[r];
-    const bool met = n > 0 && distinct[n - 1] == users[i] && window == window_of(r);
-    if (!met) distinct[n++] = users[i], window = window_of(r);
+    const int64_t row_window = window_of(r);
+    const bool met = n > 0 && distinct[n - 1] == users[i] && window == row_window;
+    if (!met) distinct[n++] = users[i], window = row_window;
     if (!met || moment_ends[moments - 1] != log.history_end[r])
       moment_user[moments] = n - 1, moment_ends[moments++] = log.history_end[r];
     history_ends[n - 1] = log.history_end[r];  // moments go forward in a window

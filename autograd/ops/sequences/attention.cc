@@ -126,8 +126,8 @@ Variable<T> attention_reference(Variable<T> qkv, Tensor<const int64_t> offsets, 
       if (distance_bias)
         for (int64_t i = 0; i < len; ++i)
           for (int64_t j = 0; j < len; ++j) {
-            if (j < i) ph[i * len + j] = -std::numeric_limits<T>::infinity();
-            if (j >= i) ph[i * len + j] += distance_bias.value().row(h)[j - i];
+            T& score = ph[i * len + j];
+            score = j < i ? -std::numeric_limits<T>::infinity() : score + distance_bias.value().row(h)[j - i];
           }
       for (int64_t i = 0; i < len; ++i) kernels::softmax(ph + i * len, len);
       gemm<T>(false, false, len, d, len, 1, ph, len, q + 2 * dim, stride, 0, y.row(offsets[s]) + h * d, dim);

@@ -35,6 +35,7 @@ int64_t last_work(int64_t length, int64_t dim, int64_t heads) {
 
 template <class T>
 void make_causal_tables(const T* bias, int64_t heads, int64_t distances, T* tables) {
+  assert(CausalBias<T>::numbers(heads, distances) == 2 * heads * causal_stride(distances));
   for (int64_t h = 0; h < heads; ++h, bias += distances) {
     T* const up = tables + 2 * h * causal_stride(distances) + kAttentionLanes;
     T* const down = up + causal_stride(distances) + distances - 1 - kAttentionLanes;
