@@ -157,13 +157,10 @@ void run(const Options& options) {
                 info.items, info.dimension, static_cast<long long>(options.history), info.candidates,
                 static_cast<long long>(options.k), options.index.c_str());
   for (const int count : options.callers) {
-    // Callers share the memory's bandwidth: each reads all rows as the index holds them; a graph does not.
+    // Callers share the memory's bandwidth: each reads all rows.
     const Roofline peaks = measure_roofline(count);
-    const Cost cost = retrieval_cost(1, options.items, static_cast<int64_t>(info.dimension));
-    const double less = options.index == "int8" ? 4 : options.index == "fp16" ? 2 : 1;
-    const double bound =
-        options.index == "hnsw" ? 0 : floor_seconds(peaks, count * cost.flops / less, count * cost.bytes / less);
-    measure(model, count, 1e3 * bound, options);
+    const Cost cost = retrieval_cost(options.index, 1, options.items, static_cast<int64_t>(info.dimension));
+    measure(model, count, 1e3 * floor_seconds(peaks, count * cost.flops, count * cost.bytes), options);
   }
   must(tt_model_close(model));
 }

@@ -117,12 +117,10 @@ double recall(const Data& data, const TopItems& found, const std::vector<double>
   return static_cast<double>(hits) / static_cast<double>(checked * k);
 }
 
-// The time that no scan can go below: it reads each row as the index holds it, and multiplies floats, or bytes four
-// times as fast.
+// The time that no scan can go below.
 double floor_ms(const Roofline& peaks, const std::string& kind, const Data& data, int64_t batch) {
-  const Cost cost = retrieval_cost(batch, data.items.rows(), data.items.cols());
-  const double less = kind == "int8" ? 4 : kind == "fp16" ? 2 : 1;
-  return 1e3 * floor_seconds(peaks, cost.flops / (kind == "int8" ? 4 : 1), cost.bytes / less);
+  const Cost cost = retrieval_cost(kind, batch, data.items.rows(), data.items.cols());
+  return 1e3 * floor_seconds(peaks, cost.flops, cost.bytes);
 }
 
 // One index on one number of threads, batch after batch.

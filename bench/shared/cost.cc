@@ -83,9 +83,11 @@ Cost step_cost(const Workload& w, const ModelConfig& config) {
   return count.cost;
 }
 
-Cost retrieval_cost(int64_t queries, int64_t rows, int64_t width) {
-  const double dots = static_cast<double>(queries) * static_cast<double>(rows);
-  return {2 * dots * static_cast<double>(width), static_cast<double>(rows) * static_cast<double>(width) * kFloat};
+Cost retrieval_cost(std::string_view index, int64_t queries, int64_t rows, int64_t width) {
+  if (index == "hnsw") return {};
+  const double numbers = static_cast<double>(rows) * static_cast<double>(width);
+  const double bytes = index == "int8" ? 1 : index == "fp16" ? 2 : kFloat;
+  return {2 * static_cast<double>(queries) * numbers / (index == "int8" ? 4 : 1), numbers * bytes};
 }
 
 }  // namespace tt::bench

@@ -4,6 +4,8 @@
 // the bytes that must pass between memory and the cores. The time that both need at this machine's measured peaks is
 // the roofline bound: max(FLOPs / peak FLOP/s, bytes / peak bandwidth).
 
+#include <string_view>
+
 #include "bench/shared/workload.h"
 
 namespace tt::bench {
@@ -15,7 +17,8 @@ struct Cost {
 // One step (gather, forward, backward, Adam) of the model that `config` describes, on full-length histories.
 Cost step_cost(const Workload& workload, const ModelConfig& config);
 
-// Exact retrieval of `queries` against rows x width: every dot product; the corpus read once.
-Cost retrieval_cost(int64_t queries, int64_t rows, int64_t width);
+// Retrieval of `queries` from rows x width by an index of this kind that scans: every dot product, of bytes four times
+// as fast as of floats; the rows read once, as the index holds them. Nothing of "hnsw", which walks.
+Cost retrieval_cost(std::string_view index, int64_t queries, int64_t rows, int64_t width);
 
 }  // namespace tt::bench
